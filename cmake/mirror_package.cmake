@@ -1,0 +1,16 @@
+# Links every entry of the Python package SOURCE into the folder MIRROR and drops links whose source
+# is gone. Subfolders are linked whole, so files added to them later are seen at once.
+file(MAKE_DIRECTORY ${MIRROR})
+file(GLOB entries RELATIVE ${SOURCE} ${SOURCE}/*)
+list(REMOVE_ITEM entries __pycache__)
+foreach(entry IN LISTS entries)
+  if(NOT IS_SYMLINK ${MIRROR}/${entry})
+    file(CREATE_LINK ${SOURCE}/${entry} ${MIRROR}/${entry} SYMBOLIC)
+  endif()
+endforeach()
+file(GLOB mirrored RELATIVE ${MIRROR} ${MIRROR}/*)
+foreach(entry IN LISTS mirrored)
+  if(IS_SYMLINK ${MIRROR}/${entry} AND NOT EXISTS ${SOURCE}/${entry})
+    file(REMOVE ${MIRROR}/${entry})
+  endif()
+endforeach()

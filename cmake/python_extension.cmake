@@ -1,0 +1,32 @@
+# Builds the Python extension _C over libquicksilver, and mirrors the Python sources beside it.
+find_package(Python 3.10 REQUIRED COMPONENTS Interpreter Development.Module)
+if(NOT nanobind_ROOT)
+  execute_process(
+    COMMAND ${CMAKE_COMMAND} -E env --modify
+            PYTHONPATH=path_list_append:${CMAKE_CURRENT_SOURCE_DIR}/third_party/staged/python
+            ${Python_EXECUTABLE} -m nanobind --cmake_dir
+    OUTPUT_STRIP_TRAILING_WHITESPACE OUTPUT_VARIABLE nanobind_ROOT ERROR_QUIET)
+endif()
+find_package(nanobind CONFIG REQUIRED)
+
+add_custom_target(qs_python_sources ALL
+  COMMAND ${CMAKE_COMMAND} -DSOURCE=${CMAKE_CURRENT_SOURCE_DIR}/python/quicksilver
+          -DMIRROR=${qs_package_dir} -P ${CMAKE_CURRENT_SOURCE_DIR}/cmake/mirror_package.cmake
+  COMMENT "Mirroring python/quicksilver")
+
+file(GLOB qs_python_room CONFIGURE_DEPENDS src/quicksilver/python/*.cpp)
+if(NOT qs_python_room)
+  message(STATUS "src/quicksilver/python has no sources yet: _C is not built")
+  return()
+endif()
+
+# core/format.cpp once more: the library keeps its copy of fmt hidden, so the extension has its own.
+nanobind_add_module(_C NB_STATIC NOMINSIZE ${qs_python_room} src/quicksilver/core/format.cpp)
+target_link_libraries(_C PRIVATE quicksilver qs_options)
+set_target_properties(_C PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${qs_package_dir}
+                                    BUILD_WITH_INSTALL_RPATH ON)
+if(APPLE)
+  set_target_properties(_C PROPERTIES INSTALL_RPATH "@loader_path")
+else()
+  set_target_properties(_C PROPERTIES INSTALL_RPATH "$ORIGIN")
+endif()
