@@ -1,11 +1,11 @@
 # Builds the Python extension _C over libquicksilver, and mirrors the Python sources beside it.
 find_package(Python 3.10 REQUIRED COMPONENTS Interpreter Development.Module)
 if(NOT nanobind_ROOT)
-  execute_process(
-    COMMAND ${CMAKE_COMMAND} -E env --modify
-            PYTHONPATH=path_list_append:${CMAKE_CURRENT_SOURCE_DIR}/third_party/staged/python
-            ${Python_EXECUTABLE} -m nanobind --cmake_dir
-    OUTPUT_STRIP_TRAILING_WHITESPACE OUTPUT_VARIABLE nanobind_ROOT ERROR_QUIET)
+  execute_process(COMMAND ${Python_EXECUTABLE} -m nanobind --cmake_dir
+                  OUTPUT_STRIP_TRAILING_WHITESPACE OUTPUT_VARIABLE nanobind_ROOT ERROR_QUIET)
+  if(NOT nanobind_ROOT)
+    set(nanobind_ROOT ${CMAKE_CURRENT_SOURCE_DIR}/third_party/staged/python/nanobind/cmake)
+  endif()
 endif()
 find_package(nanobind CONFIG REQUIRED)
 
