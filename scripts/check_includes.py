@@ -53,6 +53,10 @@ ISA_MACRO = re.compile(
 MAY_TEST_DEVICE_MACROS = {KNOWS_ALL_DEVICES, "kernels/prelude.h"}
 MAY_TEST_ISA_MACROS = {"core"}
 
+# What users include must not need fmt: it is compiled into the library, hidden, and not installed.
+UMBRELLA = "quicksilver.h"
+NOT_FOR_USERS = "fmt/"
+
 INCLUDE = re.compile(r'^\s*#\s*(?:include|import)\s*([<"])([^>"]+)[>"]')
 CONDITION = re.compile(r"^\s*#\s*(?:if|ifdef|ifndef|elif)\b(.*)")
 SUFFIXES = {".h", ".hpp", ".cpp", ".mm", ".cu", ".def", ".metal"}
@@ -114,6 +118,22 @@ def faults_of(source: Path, path: str) -> Iterator[str]:
             yield f"{number}: {fault}"
 
 
+def umbrella_faults(base: Path) -> Iterator[str]:
+    """Yields a fault for each header that a user's include of the umbrella drags fmt in by."""
+    waiting, seen = [UMBRELLA], set()
+    while waiting:
+        path = waiting.pop()
+        if path in seen or not (base / path).is_file():
+            continue
+        seen.add(path)
+        for number, line in enumerate((base / path).read_text(encoding="utf-8").splitlines(), 1):
+            target = include[2] if (include := INCLUDE.match(line)) else ""
+            if target.startswith(NOT_FOR_USERS):
+                yield f"{path}:{number}: {UMBRELLA} reaches this, and users have no <{target}>"
+            elif target.startswith("quicksilver/"):
+                waiting.append(target.removeprefix("quicksilver/"))
+
+
 def violations(root: Path) -> list[str]:
     """All violations below root/src/quicksilver, as 'file:line: what is wrong'."""
     base = root / "src" / "quicksilver"
@@ -122,7 +142,7 @@ def violations(root: Path) -> list[str]:
         if source.suffix in SUFFIXES and source.is_file():
             path = source.relative_to(base).as_posix()
             found += [f"src/quicksilver/{path}:{fault}" for fault in faults_of(source, path)]
-    return found
+    return found + [f"src/quicksilver/{fault}" for fault in umbrella_faults(base)]
 
 
 def main() -> int:

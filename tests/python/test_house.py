@@ -72,6 +72,16 @@ def test_what_the_table_allows_passes(tmp_path: Path, path: str, line: str) -> N
     assert result.returncode == 0, result.stdout
 
 
+def test_users_headers_may_not_need_fmt(tmp_path: Path) -> None:
+    base = tmp_path / "src" / "quicksilver"
+    (base / "core").mkdir(parents=True)
+    (base / "quicksilver.h").write_text('// All.\n#include "quicksilver/core/format.h"\n')
+    (base / "core" / "format.h").write_text("// Text.\n#include <fmt/core.h>\n")
+    result = check_includes(tmp_path)
+    assert result.returncode == 1
+    assert "core/format.h:2: " in result.stdout
+
+
 def test_the_map_names_only_files_that_exist() -> None:
     text = (ROOT / "docs" / "map.md").read_text(encoding="utf-8")
     top = r"(?:src|python|tests|bench|examples|docs|scripts|cmake|\.ci)"
