@@ -1,0 +1,264 @@
+// How a job is published: all that a helper needs to take a piece is one 64-bit word,
+//   number of the job (32 bits) | pieces (16 bits) | next piece (16 bits)
+// and a piece is taken by adding one to it. Whoever gets next < pieces owns that piece of exactly the
+// job whose number the word had: the job cannot end, and its fields cannot change, before the piece
+// is counted in `done`. Whoever gets next >= pieces has touched nothing. So a helper that comes late
+// finds either the present job or nothing, and the caller never waits for it.
+#include "quicksilver/core/thread_pool.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "quicksilver/core/cpu_info.h"
+#include "quicksilver/core/env.h"
+#include "quicksilver/core/error.h"
+
+namespace qs {
+namespace {
+
+constexpr int k_max_threads = 1024;
+constexpr int k_pieces_per_thread = 8;
+constexpr int k_spin_in_region = 2000;  // pauses, about 20 us: commands of one program follow closely
+constexpr int k_spin_outside = 200;     // a few us: the core may be wanted by somebody else
+constexpr int k_spin_wait = 500;        // before the caller offers its core to a helper that lost one
+
+void pause_core() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+uint32_t next_of(uint64_t word) { return word & 0xffff; }
+uint32_t pieces_of(uint64_t word) { return (word >> 16) & 0xffff; }
+bool has_pieces(uint64_t word) { return next_of(word) < pieces_of(word); }
+
+}  // namespace
+
+struct ThreadPool::State {
+  alignas(64) std::atomic<uint64_t> word{0};
+  alignas(64) std::atomic<uint32_t> done{0};
+  // The job; written by the region's owner between jobs.
+  alignas(64) const Body* body = nullptr;
+  int64_t chunks = 0;
+  uint32_t job = 0;
+  std::atomic<bool> failed{false};
+  std::exception_ptr error;  // written by whoever set `failed`
+  // Sleeping and waking.
+  alignas(64) std::atomic<int> sleepers{0};
+  std::atomic<uint32_t> calls{0};  // counts calls to get up without a job
+  std::atomic<bool> open{false};   // a region is open
+  std::atomic<bool> stop{false};
+  std::mutex sleep_mutex;
+  std::condition_variable wake;
+
+  std::mutex region;  // held by the owner of the helpers
+  std::atomic<int> threads{1};
+  std::vector<std::thread> helpers;  // started at first need; changed under `region`
+
+  void wake_helpers(int count) {
+    if (sleepers.load() == 0) return;
+    { std::lock_guard lock(sleep_mutex); }
+    if (count >= static_cast<int>(helpers.size())) {
+      wake.notify_all();
+    } else {
+      for (int i = 0; i < count; ++i) wake.notify_one();
+    }
+  }
+
+  void start_helpers() {
+    const int wanted = threads.load(std::memory_order_relaxed) - 1;
+    if (static_cast<int>(helpers.size()) == wanted) return;
+    sigset_t all, old;  // signals are for the program's own threads
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    try {
+      while (static_cast<int>(helpers.size()) < wanted) {
+        const int worker = static_cast<int>(helpers.size()) + 1;
+        helpers.emplace_back([this, worker] { help(*this, worker); });
+      }
+    } catch (const std::system_error&) {  // the system gives no more threads: use what is there
+      threads = static_cast<int>(helpers.size()) + 1;
+    }
+    pthread_sigmask(SIG_SETMASK, &old, nullptr);
+  }
+
+  void stop_helpers() {
+    {
+      std::lock_guard lock(sleep_mutex);
+      stop = true;
+    }
+    wake.notify_all();
+    for (std::thread& t : helpers) t.join();
+    helpers.clear();
+    stop = false;
+  }
+};
+
+struct ThreadPool::ThreadLocal {
+  Region* region = nullptr;
+  bool in_body = false;
+  bool locked_for_fork = false;
+};
+
+ThreadPool::ThreadLocal& ThreadPool::local() {
+  static thread_local ThreadLocal l;
+  return l;
+}
+
+ThreadPool::ThreadPool() : state_(new State) {
+  state_->threads = env().num_threads > 0 ? env().num_threads : cpu_info().cores;
+  pthread_atfork(&fork_prepare, &fork_parent, &fork_child);
+}
+
+ThreadPool& ThreadPool::instance() {
+  static ThreadPool* pool = new ThreadPool;
+  return *pool;
+}
+
+int ThreadPool::threads() const noexcept { return state_->threads.load(std::memory_order_relaxed); }
+
+void ThreadPool::set_threads(int threads) {
+  QS_CHECK(threads >= 1 && threads <= k_max_threads, ValueError,
+           "the number of threads must be from 1 to {}, got {}", k_max_threads, threads);
+  QS_CHECK(!local().region && !local().in_body, ValueError,
+           "the number of threads cannot change while a parallel region runs");
+  std::lock_guard lock(state_->region);
+  if (threads == state_->threads) return;
+  state_->stop_helpers();
+  state_->threads = threads;
+}
+
+void ThreadPool::take_pieces(State& s, int worker) {
+  while (has_pieces(s.word.load(std::memory_order_relaxed))) {
+    const uint64_t word = s.word.fetch_add(1, std::memory_order_acq_rel);
+    if (!has_pieces(word)) return;
+    if (!s.failed.load(std::memory_order_relaxed)) {
+      const int64_t pieces = pieces_of(word), piece = next_of(word);
+      try {
+        (*s.body)(piece * s.chunks / pieces, (piece + 1) * s.chunks / pieces, worker);
+      } catch (...) {
+        if (!s.failed.exchange(true)) s.error = std::current_exception();
+      }
+    }
+    s.done.fetch_add(1, std::memory_order_release);
+  }
+}
+
+void ThreadPool::help(State& s, int worker) {
+  local().in_body = true;  // whatever a chunk calls runs in its own thread
+  while (!s.stop.load(std::memory_order_relaxed)) {
+    int spins = 0;
+    const uint32_t calls = s.calls.load();
+    for (;;) {
+      if (has_pieces(s.word.load(std::memory_order_relaxed))) {
+        take_pieces(s, worker);
+        spins = 0;
+      }
+      const bool open = s.open.load(std::memory_order_relaxed);
+      if (++spins > (open ? k_spin_in_region : k_spin_outside)) break;
+      pause_core();
+    }
+    std::unique_lock lock(s.sleep_mutex);
+    s.sleepers.fetch_add(1);
+    s.wake.wait(lock, [&] { return s.stop || has_pieces(s.word.load()) || s.calls != calls; });
+    s.sleepers.fetch_sub(1);
+  }
+}
+
+void ThreadPool::parallel_for(int64_t chunks, Body body) {
+  if (chunks <= 0) return;
+  ThreadLocal& l = local();
+  State& s = *state_;
+  if (chunks == 1 || l.in_body || s.threads.load(std::memory_order_relaxed) == 1 ||
+      (l.region && !l.region->owned_)) {
+    body(0, chunks, 0);
+    return;
+  }
+  if (!l.region) {
+    Region region;
+    parallel_for(chunks, body);
+    return;
+  }
+  s.start_helpers();
+  const int threads = s.threads.load(std::memory_order_relaxed);
+  const uint32_t pieces =
+      static_cast<uint32_t>(std::min<int64_t>(chunks, threads * k_pieces_per_thread));
+  s.body = &body;
+  s.chunks = chunks;
+  s.done.store(0, std::memory_order_relaxed);
+  s.word.store(static_cast<uint64_t>(++s.job) << 32 | pieces << 16);
+  s.wake_helpers(static_cast<int>(pieces) - 1);
+
+  l.in_body = true;
+  take_pieces(s, 0);
+  l.in_body = false;
+  for (int spins = 0; s.done.load(std::memory_order_acquire) != pieces; ++spins) {
+    if (spins < k_spin_wait) {
+      pause_core();
+    } else {
+      sched_yield();
+    }
+  }
+  if (s.failed.load(std::memory_order_relaxed)) [[unlikely]] {
+    s.failed = false;
+    std::rethrow_exception(std::exchange(s.error, nullptr));
+  }
+}
+
+ThreadPool::Region::Region(bool wake) {
+  ThreadLocal& l = local();
+  if (l.region || l.in_body) return;
+  State& s = *instance().state_;
+  outermost_ = true;
+  l.region = this;
+  if (!s.region.try_lock()) return;
+  owned_ = &s;
+  s.open.store(true, std::memory_order_relaxed);
+  if (wake && s.threads.load(std::memory_order_relaxed) > 1) {
+    s.start_helpers();
+    if (s.sleepers.load() != 0) {
+      s.calls.fetch_add(1);
+      s.wake_helpers(static_cast<int>(s.helpers.size()));
+    }
+  }
+}
+
+ThreadPool::Region::~Region() {
+  if (!outermost_) return;
+  local().region = nullptr;
+  State* s = instance().state_;
+  if (owned_ != s) return;  // alone, or in a child forked since
+  s->open.store(false, std::memory_order_relaxed);
+  s->region.unlock();
+}
+
+// A fork waits for the region of another thread, so that no job is half done in the child; inside
+// the forking thread's own region there is nothing to wait for.
+void ThreadPool::fork_prepare() {
+  ThreadLocal& l = local();
+  l.locked_for_fork = !l.region && !l.in_body;
+  if (l.locked_for_fork) instance().state_->region.lock();
+}
+
+void ThreadPool::fork_parent() {
+  if (local().locked_for_fork) instance().state_->region.unlock();
+}
+
+void ThreadPool::fork_child() {
+  local() = ThreadLocal{};
+  instance().state_ = new State;  // the old one is abandoned with the threads it spoke of
+}
+
+}  // namespace qs
