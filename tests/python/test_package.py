@@ -17,8 +17,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def run(*command: str | Path, **env: str) -> str:
     """Runs a command, fails the test with its output if it fails, and returns its output."""
+    tools = Path(sys.executable).parent  # cmake and ninja of .venv
+    env = os.environ | {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"} | env
     result = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, check=False, env=os.environ | env
+        list(map(str, command)), capture_output=True, text=True, check=False, env=env
     )
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
@@ -29,8 +31,7 @@ def test_the_wheel_holds_the_package_and_imports(tmp_path: Path) -> None:
     # QS_WERROR as in the tested build: equal flags let ccache serve most of it.
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     run(*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path,
-        "--config-settings=cmake.define.QS_WERROR=ON", ROOT,
-        PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")  # fmt: skip
+        "--config-settings=cmake.define.QS_WERROR=ON", ROOT)  # fmt: skip
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0].split("-")[0] for name in names} == {"quicksilver"}
@@ -48,9 +49,8 @@ def test_find_package_builds_a_users_program(tmp_path: Path) -> None:
     build = Path(quicksilver.__file__).absolute().parents[2]
     if not (build / "CMakeCache.txt").exists():
         pytest.fail("run this test against a build folder: PYTHONPATH=build/python")
-    cmake = str(Path(sys.executable).parent / "cmake")
-    run(cmake, "--install", build, "--prefix", tmp_path / "prefix")
-    run(cmake, "-S", ROOT / "tests" / "cmake_package", "-B", tmp_path / "user",
+    run("cmake", "--install", build, "--prefix", tmp_path / "prefix")
+    run("cmake", "-G", "Ninja", "-S", ROOT / "tests" / "cmake_package", "-B", tmp_path / "user",
         f"-DCMAKE_PREFIX_PATH={tmp_path / 'prefix'}")  # fmt: skip
-    run(cmake, "--build", tmp_path / "user")
+    run("cmake", "--build", tmp_path / "user")
     run(tmp_path / "user" / "user_program")
