@@ -1,0 +1,85 @@
+// The contract of a driver: memory, kernels, commands, fences. One folder per driver implements it.
+#pragma once
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "quicksilver/driver/source.h"
+
+namespace qs::driver {
+
+/// A built Source. Owned by the runtime's kernel cache; outlives every command that names it.
+class Kernel {
+ public:
+  virtual ~Kernel() = default;
+};
+
+struct Command {
+  const Kernel* kernel = nullptr;
+  Args args;
+  int32_t tag = 0;  // what an error record names: the recorded node in the plan
+};
+
+/// A command list prepared for many runs.
+class Program {
+ public:
+  virtual ~Program() = default;
+};
+
+/// A point in the driver's work; 0 is "long done".
+using Fence = uint64_t;
+
+struct DriverInfo {
+  std::string driver;       // "cpu", "cuda", "metal", "null"
+  std::string name;         // "AMD EPYC, 2 threads" — what get_name() shows after the driver
+  bool is_gpu = false;
+  bool host_memory = false; // addresses may be read and written by the host
+  bool has_f64 = true;
+  int64_t memory_bytes = 0; // recommended working set
+  int threads = 1;          // cores of a GPU, threads of a cpu
+};
+
+class Driver {
+ public:
+  virtual ~Driver() = default;
+  virtual const DriverInfo& info() const = 0;
+
+  /// At least `bytes` bytes aligned to 64 (host) or 256 (GPU); throws OutOfMemoryError.
+  virtual void* alloc(size_t bytes) = 0;
+  virtual void release(void* p, size_t bytes) noexcept = 0;
+  /// Ordered after all submitted work; `write` may return before the copy once `src` was read.
+  virtual void write(void* dst, const void* src, size_t bytes) = 0;
+  virtual void read(void* dst, const void* src, size_t bytes) = 0;
+  virtual void copy(void* dst, const void* src, size_t bytes) = 0;
+
+  /// Throws DeviceError with the driver's text; `accepts` false means the plan must not ask.
+  virtual std::unique_ptr<Kernel> build(const Source& source) = 0;
+  virtual bool accepts(const Source&) const { return true; }
+
+  /// Runs the commands in order. Kernels see each other's results in order.
+  virtual Fence submit(std::span<const Command> commands, const Launch& launch) = 0;
+  /// Prepares `commands` for replay; the program keeps what it needs of them.
+  virtual std::unique_ptr<Program> freeze(std::vector<Command> commands) = 0;
+  virtual Fence replay(Program& program, const Launch& launch) = 0;
+  virtual void wait(Fence fence) = 0;
+  virtual bool done(Fence fence) = 0;
+  /// Bytes that alloc has handed out and not got back.
+  virtual int64_t allocated_bytes() const = 0;
+};
+
+/// Opens a driver by name ("cpu", "null", …), or throws DeviceError with one sentence why not.
+/// Defined in driver/all.cpp, the one file that knows which drivers exist.
+std::unique_ptr<Driver> open_driver(std::string_view name);
+/// Names this build has, best first ("metal", "cuda", "cpu"); test-only drivers are left out.
+std::vector<std::string> driver_names();
+
+// Wraps another driver and keeps a readable list of the commands it was given.
+class CommandLog {
+ public:
+  virtual ~CommandLog() = default;
+  virtual std::vector<std::string> lines() const = 0;  // one a command
+  virtual void clear() = 0;
+};
+
+}  // namespace qs::driver

@@ -1,0 +1,194 @@
+// What a driver can be asked to build and run: a tile program (generated), a portable kernel (written
+// by hand, one text for all targets) or a library call. Bytes, strides and scalars; never tensors.
+//
+// A Source is the shape-generic part: a driver builds it once into a Kernel. A Command names a Kernel
+// and carries the extents, strides and argument references of one launch. Pointers, start offsets and
+// scalars that change from run to run are not in the command: it names slots of the Launch table.
+//
+// The tile program, the one kind of generated code for the cpu driver (text dialects are generated
+// from the same structure):
+//
+//   loops     kept loops first (outer to inner), then reduced loops (outer to inner). An index
+//             space has no other shape: the plan has collapsed and permuted dimensions before.
+//   mode      map     no reduced loop; the tile runs over the last kept loop(s)
+//             row     the innermost reduced loop runs along the tile; several rows (values of the last
+//                     kept loop) may share a tile; a fold ends in one value a row
+//             column  the last *kept* loop runs along the tile, all reduced loops are serial outside;
+//                     a fold accumulates tile-wise
+//   domains   a register is `full` (a value for each point of kept x reduced), `kept` (one for each
+//             point of the kept loops: fold results and what is computed from them) or `uniform`
+//             (one for the launch: scalars). An op whose result is full may read any of them.
+//   phases    a phase is a body (run for every tile of the reduced loops) followed by a tail (run once a
+//             kept point, after the body's folds are complete; reads and writes kept registers).
+//             Map programs have one phase with no tail. A later phase may read kept registers of an
+//             earlier one, and full registers of an earlier one when they are marked `persist`: these
+//             are held for the whole row.
+//   folds     the order is fixed by the extents alone (see driver/cpu/tile_fold): chunks of
+//             k_fold_chunk points of the reduced space, inside a chunk k_fold_lanes interleaved
+//             partial results (row mode) or in order (column mode), chunks combined left to right.
+#pragma once
+#include <cstdint>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "quicksilver/core/dtype.h"
+#include "quicksilver/core/layout.h"
+#include "quicksilver/core/prim.h"
+
+namespace qs::driver {
+
+// ---- the launch table ---------------------------------------------------------------------------
+
+/// Set by a kernel that met data it must refuse; sticky until the runtime takes it.
+struct ErrorRecord {
+  int32_t set = 0;      // 0: none; else 1 + the Command's `tag` that failed first
+  int32_t reason = 0;   // 1 index out of bounds, 2 integer division by zero
+  int64_t value = 0;    // the index
+  int64_t bound = 0;    // what it had to stay below
+};
+
+/// What differs between two runs of one plan.
+struct Launch {
+  std::span<void* const> bases;       // slot 0 is the arena; then external and output buffers
+  std::span<const uint64_t> words;    // scalars and start offsets
+  ErrorRecord* error = nullptr;       // never null at submit
+};
+
+/// An address: bases[base] + bytes + (offset_word < 0 ? 0 : words[offset_word] * item_size).
+struct PtrRef {
+  int32_t base = 0;
+  int32_t offset_word = -1;
+  int64_t bytes = 0;
+  uint8_t item_size = 1;
+};
+
+/// A 64-bit scalar (see Scalar::word): fixed in the command, or a slot of the launch table.
+/// `dtype` tells how the word is read: i64 / bool as an int64, f32 / f64 as a double.
+struct ScalarRef {
+  int32_t word = -1;   // >= 0: launch.words[word]
+  uint64_t value = 0;  // used when word < 0
+  DType dtype = DType::f64;
+};
+
+// ---- tile programs --------------------------------------------------------------------------------
+
+enum class TileMode : uint8_t { map, row, column };
+enum class TileDomain : uint8_t { uniform, kept, full };
+inline constexpr int64_t k_fold_chunk = 16384;  // points of the reduced space, row mode
+inline constexpr int64_t k_fold_rows = 512;     // points of the reduced space, column mode
+inline constexpr int k_fold_lanes = 64;
+
+struct TileOperand {
+  enum Kind : uint8_t {
+    memory,  // elements of `dtype` at ptr + sum(index * stride)
+    affine,  // no memory: the i64 value base + sum(index * stride), base a ScalarRef
+  };
+  Kind kind = memory;
+  DType dtype = DType::f32;
+  TileDomain domain = TileDomain::full;  // kept: all strides over reduced loops are 0 and unused
+};
+
+struct TileRegister {
+  DType dtype;  // f32, f64, i32, i64, bool (u8 0/1), c64, c128, u64: a compute dtype
+  TileDomain domain;
+  bool persist = false;  // full registers read by a later phase
+};
+
+struct TileInstr {
+  enum Kind : uint8_t {
+    load,    // dst <- operand `aux`, converted to the register's dtype
+    store,   // operand `aux` <- src[0], converted to the operand's dtype
+    scalar,  // dst (uniform) <- scalar `aux`
+    op,      // dst <- prim(src...); `aux` is the DType for round_to
+    fold,    // dst (kept) <- fold(src[0]) over the reduced loops; in bodies only
+  };
+  Kind kind;
+  Prim prim = Prim::copy;
+  qs::Fold fold_op = qs::Fold::sum;  // of a fold
+  uint16_t dst = 0;
+  uint16_t src[3] = {0, 0, 0};
+  uint32_t aux = 0;
+};
+
+struct TilePhase {
+  std::vector<TileInstr> body;  // full registers (and loads, stores, folds of them)
+  std::vector<TileInstr> tail;  // kept registers
+};
+
+struct TileProgram {
+  TileMode mode = TileMode::map;
+  int kept_loops = 1;
+  int reduced_loops = 0;
+  std::vector<TileOperand> operands;
+  std::vector<TileRegister> registers;
+  int scalar_count = 0;
+  std::vector<TilePhase> phases;  // uniform registers are filled by `scalar` instrs of phase 0's body,
+                                  // and by ops whose sources are all uniform; run once a launch
+};
+
+struct TileArgs {
+  Dims extents;  // kept_loops + reduced_loops
+  struct Operand {
+    PtrRef ptr;       // memory
+    ScalarRef base;   // affine
+    Dims strides;     // one a loop, in elements; may be 0 or negative
+  };
+  std::vector<Operand> operands;
+  std::vector<ScalarRef> scalars;
+};
+
+// ---- portable kernels ------------------------------------------------------------------------------
+
+/// What a portable kernel sees on the host: resolved pointers, integers and scalars.
+struct KernelView {
+  void* const* pointers;
+  const int64_t* ints;
+  const uint64_t* scalars;
+  ErrorRecord* error;
+  int32_t tag;
+};
+using HostFunction = void (*)(const KernelView&, int64_t begin, int64_t end);
+
+/// A hand-written kernel of `kernels/`: `text` is the one source for all dialects (empty while only
+/// the host has it), `host` the same compiled here. It runs `items` independent work items.
+struct PortableKernel {
+  std::string name;
+  std::string_view text;
+  HostFunction host = nullptr;
+};
+
+struct KernelArgs {
+  std::vector<PtrRef> pointers;
+  std::vector<int64_t> ints;
+  std::vector<ScalarRef> scalars;
+  int64_t items = 0;
+  int64_t grain = 1;  // items worth giving to one thread, at least
+};
+
+// ---- library calls ----------------------------------------------------------------------------------
+
+/// C[b] = alpha * A[b] @ B[b] + beta * C[b] (+ bias); f32, f64, f16, bf16, i32, i64.
+struct MatmulCall {
+  DType dtype = DType::f32;  // of A, B and C; f16 and bf16 accumulate in f32
+  bool bias = false;         // bias operand, broadcast by its strides
+};
+
+struct MatmulArgs {
+  int64_t batch = 1, m = 0, n = 0, k = 0;
+  struct Matrix {
+    PtrRef ptr;
+    int64_t row = 0, column = 0;  // strides in elements; either may be 0 or any value
+    int64_t batch = 0;            // stride between items of the batch, 0 when shared
+  };
+  Matrix a, b, c, bias;
+  double alpha = 1, beta = 0;  // beta 0: C is not read
+};
+
+// ---- what is built and what is run --------------------------------------------------------------
+
+using Source = std::variant<TileProgram, PortableKernel, MatmulCall>;
+using Args = std::variant<TileArgs, KernelArgs, MatmulArgs>;  // same order as Source
+
+}  // namespace qs::driver

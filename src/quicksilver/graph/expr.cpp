@@ -1,0 +1,120 @@
+#include "quicksilver/graph/expr.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include "quicksilver/core/error.h"
+
+namespace qs::graph {
+
+double Builder::attr_double(int i) const { return std::bit_cast<double>(attr(i)); }
+
+int64_t Builder::count(E x, uint64_t axes) const {
+  int64_t n = 1;
+  for (uint64_t m = axes; m; m &= m - 1) n *= extent(x, std::countr_zero(m));
+  return n;
+}
+
+E Builder::test(E x) {
+  if (dtype(x) == DType::bool_) return x;
+  const E pair[] = {x, number(int64_t{0}, dtype(x))};
+  return emit(Prim::ne, pair);
+}
+
+E Builder::philox(E seed, E offset, int draw) {
+  if (draw) {
+    const E pair[] = {offset, integer(int64_t{draw} << 60)};
+    offset = emit(Prim::add, pair);
+  }
+  const E three[] = {linear(), seed, offset};
+  return emit(Prim::philox, three);
+}
+
+E Builder::unit(E bits) {
+  const bool wide = compute() == DType::f64;
+  E kept = bits;
+  if (!wide) {  // 24 bits fill an f32; more would round up to 1
+    const E pair[] = {bits, integer(8)};
+    kept = emit(Prim::shift_right, pair);
+  }
+  const E pair[] = {cast(kept, wide ? DType::f64 : DType::f32),
+                    wide ? number(std::ldexp(1.0, -32)) : number(std::ldexp(1.0, -24))};
+  return emit(Prim::mul, pair);
+}
+
+namespace {
+
+E emit1(Prim p, E x) { return x.builder->emit(p, std::span<const E>(&x, 1)); }
+E emit2(Prim p, E x, E y) {
+  const E s[] = {x, y};
+  return x.builder->emit(p, s);
+}
+E like(E x, double v) {
+  const DType d = x.builder->dtype(x);
+  return is_integral(d) ? x.builder->number(static_cast<int64_t>(v), d) : x.builder->number(v);
+}
+
+#define UNARY(name) \
+  [[maybe_unused]] E name(E x) { return emit1(Prim::name, x); }
+UNARY(abs) UNARY(sign) UNARY(square) UNARY(sqrt) UNARY(rsqrt) UNARY(reciprocal) UNARY(exp)
+UNARY(exp2) UNARY(expm1) UNARY(log) UNARY(log2) UNARY(log10) UNARY(log1p) UNARY(sin) UNARY(cos)
+UNARY(tan) UNARY(asin) UNARY(acos) UNARY(atan) UNARY(sinh) UNARY(cosh) UNARY(asinh) UNARY(acosh)
+UNARY(atanh) UNARY(tanh) UNARY(sigmoid) UNARY(erf) UNARY(erfc) UNARY(erfinv) UNARY(lgamma)
+UNARY(digamma) UNARY(floor) UNARY(ceil) UNARY(trunc) UNARY(round) UNARY(isnan) UNARY(isinf)
+UNARY(isfinite) UNARY(signbit) UNARY(logical_not) UNARY(bit_not)
+#undef UNARY
+#define BINARY(name) \
+  [[maybe_unused]] E name(E x, E y) { return emit2(Prim::name, x, y); }
+BINARY(floor_div) BINARY(trunc_div) BINARY(rem) BINARY(fmod) BINARY(maximum) BINARY(minimum)
+BINARY(fmax) BINARY(fmin) BINARY(pow) BINARY(atan2) BINARY(hypot) BINARY(copysign)
+BINARY(nextafter) BINARY(bit_and) BINARY(bit_or) BINARY(bit_xor) BINARY(shift_left)
+BINARY(shift_right) BINARY(check_index)
+#undef BINARY
+E where(E c, E x, E y) {
+  const E s[] = {c, x, y};
+  return c.builder->emit(Prim::where, s);
+}
+E operator-(E x) { return emit1(Prim::neg, x); }
+#define OPERATOR(op, prim)                                                      \
+  [[maybe_unused]] E operator op(E x, E y) { return emit2(Prim::prim, x, y); }  \
+  [[maybe_unused]] E operator op(E x, double y) { return x op like(x, y); }     \
+  [[maybe_unused]] E operator op(double x, E y) { return like(y, x) op y; }
+OPERATOR(+, add) OPERATOR(-, sub) OPERATOR(*, mul) OPERATOR(/, div)
+OPERATOR(==, eq) OPERATOR(!=, ne) OPERATOR(<, lt) OPERATOR(<=, le) OPERATOR(>, gt) OPERATOR(>=, ge)
+#undef OPERATOR
+
+// One function a row.
+#define OP(name, kind, inputs, results, rule, raw, kept_in, kept, fail, doc, ...)               \
+  void expand_##name([[maybe_unused]] Builder& b, [[maybe_unused]] std::span<const E> in,       \
+                     [[maybe_unused]] std::span<E> out) {                                       \
+    constexpr int k_inputs = inputs;                                                                   \
+    [[maybe_unused]] const E x = k_inputs > 0 ? in[0] : E{}, y = k_inputs > 1 ? in[1] : E{},                  \
+                             z = k_inputs > 2 ? in[2] : E{}, u = k_inputs > 3 ? in[3] : E{},                  \
+                             v = k_inputs > 4 ? in[4] : E{};                                           \
+    __VA_ARGS__                                                                                 \
+  }
+#include "quicksilver/graph/ops.def"
+
+constexpr ExpandFn k_expansions[] = {
+#define OP(name, ...) expand_##name,
+#include "quicksilver/graph/ops.def"
+};
+
+constexpr OpInfo k_ops[] = {
+#define OP(name, kind, inputs, results, rule, raw, kept_in, kept, fail, doc, ...) \
+  {#name, OpKind::kind, inputs, results, DTypeRule::rule, raw, kept_in, kept, fail, doc},
+#include "quicksilver/graph/ops.def"
+};
+
+}  // namespace
+
+const OpInfo& info(Op op) { return k_ops[static_cast<size_t>(op)]; }
+
+ExpandFn expansion(Op op) {
+  const OpKind kind = info(op).kind;
+  if (kind == OpKind::matmul || kind == OpKind::kernel) return nullptr;
+  return k_expansions[static_cast<size_t>(op)];
+}
+
+}  // namespace qs::graph
