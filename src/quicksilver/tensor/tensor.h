@@ -23,6 +23,8 @@ namespace qs {
 class QS_API Storage final : public plan::Content {
  public:
   using Content::Content;
+  static void* operator new(size_t n);  // a per-thread free list: one is made for each op
+  static void operator delete(void* p, size_t n) noexcept;
   uint32_t version() const { return version_; }
   void bump_version() { ++version_; }
 

@@ -1,0 +1,269 @@
+// How one call becomes one node: operands are resolved, dtype and shape follow the op's row, targets of
+// in-place writes are checked, fresh results get pending storages, and the tape takes the node. All
+// checks come first, so an exception leaves no trace.
+#include "quicksilver/tensor/record.h"
+
+#include <cstring>
+
+#include "quicksilver/core/error.h"
+#include "quicksilver/tensor/rules.h"
+
+namespace qs {
+namespace {
+
+constexpr size_t k_most_operands = 16;
+constexpr size_t k_most_results = 4;
+
+bool is_reducing(graph::OpKind kind) {
+  return kind == graph::OpKind::fold || kind == graph::OpKind::composite;
+}
+
+/// The shape without the axes of the mask, or with them at extent 1.
+Dims reduced_shape(DimSpan shape, uint64_t axes, bool keepdim) {
+  Dims out;
+  for (size_t d = 0; d < shape.size(); ++d) {
+    if (axes >> d & 1) {
+      if (keepdim) out.push_back(1);
+    } else {
+      out.push_back(shape[d]);
+    }
+  }
+  return out;
+}
+
+/// The broadcast of the inputs that have the full rank.
+void iteration_shape(const graph::OpInfo& row, std::span<const Resolved> in, Dims& shape) {
+  bool first = true;
+  for (size_t i = 0; i < in.size(); ++i) {
+    if (in[i].kind != Resolved::tensor || row.kept_inputs >> i & 1) continue;
+    const Dims& s = in[i].impl->layout.shape;
+    if (first) {
+      shape = s;
+      first = false;
+    } else if (!(s == shape)) {
+      shape = broadcast_shapes(shape, s);
+    }
+  }
+}
+
+Tensor copy_of(const Tensor& t) {
+  const Operand in[] = {t};
+  RecordOptions options;
+  options.dtype = t.dtype();
+  options.compute = t.dtype();
+  Tensor out;
+  record(Op::copy, in, {}, options, {&out, 1});
+  return out;
+}
+
+bool same_view(const TensorImpl& a, const TensorImpl& b) {
+  return a.storage == b.storage && a.dtype == b.dtype && a.layout == b.layout;
+}
+
+bool ranges_meet(const Layout& a, const Layout& b) {
+  const auto [a0, a1] = a.extent();
+  const auto [b0, b1] = b.extent();
+  return a0 < b1 && b0 < a1;
+}
+
+/// What a target must satisfy, in PyTorch's words.
+void check_target(Op op, const TensorImpl& target, DeviceType device, DType result, const Dims& shape) {
+  QS_CHECK(target.storage->device == device, Error,
+           "Expected all tensors to be on the same device, but found at least two devices, {} and {}! "
+           "(the result of {} is written in place)",
+           device == DeviceType::mps ? "mps:0" : "cpu",
+           target.storage->device == DeviceType::mps ? "mps:0" : "cpu", name_of(op));
+  QS_CHECK(can_cast(result, target.dtype), Error,
+           "result type {} can't be cast to the desired output type {}", name_of(result),
+           name_of(target.dtype));
+  QS_CHECK(target.layout.shape == shape, Error,
+           "output with shape {} doesn't match the broadcast shape {}",
+           to_string(target.layout.shape), to_string(shape));
+  QS_CHECK(!target.layout.may_self_overlap(), Error,
+           "unsupported operation: more than one element of the written-to tensor refers to a single "
+           "memory location. Please clone() the tensor before performing the operation.");
+}
+
+Tensor make_fresh(DeviceType device, DType dtype, Layout layout) {
+  const int64_t bytes = layout.numel() * static_cast<int64_t>(size_of(dtype));
+  Ref<Storage> storage = make_ref<Storage>(device, bytes);
+  return Tensor(make_ref<TensorImpl>(std::move(storage), std::move(layout), dtype));
+}
+
+/// The word of a number for a node that computes in `compute`, and how the kernel reads it.
+void place_number(const Scalar& number, bool raw, DType compute, plan::In& in) {
+  in.kind = plan::In::scalar;
+  if (raw) in.dtype = number.dtype();
+  else if (compute == DType::bool_) in.dtype = DType::bool_;
+  else in.dtype = is_integral(compute) ? DType::i64 : DType::f64;
+  in.word = number.word(in.dtype);
+}
+
+}  // namespace
+
+void record(Op op, std::span<const Operand> operands, std::span<const uint64_t> attrs,
+            const RecordOptions& options, std::span<Tensor> results) {
+  const graph::OpInfo& row = graph::info(op);
+  QS_ASSERT(operands.size() <= k_most_operands - k_most_results && results.size() <= k_most_results);
+  Resolved resolved[k_most_operands];
+  const std::span<Resolved> in(resolved, operands.size());
+  const DeviceType device = resolve_operands(op, operands, options.device, in);
+  const DType compute = compute_rule(op, in, options);
+
+  Dims shape;
+  if (options.results.empty()) {
+    iteration_shape(row, in, shape);
+    if (is_reducing(row.kind) && !attrs.empty()) {
+      for (uint64_t m = attrs[0]; m; m &= m - 1)
+        QS_ASSERT(std::countr_zero(m) < static_cast<int>(shape.size()));
+    }
+  }
+
+  // Results: which are fresh, which go into a target, and what they look like.
+  Tensor made[k_most_results];
+  bool in_place = false;
+  for (size_t i = 0; i < results.size(); ++i) {
+    const DType dtype = result_rule(op, static_cast<int>(i), compute, options);
+    Dims own = i < options.results.size() ? options.results[i].shape
+               : row.kept >> i & 1        ? reduced_shape(shape, attrs[0], attrs.size() > 1 && attrs[1])
+                                          : shape;
+    if (i < options.targets.size() && options.targets[i].defined()) {
+      const Tensor& target = options.targets[i];
+      check_target(op, *target.impl(), device, dtype, own);
+      made[i] = target;
+      in_place = true;
+      continue;
+    }
+    const bool follows = row.kind == graph::OpKind::map || op == Op::dropout;
+    Dims strides = follows ? elementwise_strides(in, own) : contiguous_strides(own);
+    checked_numel(own);
+    made[i] = make_fresh(device, dtype, Layout(std::move(own), std::move(strides)));
+  }
+
+  // An operand that lies across a target's elements is read from a copy, unless it is the target.
+  Tensor kept_alive[k_most_operands];
+  if (in_place) {
+    for (size_t i = 0; i < in.size(); ++i) {
+      if (in[i].kind != Resolved::tensor) continue;
+      for (const Tensor& target : made) {
+        if (!target.defined()) continue;
+        const TensorImpl &t = *target.impl(), &o = *in[i].impl;
+        if (o.storage != t.storage || same_view(o, t) || !ranges_meet(o.layout, t.layout)) continue;
+        kept_alive[i] = copy_of(Tensor(Ref<TensorImpl>(in[i].impl)));
+        in[i].impl = kept_alive[i].impl();
+        break;
+      }
+    }
+  }
+
+  plan::In tape_in[k_most_operands + k_most_results];
+  size_t n = 0;
+  for (; n < in.size(); ++n) {
+    const bool raw = row.raw >> n & 1;
+    if (in[n].kind == Resolved::scalar) {
+      // A 0-dim cpu tensor keeps its dtype class through the word; a number takes the node's.
+      place_number(in[n].number, raw, compute, tape_in[n]);
+    } else if (in[n].kind == Resolved::tensor) {
+      const TensorImpl& t = *in[n].impl;
+      tape_in[n] = {plan::In::tensor, t.dtype, true, t.storage.get(), &t.layout, 0};
+    }
+  }
+  plan::Out tape_out[k_most_results];
+  bool nothing = true;  // nothing to compute: every result is empty
+  for (size_t i = 0; i < results.size(); ++i) {
+    const TensorImpl& t = *made[i].impl();
+    const bool targeted = i < options.targets.size() && options.targets[i].defined();
+    int at = -1;
+    bool full = true;
+    if (targeted) {
+      for (size_t k = 0; k < in.size() && at < 0; ++k)
+        if (in[k].kind == Resolved::tensor && same_view(*in[k].impl, t)) at = static_cast<int>(k);
+      if (at < 0) {
+        while (n < row.inputs) tape_in[n++] = {};  // a target never stands where an input could
+        at = static_cast<int>(n);
+        tape_in[n++] = {plan::In::tensor, t.dtype, false, t.storage.get(), &t.layout, 0};
+      }
+      full = t.layout.is_dense() &&
+             t.layout.numel() * static_cast<int64_t>(size_of(t.dtype)) == t.storage->bytes;
+    }
+    tape_out[i] = {t.storage.get(), t.dtype, &t.layout, at, full};
+    nothing = nothing && t.layout.numel() == 0;
+  }
+
+  if (nothing) {
+    for (size_t i = 0; i < results.size(); ++i)
+      if (!made[i].storage().block)
+        made[i].storage().block = device_runtime(device).allocator().allocate(0);
+  } else {
+    plan::Tape::current(device).record(op, compute, {tape_in, n}, {tape_out, results.size()}, attrs);
+  }
+  for (size_t i = 0; i < results.size(); ++i) {
+    if (tape_out[i].target >= 0) made[i].storage().bump_version();
+    results[i] = std::move(made[i]);
+  }
+}
+
+Tensor make_view(const Tensor& base, Layout layout) {
+  auto impl = make_ref<TensorImpl>(base.impl()->storage, std::move(layout), base.dtype());
+  return Tensor(std::move(impl));
+}
+
+Tensor empty_strided_tensor(DimSpan shape, DimSpan strides, DType dtype, DeviceType device) {
+  Layout layout{Dims(shape), Dims(strides), 0};
+  checked_numel(shape);
+  const int64_t items = layout.extent().second;
+  const int64_t bytes = items * static_cast<int64_t>(size_of(dtype));
+  Ref<Storage> storage = make_ref<Storage>(device, bytes);
+  storage->block = device_runtime(device).allocator().allocate(static_cast<size_t>(bytes));
+  return Tensor(make_ref<TensorImpl>(std::move(storage), std::move(layout), dtype));
+}
+
+Tensor empty_tensor(DimSpan shape, DType dtype, DeviceType device) {
+  return empty_strided_tensor(shape, contiguous_strides(shape), dtype, device);
+}
+
+Tensor from_external(void* data, Layout layout, DType dtype, int64_t bytes, void (*release)(void*),
+                     void* context) {
+  struct Owner {
+    void (*release)(void*);
+    void* context;
+  };
+  auto owner = std::make_unique<Owner>(Owner{release, context});
+  Ref<Storage> storage = make_ref<Storage>(DeviceType::cpu, bytes);
+  storage->block = device_runtime(DeviceType::cpu)
+                       .allocator()
+                       .wrap(data, static_cast<size_t>(bytes),
+                             [](void* p) noexcept {
+                               const std::unique_ptr<Owner> mine(static_cast<Owner*>(p));
+                               mine->release(mine->context);
+                             },
+                             owner.get());
+  (void)owner.release();
+  return Tensor(make_ref<TensorImpl>(std::move(storage), std::move(layout), dtype));
+}
+
+Tensor from_host(const void* data, DimSpan shape, DType dtype, DeviceType device) {
+  Tensor t = empty_tensor(shape, dtype, device);
+  const size_t bytes = static_cast<size_t>(t.numel()) * size_of(dtype);
+  if (bytes) device_runtime(device).driver().write(t.storage().block->ptr(), data, bytes);
+  return t;
+}
+
+Tensor copy_to_device(const Tensor& t, DeviceType device) {
+  if (t.numel() == 0) return empty_tensor(t.shape(), t.dtype(), device);
+  const Tensor source = t.layout().is_dense() ? t : copy_of(t);
+  const size_t item = size_of(t.dtype());
+  const size_t bytes = static_cast<size_t>(t.numel()) * item;
+  Tensor out = empty_strided_tensor(source.shape(), source.strides(), t.dtype(), device);
+  plan::Tape::materialize(source.storage());
+  const char* from = static_cast<const char*>(source.storage().block->ptr()) +
+                     source.storage_offset() * static_cast<int64_t>(item);
+  void* to = out.storage().block->ptr();
+  const bool from_host = source.is_cpu(), to_host = device == DeviceType::cpu;
+  if (to_host) device_runtime(source.device_type()).driver().read(to, from, bytes);
+  else if (from_host) device_runtime(device).driver().write(to, from, bytes);
+  else device_runtime(device).driver().copy(to, from, bytes);
+  return out;
+}
+
+}  // namespace qs
