@@ -10,6 +10,9 @@
 namespace qs::plan {
 namespace {
 
+// Past the soft limit a tape is cut where its first node comes round again, so that the turns of a
+// loop that reads nothing are cut alike; the hard limits are last.
+constexpr int32_t k_soft_node_limit = 1024;
 constexpr int32_t k_hard_node_limit = 4096;
 constexpr int64_t k_hard_byte_limit = int64_t{2} << 30;
 
@@ -51,6 +54,15 @@ struct ThreadTapes {
   }
 };
 thread_local ThreadTapes t_tapes;
+
+/// Equal for the same call in two turns of a loop.
+uint64_t likeness(graph::Op op, DType compute, size_t operands, std::span<const Out> out) {
+  uint64_t h = static_cast<uint64_t>(op) | uint64_t(compute) << 16 | uint64_t(operands) << 24 |
+               uint64_t(out.size()) << 32;
+  if (!out.empty())
+    for (int64_t s : out[0].layout->shape) h = h * 0x9e3779b97f4a7c15ull + static_cast<uint64_t>(s);
+  return h;
+}
 
 bool runs_at_once(DeviceType device) {
   if (device == DeviceType::cpu) return true;
@@ -144,6 +156,9 @@ void Tape::record(graph::Op op, DType compute, std::span<const In> in, std::span
                c.error.empty() ? "the tensor has no content" : c.error.c_str());
     }
     // From here on nothing throws but for want of memory for the key itself.
+    const uint64_t like = likeness(op, compute, in.size(), out);
+    if (recording_.nodes >= k_soft_node_limit && like == first_node_) cut_locked();
+    if (recording_.nodes == 0) first_node_ = like;
     graph::KeyWriter key(recording_.key, recording_.hash);
     key.node(op, compute, in.size(), out.size(), attrs.size(), region_);
     for (const In& i : in) {
@@ -206,6 +221,11 @@ void Tape::cut_locked() {
 void Tape::cut() {
   std::lock_guard lock(registry().mutex);
   cut_locked();
+}
+
+void Tape::backward_ended() {
+  std::lock_guard lock(registry().mutex);
+  if (recording_.nodes >= k_soft_node_limit) cut_locked();
 }
 
 void Tape::materialize(Content& content) {

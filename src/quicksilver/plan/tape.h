@@ -96,6 +96,8 @@ class QS_API Tape {
               std::span<const uint64_t> attrs);
   /// Runs everything recorded. A data-dependent error stays with the device (raise_fault).
   void cut();
+  /// A top-level backward() is over: a place to cut a long tape.
+  void backward_ended();
   size_t size() const { return static_cast<size_t>(recording_.nodes); }
   void set_region(uint32_t region) { region_ = region; }
 
@@ -114,6 +116,7 @@ class QS_API Tape {
   const bool immediate_;
   uint32_t region_ = 0;
   uint64_t epoch_;
+  uint64_t first_node_ = 0;    // likeness of the first node
   int64_t pending_bytes_ = 0;  // of fresh results whose storages are alive
   Recording recording_;
 
