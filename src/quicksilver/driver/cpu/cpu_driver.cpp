@@ -1,0 +1,260 @@
+// The cpu driver: a command runs in the thread that submits it, over the pool when it is large.
+//
+// Both ways to run a list (submit and replay) walk it in one parallel region: the helpers are woken
+// once and stay near; each command's chunks are dealt out, and the next command starts when all of
+// them are done. A command of one chunk runs in the calling thread and wakes nobody. What differs is
+// where a command's preparations (resolved strides, piece sizes) live: submit makes them on the spot,
+// a frozen program has made them once and only looks up addresses and scalars in the launch table.
+//
+// A kernel that meets data it must refuse sets Launch.error. The commands behind it are skipped, so
+// that what it should have computed is not used; nothing is thrown.
+//
+// Complications: error records are sticky, so a list that starts with one set (a plan queued behind
+// a failed one) runs in full; and a program is shared by no two threads at a time (the plan's lock).
+#include "quicksilver/driver/cpu/cpu_driver.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <optional>
+
+#include "quicksilver/core/cpu_info.h"
+#include "quicksilver/core/error.h"
+#include "quicksilver/core/thread_pool.h"
+#include "quicksilver/driver/cpu/cpu_memory.h"
+#include "quicksilver/driver/cpu/gemm.h"
+#include "quicksilver/driver/cpu/tile.h"
+
+namespace qs::driver {
+namespace {
+
+using cpu::GemmPlan;
+using cpu::GemmPointers;
+using cpu::GemmShape;
+
+struct BuiltPortable final : Kernel {
+  explicit BuiltPortable(const PortableKernel& k) : portable(k) {}
+  PortableKernel portable;
+};
+struct BuiltMatmul final : Kernel {
+  explicit BuiltMatmul(const MatmulCall& c) : call(c) {}
+  MatmulCall call;
+};
+
+void* resolve(const PtrRef& ref, const Launch& launch) {
+  char* p = static_cast<char*>(launch.bases[static_cast<size_t>(ref.base)]) + ref.bytes;
+  if (ref.offset_word >= 0)
+    p += static_cast<int64_t>(launch.words[static_cast<size_t>(ref.offset_word)]) * ref.item_size;
+  return p;
+}
+
+uint64_t resolve(const ScalarRef& ref, const Launch& launch) {
+  return ref.word >= 0 ? launch.words[static_cast<size_t>(ref.word)] : ref.value;
+}
+
+void run_portable(const PortableKernel& kernel, const KernelArgs& args, int32_t tag,
+                  const Launch& launch) {
+  constexpr size_t k_inline = 24;
+  void* inline_pointers[k_inline];
+  uint64_t inline_scalars[k_inline];
+  std::vector<void*> more_pointers;
+  std::vector<uint64_t> more_scalars;
+  void** pointers = inline_pointers;
+  uint64_t* scalars = inline_scalars;
+  if (args.pointers.size() > k_inline) {
+    more_pointers.resize(args.pointers.size());
+    pointers = more_pointers.data();
+  }
+  if (args.scalars.size() > k_inline) {
+    more_scalars.resize(args.scalars.size());
+    scalars = more_scalars.data();
+  }
+  for (size_t i = 0; i < args.pointers.size(); ++i)
+    pointers[i] = resolve(args.pointers[i], launch);
+  for (size_t i = 0; i < args.scalars.size(); ++i) scalars[i] = resolve(args.scalars[i], launch);
+  const KernelView view{pointers, args.ints.data(), scalars, launch.error, tag};
+
+  const int64_t grain = args.grain > 0 ? args.grain : 1;
+  const int64_t chunks = (args.items + grain - 1) / grain;
+  ThreadPool::instance().parallel_for(chunks, [&](int64_t first, int64_t last, int) {
+    kernel.host(view, first * grain, std::min(last * grain, args.items));
+  });
+}
+
+void run_matmul(const GemmPlan& plan, const MatmulArgs& args, const Launch& launch) {
+  const int64_t chunks = plan.chunks();
+  if (chunks == 0) return;
+  GemmPointers p;
+  p.a = resolve(args.a.ptr, launch);
+  p.b = resolve(args.b.ptr, launch);
+  p.c = resolve(args.c.ptr, launch);
+  p.bias = resolve(args.bias.ptr, launch);
+  if (chunks == 1) {
+    plan.run(p, 0, 1);
+  } else {
+    ThreadPool::instance().parallel_for(
+        chunks, [&](int64_t first, int64_t last, int) { plan.run(p, first, last); });
+  }
+}
+
+cpu::TileScratch& tile_scratch() {
+  static thread_local cpu::TileScratch scratch;
+  return scratch;
+}
+
+void run_tile(const cpu::TileLaunch& tile, const Launch& launch) {
+  const int64_t chunks = tile.chunks(), finish_chunks = tile.finish_chunks();
+  if (chunks == 0) return;
+  tile.begin(launch);
+  if (chunks == 1 && finish_chunks == 0) {
+    tile.run(launch, 0, 1, tile_scratch());
+    return;
+  }
+  ThreadPool& pool = ThreadPool::instance();
+  pool.parallel_for(chunks, [&](int64_t first, int64_t last, int) {
+    tile.run(launch, first, last, tile_scratch());
+  });
+  pool.parallel_for(finish_chunks, [&](int64_t first, int64_t last, int) {
+    tile.finish(launch, first, last, tile_scratch());
+  });
+}
+
+class CpuProgram final : public Program {
+ public:
+  explicit CpuProgram(std::vector<Command> commands) : commands_(std::move(commands)) {
+    steps_.reserve(commands_.size());
+    for (const Command& c : commands_) {
+      Prepared step;
+      if (auto* tile = std::get_if<TileArgs>(&c.args)) {
+        step.tile.emplace(static_cast<const cpu::TileKernel&>(*c.kernel), *tile, c.tag);
+        wide_ = wide_ || step.tile->chunks() > 1;
+      } else if (auto* matmul = std::get_if<MatmulArgs>(&c.args)) {
+        const MatmulCall& call = static_cast<const BuiltMatmul*>(c.kernel)->call;
+        step.matmul.emplace(GemmShape::of(call, *matmul));
+        wide_ = wide_ || step.matmul->chunks() > 1;
+      } else {
+        step.portable = &static_cast<const BuiltPortable*>(c.kernel)->portable;
+        const KernelArgs& args = std::get<KernelArgs>(c.args);
+        wide_ = wide_ || args.items > args.grain;
+      }
+      steps_.push_back(std::move(step));
+    }
+  }
+
+  void run(const Launch& launch) {
+    ThreadPool::Region region(wide_);
+    const bool failed_before = launch.error->set != 0;
+    for (size_t i = 0; i < steps_.size(); ++i) {
+      const Prepared& s = steps_[i];
+      const Command& c = commands_[i];
+      if (s.tile) {
+        run_tile(*s.tile, launch);
+      } else if (s.matmul) {
+        run_matmul(*s.matmul, std::get<MatmulArgs>(c.args), launch);
+      } else {
+        run_portable(*s.portable, std::get<KernelArgs>(c.args), c.tag, launch);
+      }
+      if (launch.error->set != 0 && !failed_before) [[unlikely]]
+        return;
+    }
+  }
+
+ private:
+  struct Prepared {  // one of the three
+    std::optional<cpu::TileLaunch> tile;
+    std::optional<GemmPlan> matmul;
+    const PortableKernel* portable = nullptr;
+  };
+  std::vector<Command> commands_;
+  std::vector<Prepared> steps_;
+  bool wide_ = false;  // some command has work for the helpers
+};
+
+class CpuDriver final : public Driver {
+ public:
+  CpuDriver() {
+    const CpuInfo& machine = cpu_info();
+    info_.driver = "cpu";
+    info_.threads = ThreadPool::instance().threads();
+    info_.name = format("{} ({}), {} thread{}", machine.name, name_of(machine.isa), info_.threads,
+                        info_.threads == 1 ? "" : "s");
+    info_.host_memory = true;
+    info_.memory_bytes = machine.memory_bytes;
+  }
+
+  const DriverInfo& info() const override { return info_; }
+
+  void* alloc(size_t bytes) override {
+    void* p = cpu::host_alloc(bytes);
+    QS_CHECK(p, OutOfMemoryError, "the system refused {} bytes of host memory", bytes);
+    allocated_.fetch_add(static_cast<int64_t>(bytes), std::memory_order_relaxed);
+    return p;
+  }
+  void release(void* p, size_t bytes) noexcept override {
+    cpu::host_release(p, bytes);
+    allocated_.fetch_sub(static_cast<int64_t>(bytes), std::memory_order_relaxed);
+  }
+  void write(void* dst, const void* src, size_t bytes) override { copy(dst, src, bytes); }
+  void read(void* dst, const void* src, size_t bytes) override { copy(dst, src, bytes); }
+  void copy(void* dst, const void* src, size_t bytes) override {
+    if (bytes) std::memmove(dst, src, bytes);
+  }
+
+  std::unique_ptr<Kernel> build(const Source& source) override {
+    if (auto* tile = std::get_if<TileProgram>(&source)) 
+      return std::make_unique<cpu::TileKernel>(*tile);
+    if (auto* portable = std::get_if<PortableKernel>(&source)) {
+      QS_CHECK(portable->host, DeviceError, "kernel {} has no host function", portable->name);
+      return std::make_unique<BuiltPortable>(*portable);
+    }
+    const MatmulCall& call = std::get<MatmulCall>(source);
+    QS_CHECK(accepts(source), DeviceError, "the cpu driver has no matrix product of {}",
+             name_of(call.dtype));
+    return std::make_unique<BuiltMatmul>(call);
+  }
+  bool accepts(const Source& source) const override {
+    if (auto* call = std::get_if<MatmulCall>(&source)) return GemmPlan::accepts(call->dtype);
+    if (auto* portable = std::get_if<PortableKernel>(&source)) return portable->host != nullptr;
+    return true;
+  }
+
+  Fence submit(std::span<const Command> commands, const Launch& launch) override {
+    ThreadPool::Region region;
+    const bool failed_before = launch.error->set != 0;
+    for (const Command& c : commands) {
+      if (auto* matmul = std::get_if<MatmulArgs>(&c.args)) {
+        const MatmulCall& call = static_cast<const BuiltMatmul*>(c.kernel)->call;
+        run_matmul(GemmPlan(GemmShape::of(call, *matmul)), *matmul, launch);
+      } else if (auto* portable = std::get_if<KernelArgs>(&c.args)) {
+        run_portable(static_cast<const BuiltPortable*>(c.kernel)->portable, *portable, c.tag,
+                     launch);
+      } else {
+        const auto& kernel = static_cast<const cpu::TileKernel&>(*c.kernel);
+        run_tile(cpu::TileLaunch(kernel, std::get<TileArgs>(c.args), c.tag), launch);
+      }
+      if (launch.error->set != 0 && !failed_before) [[unlikely]]
+        break;
+    }
+    return 0;
+  }
+  std::unique_ptr<Program> freeze(std::vector<Command> commands) override {
+    return std::make_unique<CpuProgram>(std::move(commands));
+  }
+  Fence replay(Program& program, const Launch& launch) override {
+    static_cast<CpuProgram&>(program).run(launch);
+    return 0;
+  }
+  void wait(Fence) override {}
+  bool done(Fence) override { return true; }
+  int64_t allocated_bytes() const override { return allocated_.load(std::memory_order_relaxed); }
+
+ private:
+  DriverInfo info_;
+  std::atomic<int64_t> allocated_{0};
+};
+
+}  // namespace
+
+std::unique_ptr<Driver> open_cpu_driver() { return std::make_unique<CpuDriver>(); }
+
+}  // namespace qs::driver

@@ -1,0 +1,67 @@
+// Matrix products of the cpu driver: planned once a shape, run in chunks that are independent.
+//
+// The result of a call depends on its shape, its strides and the instruction set's library choice
+// only: never on the number of threads nor on how chunks were dealt out.
+#pragma once
+#include <cstdint>
+#include <string>
+
+#include "quicksilver/core/dtype.h"
+#include "quicksilver/driver/cpu/gemm_table.h"
+#include "quicksilver/driver/source.h"
+
+namespace qs::driver::cpu {
+
+/// Strides in elements, any value.
+struct GemmMatrix {
+  int64_t row = 0, column = 0, batch = 0;
+};
+
+/// C[b] = alpha * A[b] @ B[b] + beta * C[b] (+ bias[b]); see MatmulCall for the dtypes.
+struct GemmShape {
+  DType dtype = DType::f32;
+  bool has_bias = false;
+  int64_t batch = 1, m = 0, n = 0, k = 0;
+  GemmMatrix a, b, c, bias;
+  double alpha = 1, beta = 0;
+
+  static GemmShape of(const MatmulCall& call, const MatmulArgs& args);
+};
+
+struct GemmPointers {
+  const void* a = nullptr;
+  const void* b = nullptr;
+  void* c = nullptr;
+  const void* bias = nullptr;
+};
+
+class GemmPlan {
+ public:
+  /// Cheap: decides who computes what in which pieces; nothing is allocated.
+  explicit GemmPlan(const GemmShape& shape);
+
+  int64_t chunks() const { return batch_chunks_ * row_chunks_ * column_chunks_; }
+  void run(const GemmPointers& pointers, int64_t first, int64_t last) const;
+  /// "own packed", "own vector", "dnnl_sgemm": who computes.
+  const char* method() const;
+
+  static bool accepts(DType dtype);
+  /// What `auto` may choose from here: "own AVX-512" or "own AVX-512 + oneDNN 2.6".
+  static std::string description();
+
+ private:
+  enum class Method : uint8_t { packed, dot, axpy, library };
+  void choose_pieces();
+  void run_piece(const GemmPointers& p, int64_t rows, int64_t columns) const;
+  GemmBlockFn kernel() const;
+  bool call_library(const GemmBlock& block) const;
+
+  GemmShape s_;           // of C^T = B^T A^T when `swapped_`
+  bool swapped_ = false;
+  Method method_ = Method::packed;
+  int64_t batch_chunks_ = 1, batch_step_ = 1;    // items of the batch a chunk
+  int64_t row_chunks_ = 1, row_step_ = 0;        // rows of C a chunk
+  int64_t column_chunks_ = 1, column_step_ = 0;  // columns of C a chunk
+};
+
+}  // namespace qs::driver::cpu

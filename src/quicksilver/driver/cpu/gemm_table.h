@@ -1,0 +1,56 @@
+// The functions of one instruction set behind a matrix product. Plain data only: files built for one
+// instruction set include it.
+#pragma once
+#include <cstdint>
+
+namespace qs::driver::cpu {
+
+/// C[m, n] = alpha * A[m, k] @ B[k, n] + beta * C; strides in elements, C's columns have stride 1.
+/// A and B hold elements of the source type, C of the compute type (f32 for f16 and bf16).
+struct GemmBlock {
+  const void* a = nullptr;
+  const void* b = nullptr;
+  void* c = nullptr;
+  int64_t m = 0, n = 0, k = 0;
+  int64_t a_row = 0, a_column = 0, b_row = 0, b_column = 0, c_row = 0;
+  double alpha = 1, beta = 0;
+  char* scratch = nullptr;  // gemm_scratch_bytes, aligned to 64
+};
+
+/// Elements of A and B in half precision.
+struct F16 {
+  uint16_t bits;
+};
+struct BF16 {
+  uint16_t bits;
+};
+
+using GemmBlockFn = void (*)(const GemmBlock&);
+
+/// By source type; integers of one width share a row, their products wrap alike.
+enum GemmType : uint8_t { g_f32, g_f64, g_f16, g_bf16, g_i32, g_i64, g_types };
+
+struct GemmTable {
+  GemmBlockFn packed[g_types] = {};  // any shape and strides
+  /// n == 1, B and the rows of A contiguous (a_column == b_row == 1): a dot product a row.
+  GemmBlockFn dot[g_types] = {};
+  /// m == 1, the rows of B contiguous (b_column == 1): sums of rows of B.
+  GemmBlockFn axpy[g_types] = {};
+  /// Compute type to memory, one row.
+  void (*narrow[g_types])(void* dst, const float* src, int64_t n) = {};  // g_f16, g_bf16 only
+  int tile_rows = 1, tile_columns = 1;  // of the f32 kernel
+};
+
+// Sizes of the blocks that are packed. k is cut evenly into the fewest steps of at most k_gemm_k, so
+// the order of additions depends on k alone, and is the same for every instruction set with FMA.
+inline constexpr int64_t k_gemm_m = 224, k_gemm_n = 384, k_gemm_k = 256;
+
+/// What `packed` needs for any block.
+inline constexpr int64_t k_gemm_scratch_bytes =
+    ((k_gemm_m + 32) * k_gemm_k + (k_gemm_n + 64) * k_gemm_k) * 8 + 4096;
+
+const GemmTable& gemm_generic_table();
+const GemmTable& gemm_avx2_table();    // x86-64 only
+const GemmTable& gemm_avx512_table();  // x86-64 only
+
+}  // namespace qs::driver::cpu

@@ -1,0 +1,133 @@
+#include "quicksilver/driver/null/null_driver.h"
+
+#include <atomic>
+#include <cstring>
+
+#include "quicksilver/core/error.h"
+
+namespace qs::driver {
+namespace {
+
+struct AtomicCounters {
+  std::atomic<int64_t> kernels_built{0}, launches{0}, submits{0}, replays{0}, touched_bytes{0};
+};
+AtomicCounters& counters() {
+  static AtomicCounters c;
+  return c;
+}
+
+int64_t touched(const TileProgram& program, const TileArgs& args) {
+  int64_t total = 0;
+  for (size_t i = 0; i < program.operands.size(); ++i) {
+    const TileOperand& o = program.operands[i];
+    if (o.kind != TileOperand::memory) continue;
+    int64_t elements = 1;
+    for (size_t d = 0; d < args.extents.size(); ++d) {
+      const bool moves = args.operands[i].strides[d] != 0;
+      if (moves || args.extents[d] == 0) elements *= args.extents[d];
+    }
+    total += elements * static_cast<int64_t>(size_of(o.dtype));
+  }
+  return total;
+}
+
+int64_t touched(const PortableKernel&, const KernelArgs&) { return 0; }
+
+int64_t touched(const MatmulCall& call, const MatmulArgs& args) {
+  const auto elements = [&](const MatmulArgs::Matrix& x, int64_t rows, int64_t columns) {
+    return (x.row ? rows : 1) * (x.column ? columns : 1) * (x.batch ? args.batch : 1);
+  };
+  if (args.batch * args.m * args.n == 0) return 0;
+  int64_t total = elements(args.c, args.m, args.n) * (args.beta != 0 ? 2 : 1);
+  if (args.k > 0) total += elements(args.a, args.m, args.k) + elements(args.b, args.k, args.n);
+  if (call.bias) total += elements(args.bias, args.m, args.n);
+  return total * static_cast<int64_t>(size_of(call.dtype));
+}
+
+struct NullKernel final : Kernel {
+  explicit NullKernel(const Source& s) : source(s) {}
+  Source source;
+};
+
+struct NullProgram final : Program {
+  std::vector<Command> commands;
+};
+
+class NullDriver final : public Driver {
+ public:
+  NullDriver() {
+    info_.driver = "null";
+    info_.name = "nothing";
+    info_.memory_bytes = int64_t{1} << 40;
+  }
+  const DriverInfo& info() const override { return info_; }
+
+  void* alloc(size_t bytes) override {
+    const uint64_t size = (bytes + 255) & ~uint64_t{255};
+    allocated_ += static_cast<int64_t>(bytes);
+    return reinterpret_cast<void*>(next_address_.fetch_add(size));
+  }
+  void release(void*, size_t bytes) noexcept override {
+    allocated_ -= static_cast<int64_t>(bytes);
+  }
+  void write(void*, const void*, size_t) override {}
+  void read(void* dst, const void*, size_t bytes) override {
+    if (bytes) std::memset(dst, 0, bytes);
+  }
+  void copy(void*, const void*, size_t) override {}
+
+  std::unique_ptr<Kernel> build(const Source& source) override {
+    ++counters().kernels_built;
+    return std::make_unique<NullKernel>(source);
+  }
+  Fence submit(std::span<const Command> commands, const Launch&) override {
+    ++counters().submits;
+    for (const Command& c : commands) {
+      const auto* kernel = static_cast<const NullKernel*>(c.kernel);
+      QS_ASSERT(kernel && kernel->source.index() == c.args.index());
+      ++counters().launches;
+      counters().touched_bytes += touched_bytes(kernel->source, c.args);
+    }
+    return 0;
+  }
+  std::unique_ptr<Program> freeze(std::vector<Command> commands) override {
+    auto program = std::make_unique<NullProgram>();
+    program->commands = std::move(commands);
+    return program;
+  }
+  Fence replay(Program& program, const Launch& launch) override {
+    ++counters().replays;
+    return submit(static_cast<NullProgram&>(program).commands, launch);
+  }
+  void wait(Fence) override {}
+  bool done(Fence) override { return true; }
+  int64_t allocated_bytes() const override { return allocated_; }
+
+ private:
+  DriverInfo info_;
+  std::atomic<uint64_t> next_address_{uint64_t{1} << 46};
+  std::atomic<int64_t> allocated_{0};
+};
+
+}  // namespace
+
+NullCounters null_counters() {
+  AtomicCounters& c = counters();
+  return {c.kernels_built, c.launches, c.submits, c.replays, c.touched_bytes};
+}
+
+void reset_null_counters() {
+  AtomicCounters& c = counters();
+  c.kernels_built = c.launches = c.submits = c.replays = c.touched_bytes = 0;
+}
+
+int64_t touched_bytes(const Source& source, const Args& args) {
+  if (auto* tile = std::get_if<TileProgram>(&source)) return touched(*tile, std::get<TileArgs>(args));
+  if (auto* matmul = std::get_if<MatmulCall>(&source))
+    return touched(*matmul, std::get<MatmulArgs>(args));
+  return touched(std::get<PortableKernel>(source), std::get<KernelArgs>(args));
+}
+
+std::unique_ptr<Driver> open_null_driver() { return std::make_unique<NullDriver>(); }
+
+}  // namespace qs::driver
