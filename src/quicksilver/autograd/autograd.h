@@ -5,29 +5,47 @@
 // version): never a tape value, so unpacking reads the content as it is now, after checking the version.
 // Backward visits nodes by descending sequence number; gradients are themselves recorded verbs, so
 // with create_graph they have gradients too. The walk is iterative.
+//
+// Who owns whom. A tensor owns its GradMeta, which owns the node that made it (or, of a leaf, its
+// accumulator, in which the leaf's gradient lies). A node owns the nodes of its inputs and what it
+// saved. Nothing points back from a node to a tensor that owns it, so dropping the last result frees
+// the graph; long chains are freed in a loop, not by recursion.
+//
+// Views. A differentiable view keeps its root (`base`) in its meta. An in-place op on a view puts a
+// CopySlices node on the root; the view, and lazily every other view of the root, then takes its history
+// from the root anew, as an as_strided of it. `view_version` tells when that is due.
 #pragma once
 #include <functional>
 #include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
+#include "quicksilver/autograd/inline_list.h"
 #include "quicksilver/tensor/tensor.h"
 
 namespace qs::autograd {
 
+class GradMeta;
 class GradNode;
 
 struct Edge {
   Ref<GradNode> node;
   uint32_t input = 0;  // which result of that node's forward op
+  explicit operator bool() const { return static_cast<bool>(node); }
 };
 
 /// A tensor kept for backward.
 class QS_API SavedTensor {
  public:
   SavedTensor() = default;
-  /// `is_output` of `owner`: the history is rebuilt from the owner on unpack, not held (no cycle).
+  /// `is_output` of the node that saves it: its history is rebuilt from the owner on unpack, not held
+  /// (no cycle).
   SavedTensor(const Tensor& t, bool is_output);
-  /// Throws RuntimeError in PyTorch's words when an in-place op has modified it since.
+  /// The same with the history and the version (before an in-place write) already at hand.
+  SavedTensor(TensorImpl* t, const Edge& edge, uint32_t version);
+  /// Throws RuntimeError in PyTorch's words when an in-place op has modified it since, or when it
+  /// has been freed. `owner`: the node itself, for outputs.
   Tensor unpack(const Ref<GradNode>& owner = {}) const;
   bool defined() const { return static_cast<bool>(storage_); }
   void reset();
@@ -36,8 +54,8 @@ class QS_API SavedTensor {
   Ref<Storage> storage_;
   Layout layout_;
   DType dtype_ = DType::f32;
+  bool is_output_ = false, requires_grad_ = false, freed_ = false, number_ = false;
   uint32_t version_ = 0;
-  bool is_output_ = false, requires_grad_ = false;
   uint32_t output_index_ = 0;
   Ref<TensorImpl> leaf_;  // leaves are kept themselves: their accumulator hangs on them
   Edge edge_;
@@ -57,36 +75,62 @@ class QS_API GradNode : public RefCounted {
     Dims shape;
     DType dtype = DType::f32;
     DeviceType device = DeviceType::cpu;
+    ResultMeta() = default;
+    explicit ResultMeta(const TensorImpl& t)
+        : shape(t.layout.shape), dtype(t.dtype), device(t.storage->device) {}
   };
-  std::vector<Edge> edges;
-  std::vector<ResultMeta> results;
+  struct TensorHook {  // on the gradient of one result; an undefined return keeps the gradient
+    uint32_t result;
+    int64_t id;
+    std::function<Tensor(const Tensor&)> function;
+  };
+  InlineList<Edge, 2> edges;
+  InlineList<ResultMeta, 1> results;
   uint64_t sequence;
   std::vector<std::function<void(std::vector<Tensor>&)>> hooks;       // on gradients of inputs
   std::vector<std::function<void(std::vector<Tensor>&)>> pre_hooks;   // on gradients of results
+  std::vector<TensorHook> tensor_hooks;                     // see add_hook
+  std::vector<std::pair<uint32_t, GradMeta*>> retained;     // results that keep their gradient
 };
 
-/// What hangs in TensorImpl::grad_slot.
+/// Where a leaf's gradient arrives and lies. Backward calls it last of all (greatest sequence).
+class QS_API AccumulateGrad final : public GradNode {
+ public:
+  explicit AccumulateGrad(const TensorImpl& leaf);
+  std::string name() const override { return "AccumulateGrad"; }
+  std::vector<Tensor> backward(std::vector<Tensor>& grads) override;
+
+  Tensor grad;
+  Dims strides;  // of the leaf: what the gradient's should be
+};
+
+/// What hangs in TensorImpl::grad_slot. Read and set `grad` through Tensor::grad and set_grad.
 class QS_API GradMeta final : public GradSlot {
  public:
-  Tensor grad;              // of leaves (and with retain_grad)
-  Edge edge;                // grad_fn; of results of recorded verbs
-  Ref<GradNode> accumulator;  // weak in spirit: recreated on demand; of leaves
-  Tensor base;              // differentiable views: what this is a view of
-  uint32_t view_version = 0;
+  ~GradMeta() override;
+  static void* operator new(size_t n);
+  static void operator delete(void* p, size_t n) noexcept;
+
+  Tensor grad;                // of results with retain_grad; a leaf's lies in its accumulator
+  Edge edge;                  // grad_fn; of results of recorded verbs
+  Ref<GradNode> accumulator;  // AccumulateGrad; of leaves that require a gradient
+  Tensor base;                // differentiable views: the root this is a view of
+  uint32_t view_version = 0;  // the storage's version when `edge` was made
   bool retain_grad = false;
-  std::vector<std::pair<int64_t, std::function<Tensor(const Tensor&)>>> hooks;
+  bool view_without_grad = false;  // the view was made with gradients disabled
 };
 
 QS_API bool grad_enabled();
 QS_API void set_grad_enabled(bool on);
 QS_API bool inference_mode_enabled();
-QS_API void set_inference_mode(bool on);
+QS_API void set_inference_mode(bool on);  // on: gradients are disabled as well
 
 /// Scoped switch: `NoGrad guard;`
 class QS_API GradMode {
  public:
   explicit GradMode(bool on) : before_(grad_enabled()) { set_grad_enabled(on); }
   ~GradMode() { set_grad_enabled(before_); }
+  GradMode(const GradMode&) = delete;
 
  private:
   bool before_;
@@ -97,7 +141,22 @@ struct NoGrad : GradMode { NoGrad() : GradMode(false) {} };
 QS_API Edge gradient_edge(const Tensor& t);
 /// Makes `t` the result `index` of `node`.
 QS_API void set_history(const Tensor& t, Ref<GradNode> node, uint32_t index);
+/// The same after an in-place write to `t`: rebases the root's history when `t` is a view. Edge
+/// `self_edge` of `node` is the one to the old `t`; -1 when it has none.
+QS_API void rebase_history(const Tensor& t, Ref<GradNode> node, int self_edge);
+/// Throws PyTorch's text when writing `t` in place would lose a leaf's gradient.
+QS_API void check_in_place(const Tensor& t);
 QS_API Ref<GradNode> grad_fn(const Tensor& t);
+/// The meta of `t`, made when it has none.
+QS_API GradMeta& grad_meta(const Tensor& t);
+/// What `t` is a differentiable view of; undefined otherwise.
+QS_API Tensor view_base(const Tensor& t);
+
+/// Calls `f` with the gradient of `t` when backward has it; a defined return replaces it. Returns an id.
+QS_API int64_t add_hook(const Tensor& t, std::function<Tensor(const Tensor&)> f);
+QS_API void remove_hook(const Tensor& t, int64_t id);
+/// Keeps the gradient of a tensor that is no leaf, too.
+QS_API void retain_grad(const Tensor& t);
 
 QS_API void backward(const std::vector<Tensor>& roots, const std::vector<Tensor>& gradients,
                      bool retain_graph, bool create_graph, const std::vector<Tensor>& inputs = {});
