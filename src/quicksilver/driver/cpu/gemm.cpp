@@ -247,16 +247,21 @@ void GemmPlan::choose_pieces() {
     } else {
       batch_step_ = 1;
       const int64_t pieces = ceil_div(wanted, s_.batch);
-      const int64_t row_unit = method_ == Method::dot ? 16 : 28, column_unit = 64;
-      // Cutting rows lays B out once more for each cut, cutting columns A: take the cheaper cuts.
+      // Cutting columns lays A out once more for each cut, cutting rows B: worth it in large pieces
+      // or, when there are too few of them for the threads, in small ones.
       int64_t rows = 1, columns = 1;
-      while (rows * columns < pieces) {
-        const bool can_rows = s_.m / (rows * 2) >= row_unit;
-        const bool can_columns = s_.n / (columns * 2) >= column_unit;
-        if (!can_rows && !can_columns) break;
-        const bool cut_rows = can_rows && (!can_columns || s_.m / rows >= s_.n / columns);
-        (cut_rows ? rows : columns) *= 2;
-      }
+      const auto cut = [&](int64_t row_unit, int64_t column_unit, int64_t enough) {
+        while (rows * columns < enough) {
+          const bool can_rows = s_.m / (rows * 2) >= row_unit;
+          const bool can_columns = s_.n / (columns * 2) >= column_unit;
+          if (!can_rows && !can_columns) break;
+          const bool cut_rows = can_rows && (!can_columns || s_.m / rows >= s_.n / columns);
+          (cut_rows ? rows : columns) *= 2;
+        }
+      };
+      const int64_t row_unit = vector ? 16 : 28, column_unit = 64;
+      if (!vector) cut(196, 192, pieces);
+      cut(row_unit, column_unit, std::min(pieces, fixed ? pieces : 2 * threads));
       row_step_ = std::min(s_.m, round_up(ceil_div(s_.m, rows), row_unit / 2));
       column_step_ = std::min(s_.n, round_up(ceil_div(s_.n, columns), column_unit / 2));
     }

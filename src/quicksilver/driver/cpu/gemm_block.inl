@@ -26,6 +26,9 @@ QS_INLINE float widen<float, BF16>(BF16 x) {
   return bf16_to_f32(x.bits);
 }
 
+// Operands are read in place when so few panels of the other one pass over them.
+constexpr int64_t k_direct_b_rows = 96, k_direct_a_columns = 192;
+
 // alpha and beta of an integer product: whole numbers, which may be negative.
 template <class T>
 QS_INLINE T factor(double x) {
@@ -181,9 +184,6 @@ void pack_panel(T* dst, const S* src, int64_t line, int64_t step, int h, int wid
     for (int i = h; fill && i < width; ++i) dst[p * width + i] = T(0);
   }
 }
-
-constexpr int64_t k_direct_b_rows = 96;     // B in place below: each row of B is read m / 14 times
-constexpr int64_t k_direct_a_columns = 192;
 
 template <class T, class S>
 void packed_block(const GemmBlock& g) {
