@@ -1,0 +1,77 @@
+// A TileProgram after lowering: sections of instructions with their functions, slots and costs.
+#pragma once
+#include <vector>
+
+#include "quicksilver/driver/cpu/tile_code.h"
+
+namespace qs::driver::cpu {
+
+struct CodeRegister {
+  DType dtype = DType::f32;
+  TileDomain domain = TileDomain::full;
+  bool persist = false;
+  uint8_t size = 4;
+  int32_t slot = -1;      // byte offset in the worker's slots; uniform: in the launch's splats
+  int32_t define = -1;    // positions in program order
+  int32_t last_use = -1;
+  int16_t operand = -1;   // loaded from it without conversion: may be used in place
+};
+
+struct CodeInstr {
+  enum Kind : uint8_t { op, load, store, fold, scalar };
+  Kind kind = op;
+  Prim prim = Prim::copy;
+  qs::Fold fold_op = qs::Fold::sum;
+  bool exact = false;     // n must not be rounded up: it may set the error record or is slow
+  uint8_t arity = 0;
+  uint16_t dst = 0, src[3] = {0, 0, 0};
+  uint32_t aux = 0;       // op: as in TileInstr; load, store: operand; fold: number; scalar: number
+  int32_t position = 0;
+  TileFn fn = nullptr;             // op
+  TileFn convert[2] = {};          // load, store: one after the other, either may be null
+  RegClass middle = r_count;       // what lies between the two
+  const FoldTable* folds = nullptr;
+  float cost = 0;                  // ns an element
+};
+
+/// A kept register seen by full instructions: spread over the block once a phase.
+struct CodeExpand {
+  uint16_t kept, full;
+};
+
+struct CodePhase {
+  std::vector<CodeInstr> prologue;  // kept values that do not depend on this phase's folds
+  std::vector<CodeExpand> expands;  // then these
+  std::vector<CodeInstr> body;
+  std::vector<CodeInstr> tail;
+};
+
+struct CodeFold {
+  bool arg = false;
+  RegClass from = r_f32;  // class of the folded values
+  uint8_t size = 4;
+  uint16_t dst = 0;
+  int32_t state = 0;      // byte offset in the worker's slots
+  const FoldTable* table = nullptr;
+};
+
+struct TileCode {
+  TileMode mode = TileMode::map;
+  int kept_loops = 1, reduced_loops = 0, scalar_count = 0;
+  std::vector<TileOperand> operands;
+  std::vector<bool> written;               // by operand
+  std::vector<CodeRegister> registers;
+  std::vector<CodeInstr> uniform;          // scalars, uniform loads and ops: once a launch
+  std::vector<CodePhase> phases;
+  std::vector<CodeFold> folds;
+  int64_t tile = k_tile;                   // elements of a block, at most
+  size_t splat_bytes = 0;                  // of the launch
+  size_t slot_bytes = 0;                   // of a worker, without persist buffers
+  bool has_persist = false;
+  const IsaTable* isa = nullptr;
+};
+
+/// Throws InternalError when the program breaks its contract.
+TileCode build_tile_code(const TileProgram& program);
+
+}  // namespace qs::driver::cpu

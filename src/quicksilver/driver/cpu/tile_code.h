@@ -1,0 +1,104 @@
+// What tile_build makes of a TileProgram, and the tables of functions that run it. Internal to the
+// tile VM; plain data only, since files built for one instruction set include it.
+#pragma once
+#include <cstdint>
+
+#include "quicksilver/core/dtype.h"
+#include "quicksilver/core/prim.h"
+#include "quicksilver/driver/source.h"
+
+namespace qs::driver::cpu {
+
+/// Every kernel works in groups of this many elements; a splat value is held as one group.
+inline constexpr int64_t k_group = 64;
+/// Elements of a tile, at most.
+inline constexpr int64_t k_tile = 1024;
+
+/// The dtypes a register can have, as table indices.
+enum RegClass : uint8_t { r_f32, r_f64, r_i32, r_i64, r_u64, r_bool, r_count };
+
+/// Where a kernel reports data it must refuse.
+struct ErrorTarget {
+  ErrorRecord* record = nullptr;
+  int32_t tag = 0;
+};
+
+struct TileStep;
+/// dst[i] = f(a[i], b[i], c[i]) for i < n. Sources may be the very same memory as dst. A source whose
+/// step.stride is 0 is one group of equal elements; other strides are the bytes of one group.
+using TileFn = void (*)(char* dst, const char* a, const char* b, const char* c, int64_t n,
+                        const TileStep& step);
+
+struct TileStep {
+  TileFn fn = nullptr;
+  uint8_t kind = 0;              // CodeInstr::Kind
+  bool padded = false;           // n may be rounded up to whole groups
+  uint16_t dst = 0;              // indices into the worker's table of pointers
+  uint16_t src[3] = {0, 0, 0};
+  int32_t stride[3] = {0, 0, 0};
+  uint32_t aux = 0;              // round_to: DType; load, store, fold: index of its record
+  const ErrorTarget* error = nullptr;
+};
+
+/// The partial results of one row fold: point i of a chunk belongs to lane i % 64.
+struct alignas(64) FoldLanes {
+  char value[64 * 8];
+  int32_t index[64];  // argmax, argmin: position in the chunk, -1 while empty
+};
+
+/// The functions of one fold on one register class. `index` arguments are null unless arg.
+struct FoldTable {
+  void (*clear_lanes)(FoldLanes& lanes);
+  /// Points [at, at + n) of one chunk, in order.
+  void (*add_lanes)(FoldLanes& lanes, const char* x, int64_t n, int64_t at);
+  /// Combines the lanes in the fixed tree. `base` is the chunk's first point.
+  void (*end_lanes)(FoldLanes& lanes, char* value, int64_t* index, int64_t base);
+  /// `rows` whole rows of `columns` points each, at most one tile: dst[r].
+  void (*rows)(char* value, int64_t* index, const char* x, int64_t rows, int64_t columns);
+  void (*clear)(char* value, int64_t* index, int64_t n);
+  /// value[c] = value[c] + x[r][c] for r in order; row r is point `base` + r.
+  void (*columns)(char* value, int64_t* index, const char* x, int64_t rows, int64_t columns,
+                  int64_t base);
+  /// The same of partial results: x and x_index are rows x columns, one behind the other.
+  void (*combine)(char* value, int64_t* index, const char* x, const int64_t* x_index, int64_t rows,
+                  int64_t columns);
+};
+
+/// Everything that is compiled once per instruction set.
+struct IsaTable {
+  TileFn op[static_cast<int>(Prim::count_)][r_count] = {};
+  TileFn cast[r_count][r_count] = {};          // register to register
+  TileFn widen[k_dtype_count] = {};            // memory -> its compute dtype; null: the same
+  TileFn narrow[k_dtype_count] = {};           // compute dtype -> memory; null: the same
+  TileFn round_to[k_dtype_count] = {};         // in the compute register
+  TileFn copy[4] = {};                         // by log2 of the element size
+  FoldTable fold[8][r_count] = {};             // by qs::Fold
+  /// Dense dst[p][r][c] from src + p*sp + r*sr + c*sc (bytes), by log2 of the element size.
+  void (*gather[4])(char* dst, const char* src, const int64_t* n, const int64_t* stride) = {};
+  void (*scatter[4])(char* dst, const char* src, const int64_t* n, const int64_t* stride) = {};
+  void (*stream)(char* dst, const char* src, int64_t bytes) = nullptr;  // around the caches
+  void (*ramp)(int64_t* dst, const int64_t* n, const int64_t* stride, int64_t start) = nullptr;
+  /// dst[r][c] = src[r] for all c / dst[r][c] = src[c] for all r; by log2 of the element size.
+  void (*expand_rows[4])(char* dst, const char* src, int64_t rows, int64_t columns) = {};
+  void (*expand_columns[4])(char* dst, const char* src, int64_t rows, int64_t columns) = {};
+  TileFn pair[2][16 * 16][2] = {};             // see pair_index in tile_build.cpp
+};
+
+const IsaTable& avx2_table();
+const IsaTable& avx512_table();
+/// The table that cpu_info().isa asks for.
+const IsaTable& isa_table();
+
+inline RegClass reg_class(DType d) {
+  switch (d) {
+    case DType::f32: return r_f32;
+    case DType::f64: return r_f64;
+    case DType::i32: return r_i32;
+    case DType::i64: return r_i64;
+    case DType::u64: return r_u64;
+    case DType::bool_: return r_bool;
+    default: return r_count;
+  }
+}
+
+}  // namespace qs::driver::cpu

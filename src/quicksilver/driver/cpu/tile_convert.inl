@@ -1,0 +1,308 @@
+// Conversions between element types, rounding in place, and the movement of blocks: gather, scatter,
+// broadcast, ramps, streaming stores. Included once per instruction set.
+#include "quicksilver/core/half.h"
+#include "quicksilver/driver/cpu/tile_simd.h"
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("no-trapping-math", "no-math-errno")  // changes no value; lets loops vectorise
+#endif
+
+namespace qs::driver::cpu::QS_ISA_NAMESPACE {
+namespace {
+
+struct Bool {
+  uint8_t value;
+};
+
+// float -> integer truncates; what does not fit gives the lowest integer, as x86 instructions do.
+// Narrower integers are reached through i32 or i64 and wrap.
+template <class To, class From>
+struct Convert {
+  static QS_INLINE To apply(From x) {
+    if constexpr (std::is_same_v<To, Bool>) {
+      return Bool{static_cast<uint8_t>(x != From(0))};
+    } else if constexpr (std::is_same_v<From, Bool>) {
+      return static_cast<To>(x.value);
+    } else if constexpr (std::is_floating_point_v<From> && std::is_same_v<To, uint64_t>) {
+      // As C on x86 for what fits either i64 or u64.
+      const From k_half = From(9223372036854775808.0);
+      const bool high = x >= k_half;
+      const From y = high ? x - k_half : x;
+      const bool fits = y >= -k_half && y < k_half;
+      const int64_t whole = static_cast<int64_t>(fits ? y : From(0));
+      return (fits ? static_cast<uint64_t>(whole) : 1ull << 63) ^ (high ? 1ull << 63 : 0);
+    } else if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>) {
+      const From k_limit = From(sizeof(To) == 4 ? 2147483648.0 : 9223372036854775808.0);
+      const bool fits = x < k_limit && (sizeof(To) == 4 && sizeof(From) == 8 ? x > -k_limit - 1
+                                                                             : x >= -k_limit);
+      const To whole = static_cast<To>(fits ? x : From(0));
+      return fits ? whole : static_cast<To>(1ull << (sizeof(To) * 8 - 1));
+    } else {
+      return static_cast<To>(x);
+    }
+  }
+};
+
+template <class To, class From>
+constexpr TileFn convert() {
+  if constexpr (std::is_same_v<To, From>) {
+    return nullptr;
+  } else {
+    return scalar_op1<To, From, Convert<To, From>>;
+  }
+}
+
+template <int size>
+void copy_op(char* d, const char* a, const char* b, const char* c, int64_t n,
+             const TileStep& step) {
+  drive<1, size, size, 1, 1>(d, a, b, c, n, step,
+                             [](char* d, const char* a, const char*, const char*) {
+                               for (int k = 0; k < k_group * size; k += k_bytes)
+                                 store(d + k, load<vi32>(a + k));
+                             });
+}
+
+// ---- half types: 8 or 16 at a time ---------------------------------------------------------------------
+
+void f16_to_f32_op(char* d, const char* a, const char* b, const char* c, int64_t n,
+                   const TileStep& step) {
+  drive<1, 4, 2, 1, 1>(d, a, b, c, n, step, [](char* d, const char* a, const char*, const char*) {
+    for (int k = 0; k < k_group; k += k_bytes / 4) {
+#if defined(__AVX512F__)
+      store(d + k * 4, _mm512_cvtph_ps(load<__m256i>(a + k * 2)));
+#else
+      store(d + k * 4, _mm256_cvtph_ps(load<__m128i>(a + k * 2)));
+#endif
+    }
+  });
+}
+QS_INLINE void store_f16(char* d, vf32 x) {
+#if defined(__AVX512F__)
+  store(d, _mm512_cvtps_ph((Float)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+#else
+  store(d, _mm256_cvtps_ph((Float)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+#endif
+}
+void f32_to_f16_op(char* d, const char* a, const char* b, const char* c, int64_t n,
+                   const TileStep& step) {
+  drive<1, 2, 4, 1, 1>(d, a, b, c, n, step, [](char* d, const char* a, const char*, const char*) {
+    for (int k = 0; k < k_group; k += k_bytes / 4) store_f16(d + k * 2, load<vf32>(a + k * 4));
+  });
+}
+struct Bf16Up {
+  static QS_INLINE uint32_t apply(uint16_t x) { return static_cast<uint32_t>(x) << 16; }
+};
+QS_INLINE uint32_t bf16_rounded(uint32_t bits) {  // the high 16 bits are the result
+  const uint32_t rounded = bits + 0x7fffu + ((bits >> 16) & 1u);
+  return (bits & 0x7fffffffu) > 0x7f800000u ? bits | 0x400000u : rounded;
+}
+struct Bf16Down {
+  static QS_INLINE uint16_t apply(uint32_t x) { return static_cast<uint16_t>(bf16_rounded(x) >> 16); }
+};
+struct Bf16Round {
+  static QS_INLINE uint32_t apply(uint32_t x) { return bf16_rounded(x) & 0xffff0000u; }
+};
+struct F16Round {
+  static QS_INLINE vf32 apply(vf32 x) {
+#if defined(__AVX512F__)
+    return (vf32)_mm512_cvtph_ps(
+        _mm512_cvtps_ph((Float)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+#else
+    return (vf32)_mm256_cvtph_ps(
+        _mm256_cvtps_ph((Float)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+#endif
+  }
+};
+template <class Wide, class Narrow>
+struct Wrap {
+  static QS_INLINE Wide apply(Wide x) { return static_cast<Wide>(static_cast<Narrow>(x)); }
+};
+
+// ---- blocks ------------------------------------------------------------------------------------------------
+
+/// One row: `n` elements, `stride` bytes apart on the strided side.
+template <class T>
+QS_INLINE void gather_row(T* d, const char* s, int64_t n, int64_t stride) {
+  if (stride == sizeof(T)) {
+    std::memcpy(d, s, n * sizeof(T));
+  } else if (stride == 0) {
+    T x;
+    std::memcpy(&x, s, sizeof x);
+    for (int64_t i = 0; i < n; ++i) d[i] = x;
+  } else {
+    for (int64_t i = 0; i < n; ++i) std::memcpy(&d[i], s + i * stride, sizeof(T));
+  }
+}
+template <class T>
+QS_INLINE void scatter_row(char* d, const T* s, int64_t n, int64_t stride) {
+  if (stride == sizeof(T)) {
+    std::memcpy(d, s, n * sizeof(T));
+  } else {
+    for (int64_t i = 0; i < n; ++i) std::memcpy(d + i * stride, &s[i], sizeof(T));
+  }
+}
+/// Whether rows are the contiguous direction of a strided block (a transposed view).
+template <class T>
+QS_INLINE bool by_columns(const int64_t* n, const int64_t* stride) {
+  return stride[1] == sizeof(T) && stride[2] != sizeof(T) && stride[2] != 0 && n[1] > 1;
+}
+
+/// 8 x 8 elements of 4 bytes: d[r][c] = s[c][r], rows `ld` and `ls` bytes apart.
+QS_INLINE void transpose8(char* d, int64_t ld, const char* s, int64_t ls) {
+  __m256 r[8], t[8];
+  for (int i = 0; i < 8; ++i) r[i] = _mm256_loadu_ps(reinterpret_cast<const float*>(s + i * ls));
+  for (int i = 0; i < 8; i += 2) {
+    t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+    t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+  }
+  for (int i = 0; i < 8; i += 4) {
+    r[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
+    r[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
+    r[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+    r[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+  }
+  for (int i = 0; i < 4; ++i) {
+    _mm256_storeu_ps(reinterpret_cast<float*>(d + i * ld), _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
+    _mm256_storeu_ps(reinterpret_cast<float*>(d + (i + 4) * ld),
+                     _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
+  }
+}
+/// d[i][j] = s[j][i] for i < m, j < n; rows of d are `ld` bytes apart, rows of s `ls`.
+template <class T>
+void transpose(char* d, int64_t ld, const char* s, int64_t ls, int64_t m, int64_t n) {
+  int64_t j = 0;
+  if constexpr (sizeof(T) == 4) {
+    for (; j + 8 <= n; j += 8) {
+      int64_t i = 0;
+      for (; i + 8 <= m; i += 8) transpose8(d + i * ld + j * 4, ld, s + j * ls + i * 4, ls);
+      for (; i < m; ++i)
+        for (int64_t k = j; k < j + 8; ++k) std::memcpy(d + i * ld + k * 4, s + k * ls + i * 4, 4);
+    }
+  }
+  for (; j < n; ++j)
+    for (int64_t i = 0; i < m; ++i)
+      std::memcpy(d + i * ld + j * sizeof(T), s + j * ls + i * sizeof(T), sizeof(T));
+}
+
+template <class T>
+void gather(char* dst, const char* src, const int64_t* n, const int64_t* stride) {
+  const int64_t row = n[2] * sizeof(T);
+  for (int64_t p = 0; p < n[0]; ++p, src += stride[0], dst += row * n[1]) {
+    if (by_columns<T>(n, stride)) {
+      transpose<T>(dst, row, src, stride[2], n[1], n[2]);
+      continue;
+    }
+    for (int64_t r = 0; r < n[1]; ++r)
+      gather_row(reinterpret_cast<T*>(dst + r * row), src + r * stride[1], n[2], stride[2]);
+  }
+}
+template <class T>
+void scatter(char* dst, const char* src, const int64_t* n, const int64_t* stride) {
+  const int64_t row = n[2] * sizeof(T);
+  for (int64_t p = 0; p < n[0]; ++p, dst += stride[0], src += row * n[1]) {
+    if (by_columns<T>(n, stride)) {
+      transpose<T>(dst, stride[2], src, row, n[2], n[1]);
+      continue;
+    }
+    for (int64_t r = 0; r < n[1]; ++r)
+      scatter_row(dst + r * stride[1], reinterpret_cast<const T*>(src + r * row), n[2], stride[2]);
+  }
+}
+
+void ramp(int64_t* dst, const int64_t* n, const int64_t* stride, int64_t start) {
+  for (int64_t p = 0; p < n[0]; ++p)
+    for (int64_t r = 0; r < n[1]; ++r, dst += n[2]) {
+      const uint64_t first = static_cast<uint64_t>(start) + static_cast<uint64_t>(p) * stride[0] +
+                             static_cast<uint64_t>(r) * stride[1];
+      const uint64_t step = stride[2];
+      for (int64_t c = 0; c < n[2]; ++c)
+        dst[c] = static_cast<int64_t>(first + static_cast<uint64_t>(c) * step);
+    }
+}
+
+template <class T>
+void expand_rows(char* dst, const char* src, int64_t rows, int64_t columns) {
+  T* d = reinterpret_cast<T*>(dst);
+  for (int64_t r = 0; r < rows; ++r, d += columns) {
+    const T x = reinterpret_cast<const T*>(src)[r];
+    for (int64_t c = 0; c < columns; ++c) d[c] = x;
+  }
+}
+template <class T>
+void expand_columns(char* dst, const char* src, int64_t rows, int64_t columns) {
+  for (int64_t r = 0; r < rows; ++r)
+    std::memcpy(dst + r * columns * sizeof(T), src, columns * sizeof(T));
+}
+
+void stream(char* dst, const char* src, int64_t bytes) {
+  const int64_t head = std::min<int64_t>(bytes, -reinterpret_cast<uintptr_t>(dst) & 63);
+  std::memcpy(dst, src, head);
+  int64_t i = head;
+  for (; i + 64 <= bytes; i += 64) {
+#if defined(__AVX512F__)
+    _mm512_stream_si512(reinterpret_cast<__m512i*>(dst + i), load<__m512i>(src + i));
+#else
+    _mm256_stream_si256(reinterpret_cast<__m256i*>(dst + i), load<__m256i>(src + i));
+    _mm256_stream_si256(reinterpret_cast<__m256i*>(dst + i + 32), load<__m256i>(src + i + 32));
+#endif
+  }
+  std::memcpy(dst + i, src + i, bytes - i);
+}
+
+template <class From>
+void fill_casts(IsaTable& t, RegClass from) {
+  t.cast[from][r_f32] = convert<float, From>();
+  t.cast[from][r_f64] = convert<double, From>();
+  t.cast[from][r_i32] = convert<int32_t, From>();
+  t.cast[from][r_i64] = convert<int64_t, From>();
+  t.cast[from][r_u64] = convert<uint64_t, From>();
+  t.cast[from][r_bool] = convert<Bool, From>();
+}
+
+}  // namespace
+
+void fill_conversions(IsaTable& t) {
+  fill_casts<float>(t, r_f32);
+  fill_casts<double>(t, r_f64);
+  fill_casts<int32_t>(t, r_i32);
+  fill_casts<int64_t>(t, r_i64);
+  fill_casts<uint64_t>(t, r_u64);
+  fill_casts<Bool>(t, r_bool);
+  const auto at = [](DType d) { return static_cast<int>(d); };
+  t.widen[at(DType::u8)] = convert<int32_t, uint8_t>();
+  t.widen[at(DType::i8)] = convert<int32_t, int8_t>();
+  t.widen[at(DType::i16)] = convert<int32_t, int16_t>();
+  t.widen[at(DType::u16)] = convert<int32_t, uint16_t>();
+  t.widen[at(DType::u32)] = convert<int64_t, uint32_t>();
+  t.widen[at(DType::f16)] = f16_to_f32_op;
+  t.widen[at(DType::bf16)] = scalar_op1<uint32_t, uint16_t, Bf16Up>;
+  t.narrow[at(DType::u8)] = convert<uint8_t, int32_t>();
+  t.narrow[at(DType::i8)] = convert<int8_t, int32_t>();
+  t.narrow[at(DType::i16)] = convert<int16_t, int32_t>();
+  t.narrow[at(DType::u16)] = convert<uint16_t, int32_t>();
+  t.narrow[at(DType::u32)] = convert<uint32_t, int64_t>();
+  t.narrow[at(DType::f16)] = f32_to_f16_op;
+  t.narrow[at(DType::bf16)] = scalar_op1<uint16_t, uint32_t, Bf16Down>;
+  t.round_to[at(DType::u8)] = scalar_op1<int32_t, int32_t, Wrap<int32_t, uint8_t>>;
+  t.round_to[at(DType::i8)] = scalar_op1<int32_t, int32_t, Wrap<int32_t, int8_t>>;
+  t.round_to[at(DType::i16)] = scalar_op1<int32_t, int32_t, Wrap<int32_t, int16_t>>;
+  t.round_to[at(DType::u16)] = scalar_op1<int32_t, int32_t, Wrap<int32_t, uint16_t>>;
+  t.round_to[at(DType::u32)] = scalar_op1<int64_t, int64_t, Wrap<int64_t, uint32_t>>;
+  t.round_to[at(DType::f16)] = vector_op<float, F16Round, 1>;
+  t.round_to[at(DType::bf16)] = scalar_op1<uint32_t, uint32_t, Bf16Round>;
+  t.copy[0] = copy_op<1>;
+  t.copy[1] = copy_op<2>;
+  t.copy[2] = copy_op<4>;
+  t.copy[3] = copy_op<8>;
+#define SIZE(i, T)                             \
+  t.gather[i] = gather<T>;                     \
+  t.scatter[i] = scatter<T>;                   \
+  t.expand_rows[i] = expand_rows<T>;           \
+  t.expand_columns[i] = expand_columns<T>;
+  SIZE(0, uint8_t) SIZE(1, uint16_t) SIZE(2, uint32_t) SIZE(3, uint64_t)
+#undef SIZE
+  t.stream = stream;
+  t.ramp = ramp;
+}
+
+}  // namespace qs::driver::cpu::QS_ISA_NAMESPACE

@@ -1,0 +1,385 @@
+// The primitives that are exact or nearly so: arithmetic, comparisons, bits, where, and the pairs of
+// instructions that run as one. Included once per instruction set.
+#include "quicksilver/driver/cpu/tile_simd.h"
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("no-trapping-math", "no-math-errno")  // changes no value; lets loops vectorise
+#endif
+
+#include <math.h>
+
+namespace qs::driver::cpu::QS_ISA_NAMESPACE {
+namespace {
+
+#define VECTOR1(name, expr)                   \
+  struct name {                               \
+    template <class V>                        \
+    static QS_INLINE V apply(V x) {           \
+      return (V)(expr);                       \
+    }                                         \
+  };
+#define VECTOR2(name, expr)                   \
+  struct name {                               \
+    template <class V>                        \
+    static QS_INLINE V apply(V x, V y) {      \
+      return (V)(expr);                       \
+    }                                         \
+  };
+VECTOR1(Neg, -x)
+VECTOR1(AbsFloat, abs_of(x))
+VECTOR1(AbsInt, x < 0 ? -x : x)
+VECTOR1(Square, x * x)
+VECTOR1(Copy, x)
+VECTOR1(Not, ~x)
+VECTOR1(SignFloat, (x > 0 ? V{} + 1 : (x < 0 ? V{} - 1 : V{})))
+VECTOR1(SqrtFloat, sqrt_of(x))
+VECTOR1(Rsqrt, 1 / sqrt_of(x))
+VECTOR1(Reciprocal, 1 / x)
+VECTOR1(Floor, rounded<_MM_FROUND_TO_NEG_INF>(x))
+VECTOR1(Ceil, rounded<_MM_FROUND_TO_POS_INF>(x))
+VECTOR1(Trunc, rounded<_MM_FROUND_TO_ZERO>(x))
+VECTOR1(Round, nearest(x))
+VECTOR2(Add, x + y)
+VECTOR2(Sub, x - y)
+VECTOR2(Mul, x* y)
+VECTOR2(Div, x / y)
+VECTOR2(TruncDivFloat, rounded<_MM_FROUND_TO_ZERO>(x / y))
+VECTOR2(And, x& y)
+VECTOR2(Or, x | y)
+VECTOR2(Xor, x ^ y)
+VECTOR2(Maximum, (x > y) | (x != x) ? x : y)
+VECTOR2(Minimum, (x < y) | (x != x) ? x : y)
+VECTOR2(MaximumInt, x > y ? x : y)
+VECTOR2(MinimumInt, x < y ? x : y)
+VECTOR2(FMax, (x > y) | (y != y) ? x : y)
+VECTOR2(FMin, (x < y) | (y != y) ? x : y)
+VECTOR2(CopySign, with_sign(abs_of(x), y))
+#undef VECTOR1
+#undef VECTOR2
+
+// ---- one element at a time --------------------------------------------------------------------------
+
+void set_error(const TileStep& step, int32_t reason, int64_t value, int64_t bound) {
+  const ErrorTarget* target = step.error;
+  if (!target || !target->record) return;
+  // Two threads may race: whoever claims `reason` first fills in the rest; `set` is what others read.
+  int32_t none = 0;
+  if (__atomic_compare_exchange_n(&target->record->set, &none, 1 + target->tag, false,
+                                  __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+    target->record->reason = reason;
+    target->record->value = value;
+    target->record->bound = bound;
+  }
+}
+
+enum Division { floor_div, trunc_div, rem_floor, rem_trunc };
+template <class T, Division what>
+void divide_int(char* d, const char* a, const char* b, const char*, int64_t n,
+                const TileStep& step) {
+  for (int64_t i = 0; i < n; ++i) {
+    const T x = element<T>(a, i, step.stride[0]), y = element<T>(b, i, step.stride[1]);
+    T quotient = 0, remainder = 0;
+    if (y == 0) {
+      set_error(step, 2, static_cast<int64_t>(x), 0);
+    } else if (T(-1) < T(0) && y == T(-1)) {
+      quotient = static_cast<T>(0 - static_cast<uint64_t>(x));  // INT_MIN / -1 wraps
+    } else {
+      quotient = static_cast<T>(x / y);
+      remainder = static_cast<T>(x % y);
+      const bool opposite = T(-1) < T(0) && remainder != 0 && ((remainder < 0) != (y < 0));
+      if (opposite && what == floor_div) quotient = static_cast<T>(quotient - 1);
+      if (opposite && what == rem_floor) remainder = static_cast<T>(remainder + y);
+    }
+    reinterpret_cast<T*>(d)[i] = what == floor_div || what == trunc_div ? quotient : remainder;
+  }
+}
+
+template <class T>
+T floor_div_float(T x, T y) {
+  if (y == 0) return x / y;
+  T mod = static_cast<T>(::fmod(x, y)), quotient = (x - mod) / y;
+  if (mod != 0 && ((y < 0) != (mod < 0))) quotient -= 1;
+  if (quotient == 0) return static_cast<T>(::copysign(0.0, x / y));
+  T down = static_cast<T>(::floor(quotient));
+  if (quotient - down > T(0.5)) down += 1;
+  return down;
+}
+template <class T>
+T rem_float(T x, T y) {
+  T mod = static_cast<T>(::fmod(x, y));
+  if (mod != 0 && ((y < 0) != (mod < 0))) mod += y;
+  return mod;
+}
+template <class T>
+T fmod_float(T x, T y) { return static_cast<T>(::fmod(x, y)); }
+inline float hypot_f32(float x, float y) { return ::hypotf(x, y); }
+inline float next_f32(float x, float y) { return ::nextafterf(x, y); }
+
+template <class T>
+T pow_int(T base, T exponent) {
+  using U = uint64_t;
+  if (T(-1) < T(0) && exponent < 0) {
+    if (base == 1) return 1;
+    if (base == T(-1)) return exponent % 2 ? T(-1) : T(1);
+    return 0;
+  }
+  U result = 1, b = static_cast<U>(base), e = static_cast<U>(exponent);
+  for (; e; e >>= 1, b *= b)
+    if (e & 1) result *= b;
+  return static_cast<T>(result);
+}
+
+void check_index(char* d, const char* a, const char* b, const char*, int64_t n,
+                 const TileStep& step) {
+  int64_t* out = reinterpret_cast<int64_t*>(d);
+  for (int64_t i = 0; i < n; ++i) {
+    const int64_t index = element<int64_t>(a, i, step.stride[0]);
+    const int64_t bound = element<int64_t>(b, i, step.stride[1]);
+    const bool good = static_cast<uint64_t>(index) < static_cast<uint64_t>(bound < 0 ? 0 : bound);
+    if (!good) [[unlikely]] set_error(step, 1, index, bound);
+    out[i] = good ? index : 0;
+  }
+}
+
+// ---- loops the compiler vectorises -------------------------------------------------------------------
+
+#define SCALAR1(name, expr)                                                  \
+  struct name {                                                              \
+    template <class T>                                                       \
+    static QS_INLINE auto apply(T x) {                                       \
+      return expr;                                                           \
+    }                                                                        \
+  };
+#define SCALAR2(name, expr)                                                  \
+  struct name {                                                              \
+    template <class T>                                                       \
+    static QS_INLINE auto apply(T x, T y) {                                  \
+      return expr;                                                           \
+    }                                                                        \
+  };
+SCALAR2(Eq, static_cast<uint8_t>(x == y))
+SCALAR2(Ne, static_cast<uint8_t>(x != y))
+SCALAR2(Lt, static_cast<uint8_t>(x < y))
+SCALAR2(Le, static_cast<uint8_t>(x <= y))
+SCALAR2(Gt, static_cast<uint8_t>(x > y))
+SCALAR2(Ge, static_cast<uint8_t>(x >= y))
+SCALAR1(LogicalNot, static_cast<uint8_t>(x == 0))
+SCALAR1(SignInt, static_cast<T>((x > 0) - (x < T(0))))
+SCALAR1(SignbitInt, static_cast<uint8_t>(x < T(0)))
+SCALAR1(Zero, static_cast<uint8_t>(x != x))
+SCALAR1(One, static_cast<uint8_t>(x == x))
+SCALAR1(IsNan, static_cast<uint8_t>(x != x))
+#undef SCALAR1
+#undef SCALAR2
+
+struct IsInf {
+  static QS_INLINE uint8_t apply(uint32_t x) { return (x & 0x7fffffffu) == 0x7f800000u; }
+  static QS_INLINE uint8_t apply(uint64_t x) { return (x & ~(1ull << 63)) == 0x7ff0000000000000ull; }
+};
+struct IsFinite {
+  static QS_INLINE uint8_t apply(uint32_t x) { return (x & 0x7fffffffu) < 0x7f800000u; }
+  static QS_INLINE uint8_t apply(uint64_t x) { return (x & ~(1ull << 63)) < 0x7ff0000000000000ull; }
+};
+struct SignBit {
+  static QS_INLINE uint8_t apply(uint32_t x) { return static_cast<uint8_t>(x >> 31); }
+  static QS_INLINE uint8_t apply(uint64_t x) { return static_cast<uint8_t>(x >> 63); }
+};
+template <class T>  // T unsigned for the logical left shift
+struct ShiftLeft {
+  static QS_INLINE T apply(T x, T y) { return y < sizeof(T) * 8 ? x << (y & (sizeof(T) * 8 - 1)) : 0; }
+};
+template <class T>
+struct ShiftRight {
+  static QS_INLINE T apply(T x, T y) {
+    constexpr T k_most = sizeof(T) * 8 - 1;
+    return y < 0 || y > k_most ? (T(-1) < T(0) ? x >> k_most : 0) : x >> (y & k_most);
+  }
+};
+
+template <class T>
+void where_op(char* d, const char* a, const char* b, const char* c, int64_t n,
+              const TileStep& step) {
+  constexpr int k_size = sizeof(T);
+  drive<3, k_size, 1, k_size, k_size>(
+      d, a, b, c, n, step, [](char* d, const char* a, const char* b, const char* c) {
+        T* out = reinterpret_cast<T*>(d);
+        const uint8_t* cond = reinterpret_cast<const uint8_t*>(a);
+        const T* x = reinterpret_cast<const T*>(b);
+        const T* y = reinterpret_cast<const T*>(c);
+#pragma GCC ivdep
+        for (int i = 0; i < k_group; ++i) {
+          const T p = x[i], q = y[i];
+          out[i] = cond[i] ? p : q;
+        }
+      });
+}
+
+/// Philox4x32-10: counter (linear / 4, offset), key seed; word linear % 4 of the four it gives.
+struct Philox {
+  static QS_INLINE int64_t apply(uint64_t linear, uint64_t seed, uint64_t offset) {
+    constexpr uint64_t k_low = 0xffffffffull;
+    const uint64_t block = linear >> 2;
+    uint64_t c0 = block & k_low, c1 = block >> 32, c2 = offset & k_low, c3 = offset >> 32;
+    uint64_t k0 = seed & k_low, k1 = seed >> 32;
+    for (int round = 0; round < 10; ++round) {
+      const uint64_t p0 = c0 * 0xD2511F53ull, p1 = c2 * 0xCD9E8D57ull;
+      c0 = (p1 >> 32) ^ c1 ^ k0;
+      c1 = p1 & k_low;
+      c2 = (p0 >> 32) ^ c3 ^ k1;
+      c3 = p0 & k_low;
+      k0 = (k0 + 0x9E3779B9ull) & k_low;
+      k1 = (k1 + 0xBB67AE85ull) & k_low;
+    }
+    const uint64_t even = linear & 2 ? c2 : c0, odd = linear & 2 ? c3 : c1;
+    return static_cast<int64_t>(linear & 1 ? odd : even);
+  }
+};
+void philox(char* d, const char* a, const char* b, const char* c, int64_t n,
+            const TileStep& step) {
+  drive<3, 8, 8, 8, 8>(d, a, b, c, n, step,
+                       [](char* d, const char* a, const char* b, const char* c) {
+                         int64_t* out = reinterpret_cast<int64_t*>(d);
+                         const uint64_t* x = reinterpret_cast<const uint64_t*>(a);
+                         const uint64_t* y = reinterpret_cast<const uint64_t*>(b);
+                         const uint64_t* z = reinterpret_cast<const uint64_t*>(c);
+#pragma GCC ivdep
+                         for (int i = 0; i < k_group; ++i) out[i] = Philox::apply(x[i], y[i], z[i]);
+                       });
+}
+
+// ---- pairs: two instructions, both rounded, in one pass ---------------------------------------------
+
+template <class First, class Second, bool swapped>
+struct Pair {
+  template <class V>
+  static QS_INLINE V apply(V x, V y, V z) {
+    const V first = First::apply(x, y);
+    return swapped ? Second::apply(z, first) : Second::apply(first, z);
+  }
+};
+
+template <class First, int first>
+void fill_pairs(IsaTable& t) {
+  const auto put = [&]<class Second>(Second, int second) {
+    const int at = first * 16 + second;
+    t.pair[0][at][0] = vector_op<float, Pair<First, Second, false>, 3>;
+    t.pair[0][at][1] = vector_op<float, Pair<First, Second, true>, 3>;
+    t.pair[1][at][0] = vector_op<double, Pair<First, Second, false>, 3>;
+    t.pair[1][at][1] = vector_op<double, Pair<First, Second, true>, 3>;
+  };
+  put(Add{}, 0);
+  put(Sub{}, 1);
+  put(Mul{}, 2);
+  put(Maximum{}, 3);
+}
+
+// ---- the table ------------------------------------------------------------------------------------------
+
+TileFn& slot(IsaTable& t, Prim p, RegClass r) { return t.op[static_cast<int>(p)][r]; }
+
+template <class T, class U>
+void fill_float(IsaTable& t, RegClass r) {
+#define ROW(prim, F) slot(t, Prim::prim, r) = vector_op<T, F, info(Prim::prim).arity>;
+  ROW(copy, Copy) ROW(neg, Neg) ROW(abs, AbsFloat) ROW(sign, SignFloat) ROW(square, Square)
+  ROW(add, Add) ROW(sub, Sub) ROW(mul, Mul) ROW(div, Div) ROW(trunc_div, TruncDivFloat)
+  ROW(maximum, Maximum) ROW(minimum, Minimum) ROW(fmax, FMax) ROW(fmin, FMin)
+  ROW(sqrt, SqrtFloat) ROW(rsqrt, Rsqrt) ROW(reciprocal, Reciprocal)
+  ROW(floor, Floor) ROW(ceil, Ceil) ROW(trunc, Trunc) ROW(round, Round) ROW(copysign, CopySign)
+#undef ROW
+  slot(t, Prim::floor_div, r) = exact2<T, T, floor_div_float<T>>;
+  slot(t, Prim::rem, r) = exact2<T, T, rem_float<T>>;
+  slot(t, Prim::fmod, r) = exact2<T, T, fmod_float<T>>;
+#define ROW(prim, F) slot(t, Prim::prim, r) = scalar_op2<uint8_t, T, F>;
+  ROW(eq, Eq) ROW(ne, Ne) ROW(lt, Lt) ROW(le, Le) ROW(gt, Gt) ROW(ge, Ge)
+#undef ROW
+  slot(t, Prim::isnan, r) = scalar_op1<uint8_t, T, IsNan>;
+  slot(t, Prim::isinf, r) = scalar_op1<uint8_t, U, IsInf>;
+  slot(t, Prim::isfinite, r) = scalar_op1<uint8_t, U, IsFinite>;
+  slot(t, Prim::signbit, r) = scalar_op1<uint8_t, U, SignBit>;
+  slot(t, Prim::logical_not, r) = scalar_op1<uint8_t, T, LogicalNot>;
+  slot(t, Prim::where, r) = where_op<T>;
+}
+
+template <class T, class U>
+void fill_int(IsaTable& t, RegClass r) {
+  // Wrapping arithmetic is done on unsigned lanes; only what looks at the sign needs T.
+#define ROW(prim, V, F) slot(t, Prim::prim, r) = vector_op<V, F, info(Prim::prim).arity>;
+  ROW(copy, U, Copy) ROW(neg, U, Neg) ROW(square, U, Square) ROW(add, U, Add) ROW(sub, U, Sub)
+  ROW(mul, U, Mul) ROW(maximum, T, MaximumInt) ROW(minimum, T, MinimumInt)
+  ROW(fmax, T, MaximumInt) ROW(fmin, T, MinimumInt) ROW(floor, U, Copy) ROW(ceil, U, Copy)
+  ROW(trunc, U, Copy) ROW(round, U, Copy) ROW(bit_not, U, Not) ROW(bit_and, U, And)
+  ROW(bit_or, U, Or) ROW(bit_xor, U, Xor)
+#undef ROW
+  struct AbsOf {
+    static QS_INLINE T apply(T x) { return x < T(0) ? static_cast<T>(U(0) - static_cast<U>(x)) : x; }
+  };
+  slot(t, Prim::abs, r) = scalar_op1<T, T, AbsOf>;
+  slot(t, Prim::sign, r) = scalar_op1<T, T, SignInt>;
+  slot(t, Prim::floor_div, r) = divide_int<T, floor_div>;
+  slot(t, Prim::trunc_div, r) = divide_int<T, trunc_div>;
+  slot(t, Prim::rem, r) = divide_int<T, rem_floor>;
+  slot(t, Prim::fmod, r) = divide_int<T, rem_trunc>;
+  slot(t, Prim::pow, r) = exact2<T, T, pow_int<T>>;
+#define ROW(prim, F) slot(t, Prim::prim, r) = scalar_op2<uint8_t, T, F>;
+  ROW(eq, Eq) ROW(ne, Ne) ROW(lt, Lt) ROW(le, Le) ROW(gt, Gt) ROW(ge, Ge)
+#undef ROW
+  slot(t, Prim::isnan, r) = scalar_op1<uint8_t, T, Zero>;
+  slot(t, Prim::isinf, r) = scalar_op1<uint8_t, T, Zero>;
+  slot(t, Prim::isfinite, r) = scalar_op1<uint8_t, T, One>;
+  slot(t, Prim::signbit, r) = scalar_op1<uint8_t, T, SignbitInt>;
+  slot(t, Prim::logical_not, r) = scalar_op1<uint8_t, T, LogicalNot>;
+  slot(t, Prim::shift_left, r) = scalar_op2<U, U, ShiftLeft<U>>;
+  slot(t, Prim::shift_right, r) = scalar_op2<T, T, ShiftRight<T>>;
+  slot(t, Prim::where, r) = where_op<T>;
+}
+
+struct XorOne {
+  template <class V>
+  static QS_INLINE V apply(V x) { return x ^ 1; }
+};
+
+void fill_bool(IsaTable& t) {
+  using T = uint8_t;
+#define ROW(prim, F) slot(t, Prim::prim, r_bool) = vector_op<T, F, info(Prim::prim).arity>;
+  ROW(copy, Copy) ROW(neg, Copy) ROW(abs, Copy) ROW(sign, Copy) ROW(square, Copy) ROW(add, Or)
+  ROW(sub, Xor) ROW(mul, And) ROW(maximum, Or) ROW(minimum, And) ROW(fmax, Or) ROW(fmin, And)
+  ROW(floor, Copy) ROW(ceil, Copy) ROW(trunc, Copy) ROW(round, Copy)
+  ROW(bit_and, And) ROW(bit_or, Or) ROW(bit_xor, Xor) ROW(ne, Xor)
+  ROW(bit_not, XorOne) ROW(logical_not, XorOne)
+#undef ROW
+#define ROW(prim, F) slot(t, Prim::prim, r_bool) = scalar_op2<T, T, F>;
+  ROW(eq, Eq) ROW(lt, Lt) ROW(le, Le) ROW(gt, Gt) ROW(ge, Ge)
+#undef ROW
+  slot(t, Prim::floor_div, r_bool) = divide_int<T, floor_div>;
+  slot(t, Prim::trunc_div, r_bool) = divide_int<T, trunc_div>;
+  slot(t, Prim::rem, r_bool) = divide_int<T, rem_floor>;
+  slot(t, Prim::fmod, r_bool) = divide_int<T, rem_trunc>;
+  slot(t, Prim::pow, r_bool) = scalar_op2<T, T, Ge>;  // only False ** True is False
+  slot(t, Prim::isnan, r_bool) = scalar_op1<T, T, Zero>;
+  slot(t, Prim::isinf, r_bool) = scalar_op1<T, T, Zero>;
+  slot(t, Prim::isfinite, r_bool) = scalar_op1<T, T, One>;
+  slot(t, Prim::signbit, r_bool) = scalar_op1<T, T, Zero>;
+  slot(t, Prim::where, r_bool) = where_op<T>;
+}
+
+}  // namespace
+
+void fill_ops(IsaTable& t) {
+  fill_float<float, uint32_t>(t, r_f32);
+  fill_float<double, uint64_t>(t, r_f64);
+  slot(t, Prim::hypot, r_f32) = exact2<float, float, hypot_f32>;
+  slot(t, Prim::hypot, r_f64) = exact2<double, double, ::hypot>;
+  slot(t, Prim::nextafter, r_f32) = exact2<float, float, next_f32>;
+  slot(t, Prim::nextafter, r_f64) = exact2<double, double, ::nextafter>;
+  fill_int<int32_t, uint32_t>(t, r_i32);
+  fill_int<int64_t, uint64_t>(t, r_i64);
+  fill_int<uint64_t, uint64_t>(t, r_u64);
+  fill_bool(t);
+  slot(t, Prim::check_index, r_i64) = check_index;
+  slot(t, Prim::philox, r_i64) = philox;
+  fill_pairs<Add, 0>(t);
+  fill_pairs<Sub, 1>(t);
+  fill_pairs<Mul, 2>(t);
+}
+
+}  // namespace qs::driver::cpu::QS_ISA_NAMESPACE

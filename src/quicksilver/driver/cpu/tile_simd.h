@@ -1,0 +1,215 @@
+// A thin layer over the compiler's vector extensions, included only by files that are compiled for
+// one instruction set. Everything lives in a namespace of its own per set: the linker must never
+// merge a function built for AVX-512 with one that runs everywhere.
+#pragma once
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // gcc 12's own AVX-512 header trips over it
+#endif
+#include <immintrin.h>
+
+#include <cstdint>
+#include <cstring>
+
+#include "quicksilver/driver/cpu/tile_code.h"
+
+#if defined(__AVX512F__)
+#define QS_ISA_NAMESPACE isa_avx512
+#else
+#define QS_ISA_NAMESPACE isa_avx2
+#endif
+#define QS_INLINE __attribute__((always_inline)) inline
+
+namespace qs::driver::cpu::QS_ISA_NAMESPACE {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int k_bytes = 64;
+using Float = __m512;
+using Double = __m512d;
+using Int = __m512i;
+#else
+constexpr int k_bytes = 32;
+using Float = __m256;
+using Double = __m256d;
+using Int = __m256i;
+#endif
+
+template <class T>
+struct VecOf {
+  typedef T type __attribute__((vector_size(k_bytes)));
+  static constexpr int lanes = k_bytes / sizeof(T);
+};
+template <class T>
+using Vec = typename VecOf<T>::type;
+using vf32 = Vec<float>;
+using vf64 = Vec<double>;
+using vi32 = Vec<int32_t>;
+using vu32 = Vec<uint32_t>;
+using vi64 = Vec<int64_t>;
+using vu64 = Vec<uint64_t>;
+/// Half a vector of f32: what one vector of f64 is rounded to.
+typedef float hf32 __attribute__((vector_size(k_bytes / 2)));
+
+template <class V, class P>
+QS_INLINE V load(const P* p) {
+  V v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+template <class V, class P>
+QS_INLINE void store(P* p, V v) {
+  __builtin_memcpy(p, &v, sizeof v);
+}
+template <class To, class From>
+QS_INLINE To bits(From v) {
+  static_assert(sizeof(To) == sizeof(From));
+  return (To)v;
+}
+QS_INLINE vf32 splat(float x) { return x - vf32{}; }
+QS_INLINE vf64 splat(double x) { return x - vf64{}; }
+
+#if defined(__AVX512F__)
+QS_INLINE vf32 fma(vf32 a, vf32 b, vf32 c) { return (vf32)_mm512_fmadd_ps((Float)a, (Float)b, (Float)c); }
+QS_INLINE vf64 fma(vf64 a, vf64 b, vf64 c) { return (vf64)_mm512_fmadd_pd((Double)a, (Double)b, (Double)c); }
+QS_INLINE vf32 sqrt_of(vf32 a) { return (vf32)_mm512_sqrt_ps((Float)a); }
+QS_INLINE vf64 sqrt_of(vf64 a) { return (vf64)_mm512_sqrt_pd((Double)a); }
+template <int mode>
+QS_INLINE vf32 rounded(vf32 a) { return (vf32)_mm512_roundscale_ps((Float)a, mode | _MM_FROUND_NO_EXC); }
+template <int mode>
+QS_INLINE vf64 rounded(vf64 a) { return (vf64)_mm512_roundscale_pd((Double)a, mode | _MM_FROUND_NO_EXC); }
+QS_INLINE vi32 to_int(vf32 a) { return (vi32)_mm512_cvtps_epi32((Float)a); }    // nearest even
+QS_INLINE vi32 trunc_int(vf32 a) { return (vi32)_mm512_cvttps_epi32((Float)a); }
+QS_INLINE vf32 to_float(vi32 a) { return (vf32)_mm512_cvtepi32_ps((Int)a); }
+QS_INLINE vf64 widen_low(vf32 a) { return (vf64)_mm512_cvtps_pd(_mm512_castps512_ps256((Float)a)); }
+QS_INLINE vf64 widen_high(vf32 a) { return (vf64)_mm512_cvtps_pd(_mm512_extractf32x8_ps((Float)a, 1)); }
+QS_INLINE vf32 narrow(vf64 a, vf64 b) {
+  return (vf32)_mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps((Double)a)),
+                                  _mm512_cvtpd_ps((Double)b), 1);
+}
+QS_INLINE bool any(vi32 mask) { return _mm512_movepi32_mask((Int)mask) != 0; }
+QS_INLINE bool any(vi64 mask) { return _mm512_movepi64_mask((Int)mask) != 0; }
+#else
+QS_INLINE vf32 fma(vf32 a, vf32 b, vf32 c) { return (vf32)_mm256_fmadd_ps((Float)a, (Float)b, (Float)c); }
+QS_INLINE vf64 fma(vf64 a, vf64 b, vf64 c) { return (vf64)_mm256_fmadd_pd((Double)a, (Double)b, (Double)c); }
+QS_INLINE vf32 sqrt_of(vf32 a) { return (vf32)_mm256_sqrt_ps((Float)a); }
+QS_INLINE vf64 sqrt_of(vf64 a) { return (vf64)_mm256_sqrt_pd((Double)a); }
+template <int mode>
+QS_INLINE vf32 rounded(vf32 a) { return (vf32)_mm256_round_ps((Float)a, mode | _MM_FROUND_NO_EXC); }
+template <int mode>
+QS_INLINE vf64 rounded(vf64 a) { return (vf64)_mm256_round_pd((Double)a, mode | _MM_FROUND_NO_EXC); }
+QS_INLINE vi32 to_int(vf32 a) { return (vi32)_mm256_cvtps_epi32((Float)a); }
+QS_INLINE vi32 trunc_int(vf32 a) { return (vi32)_mm256_cvttps_epi32((Float)a); }
+QS_INLINE vf32 to_float(vi32 a) { return (vf32)_mm256_cvtepi32_ps((Int)a); }
+QS_INLINE vf64 widen_low(vf32 a) { return (vf64)_mm256_cvtps_pd(_mm256_castps256_ps128((Float)a)); }
+QS_INLINE vf64 widen_high(vf32 a) { return (vf64)_mm256_cvtps_pd(_mm256_extractf128_ps((Float)a, 1)); }
+QS_INLINE vf32 narrow(vf64 a, vf64 b) {
+  return (vf32)_mm256_insertf128_ps(_mm256_castps128_ps256(_mm256_cvtpd_ps((Double)a)),
+                                    _mm256_cvtpd_ps((Double)b), 1);
+}
+QS_INLINE bool any(vi32 mask) { return _mm256_movemask_ps((Float)mask) != 0; }
+QS_INLINE bool any(vi64 mask) { return _mm256_movemask_pd((Double)mask) != 0; }
+#endif
+
+QS_INLINE vf32 fma(vf32 a, vf32 b, float c) { return fma(a, b, splat(c)); }
+QS_INLINE vf64 fma(vf64 a, vf64 b, double c) { return fma(a, b, splat(c)); }
+QS_INLINE vf32 nearest(vf32 a) { return rounded<_MM_FROUND_TO_NEAREST_INT>(a); }
+QS_INLINE vf64 nearest(vf64 a) { return rounded<_MM_FROUND_TO_NEAREST_INT>(a); }
+QS_INLINE vf32 abs_of(vf32 a) { return (vf32)((vu32)a & 0x7fffffffu); }
+QS_INLINE vf64 abs_of(vf64 a) { return (vf64)((vu64)a & 0x7fffffffffffffffull); }
+QS_INLINE vf32 sign_of(vf32 a) { return (vf32)((vu32)a & 0x80000000u); }
+QS_INLINE vf64 sign_of(vf64 a) { return (vf64)((vu64)a & 0x8000000000000000ull); }
+QS_INLINE vf32 with_sign(vf32 a, vf32 s) { return (vf32)((vu32)a | (vu32)sign_of(s)); }
+QS_INLINE vf64 with_sign(vf64 a, vf64 s) { return (vf64)((vu64)a | (vu64)sign_of(s)); }
+
+/// Walks n elements by groups. `group(d, a, b, c)` computes exactly one whole group; the last,
+/// shorter one goes through local copies, so memory beyond the n-th element is never touched.
+template <int arity, int size_d, int size_a, int size_b, int size_c, class Group>
+QS_INLINE void drive(char* d, const char* a, const char* b, const char* c, int64_t n,
+                     const TileStep& step, Group group) {
+  const int64_t stride_a = step.stride[0], stride_b = step.stride[1], stride_c = step.stride[2];
+  alignas(64) char rest[4][k_group * 8];
+  char* out = nullptr;
+  for (;;) {
+    if (n < k_group) {
+      if (n <= 0) return;
+      if (arity >= 1 && stride_a) a = static_cast<char*>(std::memcpy(rest[0], a, n * size_a));
+      if (arity >= 2 && stride_b) b = static_cast<char*>(std::memcpy(rest[1], b, n * size_b));
+      if (arity >= 3 && stride_c) c = static_cast<char*>(std::memcpy(rest[2], c, n * size_c));
+      out = d;
+      d = rest[3];
+    }
+    group(d, a, b, c);
+    if (out) {
+      std::memcpy(out, d, n * size_d);
+      return;
+    }
+    d += k_group * size_d;
+    if (arity >= 1) a += stride_a;
+    if (arity >= 2) b += stride_b;
+    if (arity >= 3) c += stride_c;
+    n -= k_group;
+  }
+}
+
+/// Elementwise kernels on vectors of T: F::apply(va, vb, vc) gives a vector of T.
+template <class T, class F, int arity>
+void vector_op(char* d, const char* a, const char* b, const char* c, int64_t n,
+               const TileStep& step) {
+  constexpr int k_size = sizeof(T);
+  drive<arity, k_size, k_size, k_size, k_size>(
+      d, a, b, c, n, step, [](char* d, const char* a, const char* b, const char* c) {
+        using V = Vec<T>;
+#pragma GCC unroll 8
+        for (int k = 0; k < k_group * k_size; k += k_bytes) {
+          if constexpr (arity == 1) store(d + k, (V)F::apply(load<V>(a + k)));
+          if constexpr (arity == 2) store(d + k, (V)F::apply(load<V>(a + k), load<V>(b + k)));
+          if constexpr (arity == 3)
+            store(d + k, (V)F::apply(load<V>(a + k), load<V>(b + k), load<V>(c + k)));
+        }
+      });
+}
+
+/// Elementwise kernels written for one element, which the compiler may vectorise.
+template <class D, class A, class F>
+void scalar_op1(char* d, const char* a, const char* b, const char* c, int64_t n,
+                const TileStep& step) {
+  drive<1, sizeof(D), sizeof(A), 1, 1>(
+      d, a, b, c, n, step, [](char* d, const char* a, const char*, const char*) {
+        D* out = reinterpret_cast<D*>(d);
+        const A* x = reinterpret_cast<const A*>(a);
+#pragma GCC ivdep
+        for (int i = 0; i < k_group; ++i) out[i] = F::apply(x[i]);
+      });
+}
+template <class D, class A, class F>
+void scalar_op2(char* d, const char* a, const char* b, const char* c, int64_t n,
+                const TileStep& step) {
+  drive<2, sizeof(D), sizeof(A), sizeof(A), 1>(
+      d, a, b, c, n, step, [](char* d, const char* a, const char* b, const char*) {
+        D* out = reinterpret_cast<D*>(d);
+        const A* x = reinterpret_cast<const A*>(a);
+        const A* y = reinterpret_cast<const A*>(b);
+#pragma GCC ivdep
+        for (int i = 0; i < k_group; ++i) out[i] = F::apply(x[i], y[i]);
+      });
+}
+
+// Kernels of functions that look at one element, exactly n of them: none is computed beyond.
+template <class T>
+QS_INLINE T element(const char* p, int64_t i, int32_t stride) {
+  return reinterpret_cast<const T*>(p)[stride ? i : 0];
+}
+template <class D, class A, D (*f)(A)>
+void exact1(char* d, const char* a, const char*, const char*, int64_t n, const TileStep& step) {
+  for (int64_t i = 0; i < n; ++i)
+    reinterpret_cast<D*>(d)[i] = f(element<A>(a, i, step.stride[0]));
+}
+template <class D, class A, D (*f)(A, A)>
+void exact2(char* d, const char* a, const char* b, const char*, int64_t n, const TileStep& step) {
+  for (int64_t i = 0; i < n; ++i)
+    reinterpret_cast<D*>(d)[i] =
+        f(element<A>(a, i, step.stride[0]), element<A>(b, i, step.stride[1]));
+}
+
+}  // namespace
+}  // namespace qs::driver::cpu::QS_ISA_NAMESPACE
