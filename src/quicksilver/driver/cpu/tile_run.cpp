@@ -213,7 +213,7 @@ class Worker {
   /// Blocks of the reduced points [from, to), in order. `from` starts a chunk of the folds.
   void run_body(const LaunchPhase& phase, int64_t from, int64_t to) {
     const Section& body = phase.body;
-    if (body.steps.empty()) return;
+    if (body.steps.empty() || to <= from) return;
     for (uint16_t f : phase.folds) {
       const CodeFold& fold = code_.folds[f];
       if (code_.mode == TileMode::column) {
@@ -226,7 +226,7 @@ class Worker {
       at_ = 0;
       count_ = s_.reduced_points;
       bind(body, unit_);
-      if (to > from) execute(body, kept_ * s_.reduced_points, n_, unit_, true);
+      execute(body, kept_ * s_.reduced_points, n_, unit_, true);
       return;
     }
     int64_t index[8];
@@ -261,7 +261,7 @@ class Worker {
       step_reduced(index, loop + 1, n, inner);
     }
     for (uint16_t f : phase.folds)
-      if (to % s_.fold_chunk != 0 && to > from) flush(f, to / s_.fold_chunk);
+      if (to % s_.fold_chunk != 0) flush(f, to / s_.fold_chunk);
   }
 
   /// Moves to the point behind the block: `loop` is the outermost loop that the block runs over.
