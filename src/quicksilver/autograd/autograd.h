@@ -70,6 +70,10 @@ class QS_API GradNode : public RefCounted {
   virtual std::vector<Tensor> backward(std::vector<Tensor>& grads) = 0;
   /// Frees what was saved; a second backward then throws PyTorch's text.
   virtual void release_saved() {}
+  /// Of CopySlices: a node that takes the written view out of the root's new history.
+  virtual Ref<GradNode> view_node() { return {}; }
+  /// The node whose result a saved output is: this, or what `view_node` gives within CopySlices.
+  Ref<GradNode> output_owner() { return slices ? slices->view_node() : Ref<GradNode>(this); }
 
   struct ResultMeta {  // of the forward results: to check and to make zeros
     Dims shape;
@@ -87,6 +91,7 @@ class QS_API GradNode : public RefCounted {
   InlineList<Edge, 2> edges;
   InlineList<ResultMeta, 1> results;
   uint64_t sequence;
+  GradNode* slices = nullptr;  // the CopySlices that owns this node
   std::vector<std::function<void(std::vector<Tensor>&)>> hooks;       // on gradients of inputs
   std::vector<std::function<void(std::vector<Tensor>&)>> pre_hooks;   // on gradients of results
   std::vector<TensorHook> tensor_hooks;                     // see add_hook

@@ -1,0 +1,73 @@
+#include "quicksilver/autograd/apply.h"
+
+#include "quicksilver/autograd/gradients.h"
+#include "quicksilver/core/error.h"
+
+namespace qs::autograd {
+
+void attach_gradient(Op op, Operands in, Attrs attrs, std::span<Tensor> results, bool in_place,
+                     uint32_t version_before);
+
+namespace {
+
+bool any_wants_gradient(Operands in) {
+  for (const Operand& o : in)
+    if (o.impl() && (o.impl()->requires_grad || o.impl()->grad_slot) && wants_gradient(o.impl()))
+      return true;
+  return false;
+}
+
+}  // namespace
+
+void apply_all(Op op, Operands in, Attrs attrs, const RecordOptions& options,
+               std::span<Tensor> results) {
+  record(op, in, attrs, options, results);
+  if (any_wants_gradient(in) && gradient_of(op).kind != OpGradient::none)
+    attach_gradient(op, in, attrs, results, false, 0);
+}
+
+Tensor apply(Op op, Operands in, Attrs attrs, const RecordOptions& options) {
+  // Results beyond the first (a mask, a mean) only serve the gradient.
+  Tensor results[3];
+  apply_all(op, in, attrs, options, {results, graph::info(op).results});
+  return std::move(results[0]);
+}
+
+const Tensor& apply_in_place(Op op, const Tensor& x, Operands in, Attrs attrs,
+                             const RecordOptions& options) {
+  const bool differentiable = grad_enabled() && gradient_of(op).kind != OpGradient::none;
+  const bool tracked = grad_enabled() && (wants_gradient(x) || (differentiable && any_wants_gradient(in)));
+  if (tracked) check_in_place(x);
+  const uint32_t version = x.storage().version();
+  RecordOptions own = options;
+  own.targets = {&x, 1};
+  Tensor result;
+  record(op, in, attrs, own, {&result, 1});
+  if (tracked) attach_gradient(op, in, attrs, {&result, 1}, true, version);
+  return x;
+}
+
+uint64_t axes_mask(const OptionalDims& dims, int rank) {
+  const uint64_t all = rank >= 64 ? ~uint64_t{0} : (uint64_t{1} << rank) - 1;
+  if (!dims || dims->empty()) return all;
+  uint64_t mask = 0;
+  for (int64_t d : *dims) {
+    const int at = wrap_dim(d, rank);
+    QS_CHECK(!(mask >> at & 1), Error, "dim {} appears multiple times in the list of dims", at);
+    mask |= uint64_t{1} << at;
+  }
+  return mask & all;
+}
+
+std::string_view scalar_type_name(DType d) {
+  constexpr std::string_view names[k_dtype_count] = {
+      "Bool",   "Byte",   "Char", "Short",    "Int",   "Long",   "UInt16",       "UInt32",
+      "UInt64", "Half", "BFloat16", "Float", "Double", "ComplexFloat", "ComplexDouble"};
+  return names[static_cast<size_t>(d)];
+}
+
+void require_defined(const Tensor& t, const char* verb) {
+  QS_CHECK(t.defined(), TypeError, "{}(): expected a tensor, got an undefined one", verb);
+}
+
+}  // namespace qs::autograd
