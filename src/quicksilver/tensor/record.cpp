@@ -134,7 +134,8 @@ void record(Op op, std::span<const Operand> operands, std::span<const uint64_t> 
       in_place = true;
       continue;
     }
-    const bool follows = row.kind == graph::OpKind::map || op == Op::dropout;
+    const bool follows =
+        !options.row_major && (row.kind == graph::OpKind::map || op == Op::dropout);
     Dims strides = follows ? elementwise_strides(in, own) : contiguous_strides(own);
     checked_numel(own);
     made[i] = make_fresh(device, dtype, Layout(std::move(own), std::move(strides)));

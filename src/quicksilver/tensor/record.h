@@ -24,6 +24,7 @@ struct RecordOptions {
   // In place or out=: one entry a result that overwrites an existing tensor; null or undefined
   // entries are fresh. The tensor's shape must be the result's, its dtype reachable by a safe cast.
   std::span<const Tensor> targets;
+  bool row_major = false;  // fresh results are contiguous, whatever order the inputs have
 };
 
 /// Records `op`. Fills `results` (as many as the row has). Throws PyTorch's exceptions; then nothing

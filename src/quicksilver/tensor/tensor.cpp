@@ -66,11 +66,10 @@ void Tensor::to_host(void* destination) const {
   if (numel() == 0) return;
   if (!is_contiguous()) {
     const Operand in[] = {*this};
-    const ResultSpec spec[] = {{dtype(), layout().shape}};
     RecordOptions options;
     options.dtype = dtype();
     options.compute = dtype();
-    options.results = spec;
+    options.row_major = true;
     Tensor packed;
     record(Op::copy, in, {}, options, {&packed, 1});
     packed.to_host(destination);
