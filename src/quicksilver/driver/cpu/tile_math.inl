@@ -2,6 +2,8 @@
 #include <math.h>
 
 #include "quicksilver/driver/cpu/tile_simd.h"
+// (the vectors need the layer above)
+#include "quicksilver/driver/cpu/vector_math.inl"
 
 namespace qs::driver::cpu::QS_ISA_NAMESPACE {
 namespace {
@@ -103,6 +105,15 @@ void fill_math(IsaTable& t) {
   put<lgamma_of>(t, Prim::lgamma);
   put2<::atan2>(t, Prim::atan2);
   put2<pow_of>(t, Prim::pow);
+#define ROW(name, F) t.op[static_cast<int>(Prim::name)][r_f32] = vector_op<float, F, 1>;
+  ROW(exp, Exp) ROW(exp2, Exp2) ROW(expm1, Expm1) ROW(log, Log) ROW(log2, Log2) ROW(log10, Log10)
+  ROW(log1p, Log1p) ROW(sin, Sin) ROW(cos, Cos) ROW(tan, Tan) ROW(sinh, Sinh) ROW(cosh, Cosh)
+  ROW(tanh, Tanh) ROW(sigmoid, Sigmoid) ROW(erf, Erf)
+#undef ROW
+#define ROW(name, F) t.op[static_cast<int>(Prim::name)][r_f64] = vector_op<double, F, 1>;
+  ROW(exp, ExpF64) ROW(log, LogF64) ROW(sigmoid, SigmoidF64)
+#undef ROW
+  t.op[static_cast<int>(Prim::pow)][r_f32] = vector_op<float, Pow, 2>;
 }
 
 }  // namespace qs::driver::cpu::QS_ISA_NAMESPACE
