@@ -1,0 +1,177 @@
+#include "quicksilver/codegen/loop_nest.h"
+
+#include <bit>
+
+#include "quicksilver/codegen/convert.h"
+#include "quicksilver/core/error.h"
+#include "quicksilver/graph/expr.h"
+
+namespace qs::codegen {
+namespace {
+
+using driver::ScalarRef;
+using graph::E;
+using graph::Node;
+using graph::Operand;
+
+/// Expands one node. A handle is an expression plus the node axes along which it has extent: what the
+/// op table calls its logical shape.
+class NodeBuilder final : public graph::Builder {
+ public:
+  NodeBuilder(NestBuilder& nest, const GroupNode& group_node, const Axes& axes)
+      : nest_(nest), node_(*group_node.node), space_(*group_node.space), axes_(axes) {
+    for (size_t d = 0; d < space_.shape.size(); ++d)
+      if (space_.axes >> d & 1) fold_mask_ |= uint64_t{1} << d;
+  }
+
+  E emit(Prim prim, std::span<const E> sources) override {
+    int32_t src[3] = {-1, -1, -1};
+    uint64_t mask = 0;
+    for (size_t i = 0; i < sources.size(); ++i) {
+      src[i] = at(sources[i]).expr;
+      mask |= at(sources[i]).mask;
+    }
+    return handle(nest_.emit(prim, {src, sources.size()}), mask);
+  }
+  E fold(Fold op, E x, uint64_t axes) override {
+    QS_ASSERT(axes == space_.axes);
+    const uint64_t mask = at(x).mask & ~axes;
+    if (!space_.folds) return handle(single(op, at(x).expr), mask);
+    return handle(nest_.fold(op, at(x).expr), mask);
+  }
+  E number(double v) override {
+    if (is_integral(compute())) return number(static_cast<int64_t>(v), compute());
+    return handle(nest_.constant(std::bit_cast<uint64_t>(v), DType::f64, compute()), 0);
+  }
+  E number(int64_t v, DType dtype) override {
+    if (!is_integral(dtype))
+      return handle(nest_.constant(std::bit_cast<uint64_t>(static_cast<double>(v)), DType::f64, dtype), 0);
+    return handle(nest_.constant(static_cast<uint64_t>(v), DType::i64, dtype), 0);
+  }
+  E cast(E x, DType dtype) override {
+    return handle(nest_.cast(at(x).expr, compute_dtype(dtype)), at(x).mask);
+  }
+  E iota(int axis) override {
+    Dims strides(space_.shape.size(), 0);
+    strides[static_cast<size_t>(axis)] = 1;
+    return index(strides, uint64_t{1} << axis);
+  }
+  E linear() override {
+    return index(contiguous_strides(space_.shape), (uint64_t{1} << space_.shape.size()) - 1);
+  }
+  int rank() const override { return static_cast<int>(space_.shape.size()); }
+  DType dtype(E x) const override { return nest_.dtype(at(x).expr); }
+  int64_t extent(E x, int axis) const override {
+    return at(x).mask >> axis & 1 ? space_.shape[static_cast<size_t>(axis)] : 1;
+  }
+  uint64_t attr(int i) const override { return node_.attrs[static_cast<size_t>(i)]; }
+  DType compute() const override { return compute_dtype(node_.compute); }
+
+  /// Input `i` as the op wants it: in the node's dtype unless it is raw, else absent.
+  E input(size_t i) {
+    const graph::OpInfo& row = graph::info(node_.op);
+    if (i >= node_.operands.size() || i >= row.inputs) return {this, -1};
+    const Operand& o = node_.operands[i];
+    const bool raw = row.raw >> i & 1;
+    if (o.kind == Operand::absent || !o.read) return {this, -1};
+    if (o.kind == Operand::scalar) {
+      ScalarRef ref;
+      ref.word = o.word;
+      ref.dtype = o.dtype;
+      const bool counter = row.kind == graph::OpKind::random && i + 2 >= row.inputs;
+      const DType reg = counter ? DType::i64 : raw ? compute_dtype(o.dtype) : compute();
+      return handle(nest_.scalar(ref, reg), 0);
+    }
+    uint64_t mask = 0;
+    const Dims strides = operand_strides(node_, space_, i);
+    const bool lacks = space_.has_axes && (row.kept_inputs >> i & 1);
+    const int lead = static_cast<int>(space_.shape.size()) - o.layout.rank();
+    for (size_t d = 0; d < space_.shape.size(); ++d) {
+      const bool has = lacks ? !(space_.axes >> d & 1)
+                             : static_cast<int>(d) >= lead &&
+                                   o.layout.shape[d - static_cast<size_t>(lead)] == space_.shape[d];
+      if (has) mask |= uint64_t{1} << d;
+    }
+    int32_t e = nest_.value(o.value_id);
+    if (e < 0) {
+      Access a;
+      a.dtype = o.dtype;
+      a.value = o.value_id;
+      a.word = o.word;
+      a.offset = o.word >= 0 ? 0 : o.layout.offset;
+      QS_ASSERT(place(space_, strides, axes_, a.strides));
+      e = nest_.load(a);
+    }
+    if (!raw) e = nest_.convert(e, o.dtype, node_.compute);
+    return handle(e, mask);
+  }
+
+  /// Rounds result `i` to its dtype and stores it when somebody needs it in memory.
+  void result(size_t i, E value, bool store, bool after_loads) {
+    const graph::Result& r = node_.results[i];
+    const int32_t e = nest_.round(at(value).expr, r.dtype);
+    nest_.set_value(r.value_id, e);
+    if (!store) return;
+    Access a;
+    a.dtype = r.dtype;
+    a.value = r.value_id;
+    if (r.target >= 0) {
+      const Operand& t = node_.operands[static_cast<size_t>(r.target)];
+      a.word = t.word;
+      a.offset = t.word >= 0 ? 0 : t.layout.offset;
+    }
+    QS_ASSERT(place(space_, result_strides(node_, space_, i), axes_, a.strides));
+    nest_.store(e, a, after_loads);
+  }
+
+ private:
+  struct Handle {
+    int32_t expr;
+    uint64_t mask;
+  };
+  const Handle& at(E e) const {
+    QS_ASSERT(e.id >= 0, "an absent input is used");
+    return handles_[static_cast<size_t>(e.id)];
+  }
+  E handle(int32_t expr, uint64_t mask) {
+    handles_.push_back({expr, mask});
+    return {this, static_cast<int>(handles_.size()) - 1};
+  }
+  E index(const Dims& strides, uint64_t mask) {
+    Access a;
+    a.affine = true;
+    a.dtype = DType::i64;
+    QS_ASSERT(place(space_, strides, axes_, a.strides));
+    return handle(nest_.load(a), mask);
+  }
+  /// A fold over a single element.
+  int32_t single(Fold op, int32_t x) {
+    if (op == Fold::argmax || op == Fold::argmin) return nest_.constant(0, DType::i64, DType::i64);
+    return x;
+  }
+
+  NestBuilder& nest_;
+  const Node& node_;
+  const Space& space_;
+  const Axes& axes_;
+  uint64_t fold_mask_ = 0;
+  SmallVector<Handle, 48> handles_;
+};
+
+}  // namespace
+
+LoopNest build_nest(std::span<const GroupNode> nodes, const Axes& axes) {
+  NestBuilder nest(axes);
+  for (const GroupNode& n : nodes) {
+    NodeBuilder b(nest, n, axes);
+    E in[16], out[4];
+    const size_t inputs = graph::info(n.node->op).inputs;
+    for (size_t i = 0; i < inputs; ++i) in[i] = b.input(i);
+    graph::expansion(n.node->op)(b, {in, inputs}, {out, n.node->results.size()});
+    for (size_t i = 0; i < n.node->results.size(); ++i)
+      b.result(i, out[i], n.stores >> i & 1, n.late >> i & 1);
+  }
+  return nest.finish();
+}
+
+}  // namespace qs::codegen

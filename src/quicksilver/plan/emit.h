@@ -1,0 +1,30 @@
+// What the emitters of the last pass share: addresses and the list of commands that grows.
+#pragma once
+#include "quicksilver/plan/compiled.h"
+
+namespace qs::plan {
+
+class Emitter {
+ public:
+  Emitter(Ir& ir, DeviceRuntime& device, CompiledPlan& plan) : ir_(ir), device_(device), plan_(plan) {}
+
+  void run();
+
+ private:
+  void tile(const Group& group);
+  void matmul(const Node& node);    // emit_matmul.cpp
+  void kernel(const Node& node);    // emit_kernels.cpp
+
+  /// The address of element 0 of a layout over a value.
+  driver::PtrRef address(ValueId value, DType dtype, int32_t word, int64_t offset) const;
+  driver::PtrRef address(const graph::Operand& o) const {
+    return address(o.value_id, o.dtype, o.word, o.word >= 0 ? 0 : o.layout.offset);
+  }
+  driver::PtrRef result_address(const Node& node, size_t result) const;
+  void push(const driver::Source& source, driver::Args args, int32_t tag, std::string_view what);
+  Ir& ir_;
+  DeviceRuntime& device_;
+  CompiledPlan& plan_;
+};
+
+}  // namespace qs::plan

@@ -1,0 +1,110 @@
+// Kernel-family ops as commands. `prepare_calls` has brought operands to the dtypes the kernels want
+// and in-place destinations into place.
+#include <bit>
+
+#include "quicksilver/core/error.h"
+#include "quicksilver/kernels/kernels.h"
+#include "quicksilver/plan/emit.h"
+#include "quicksilver/plan/passes.h"
+
+namespace qs::plan {
+namespace {
+
+using graph::Op;
+using graph::Operand;
+using kernels::KernelCall;
+using kernels::View;
+
+View broadcast(View v, DimSpan shape) {
+  Layout l = broadcast_to(Layout(v.shape, v.strides), shape);
+  v.shape = l.shape;
+  v.strides = l.strides;
+  return v;
+}
+
+int dim_of(const Node& node, const Dims& shape) {
+  const auto dim = static_cast<int64_t>(node.attrs[0]);
+  return wrap_dim(dim, static_cast<int>(shape.size()));
+}
+
+}  // namespace
+
+void Emitter::kernel(const Node& node) {
+  auto in = [&](size_t i) {
+    const Operand& o = node.operands[i];
+    return View{address(o), o.dtype, o.layout.shape, o.layout.strides};
+  };
+  auto out = [&](size_t i) {
+    const graph::Result& r = node.results[i];
+    return View{result_address(node, i), r.dtype, r.layout.shape, r.layout.strides};
+  };
+  auto add = [&](KernelCall call) {
+    const std::string name = call.kernel->name;
+    push(*call.kernel, std::move(call.args), node.tag, format("  {}\n", name));
+  };
+  // Indices of `index` and `index_put`: operands from `from` on, for the dimensions of attribute 0.
+  auto indices = [&](size_t from, std::vector<View>& views, std::vector<int>& dims) {
+    Dims shape;
+    for (size_t i = from; i < node.operands.size() && i < graph::info(node.op).inputs; ++i)
+      if (reads(node, i)) {
+        views.push_back(in(i));
+        shape = broadcast_shapes(shape, views.back().shape);
+      }
+    for (View& v : views) v = broadcast(v, shape);
+    for (uint64_t m = node.attrs[0]; m; m &= m - 1) dims.push_back(std::countr_zero(m));
+    QS_ASSERT(dims.size() == views.size() && !dims.empty());
+    return shape;
+  };
+  switch (node.op) {
+    case Op::index_select: return add(kernels::index_select(out(0), in(0), in(1), dim_of(node, in(0).shape)));
+    case Op::gather: return add(kernels::gather(out(0), in(0), in(1), dim_of(node, in(0).shape)));
+    case Op::index: {
+      std::vector<View> views;
+      std::vector<int> dims;
+      indices(1, views, dims);
+      return add(kernels::index(out(0), in(0), views, dims, dims[0]));
+    }
+    case Op::index_put: {
+      std::vector<View> views;
+      std::vector<int> dims;
+      const Dims shape = indices(2, views, dims);
+      const View x = out(0);
+      Dims whole;
+      for (int d = 0; d < static_cast<int>(x.shape.size()); ++d) {
+        if (d == dims[0]) for (int64_t s : shape) whole.push_back(s);
+        if (!(node.attrs[0] >> d & 1)) whole.push_back(x.shape[static_cast<size_t>(d)]);
+      }
+      for (size_t i = 0; i < views.size(); ++i)
+        add(kernels::check_index(views[i], x.shape[static_cast<size_t>(dims[i])]));
+      return add(kernels::index_put(
+          x, broadcast(in(1), whole), views, dims, dims[0],
+          node.attrs.size() > 1 && node.attrs[1] ? kernels::ScatterMode::add : kernels::ScatterMode::write));
+    }
+    case Op::index_add:
+    case Op::scatter:
+    case Op::scatter_add: {
+      const View x = out(0);
+      const int dim = dim_of(node, x.shape);
+      add(kernels::check_index(in(1), x.shape.empty() ? 1 : x.shape[static_cast<size_t>(dim)]));
+      if (node.op == Op::index_add) return add(kernels::index_add(x, in(2), in(1), dim));
+      View source = in(2);
+      if (source.shape.size() < in(1).shape.size()) source = broadcast(source, in(1).shape);
+      return add(kernels::scatter(x, source, in(1), dim,
+                                  node.op == Op::scatter ? kernels::ScatterMode::write
+                                                         : kernels::ScatterMode::add));
+    }
+    case Op::sort: {
+      const View values = out(0), positions = out(1);
+      return add(kernels::sort(&values, &positions, in(0), dim_of(node, in(0).shape),
+                               node.attrs.size() > 1 && node.attrs[1]));
+    }
+    case Op::cumsum:
+      return add(kernels::scan(kernels::ScanOp::sum, out(0), nullptr, in(0), dim_of(node, in(0).shape)));
+    case Op::cumprod:
+      return add(kernels::scan(kernels::ScanOp::product, out(0), nullptr, in(0), dim_of(node, in(0).shape)));
+    case Op::nonzero: return add(kernels::nonzero(out(0), in(0)));
+    default: throw InternalError(format("{} has no kernel", graph::name_of(node.op)));
+  }
+}
+
+}  // namespace qs::plan

@@ -1,0 +1,130 @@
+// Matrix products as library calls. The pass `prepare_calls` has made operands and result of one dtype
+// and kept the result apart from its factors; here batch dimensions are collapsed and strides written down.
+#include <bit>
+
+#include "quicksilver/core/error.h"
+#include "quicksilver/plan/emit.h"
+#include "quicksilver/plan/passes.h"
+#include "quicksilver/runtime/device.h"
+
+namespace qs::plan {
+namespace {
+
+using driver::MatmulArgs;
+using graph::Operand;
+
+/// Strides of the batch dimensions of `l`, seen as `batch` (0 where it is broadcast).
+Dims batch_strides(const Layout& l, DimSpan batch) {
+  Dims out(batch.size(), 0);
+  const int own = l.rank() - 2;
+  for (int d = 0; d < own; ++d) {
+    const size_t at = batch.size() - static_cast<size_t>(own - d);
+    out[at] = l.shape[d] == 1 ? 0 : l.strides[d];
+  }
+  return out;
+}
+
+MatmulArgs::Matrix matrix(const driver::PtrRef& ptr, const Layout& l) {
+  MatmulArgs::Matrix m;
+  m.ptr = ptr;
+  const int r = l.rank();
+  if (r >= 1) m.column = l.shape[r - 1] == 1 ? 0 : l.strides[r - 1];
+  if (r >= 2) m.row = l.shape[r - 2] == 1 ? 0 : l.strides[r - 2];
+  return m;
+}
+
+}  // namespace
+
+void Emitter::matmul(const Node& node) {
+  const Operand &a = node.operands[0], &b = node.operands[1];
+  const bool has_bias = node.operands.size() > 2 && reads(node, 2);
+  const Layout& c = node.results[0].layout;
+  if (c.numel() == 0) return;
+  const int rank = c.rank();
+  QS_ASSERT(rank >= 2 && a.layout.rank() >= 2 && b.layout.rank() >= 2);
+  Dims batch(c.shape.data(), c.shape.data() + rank - 2);
+  MatmulArgs args;
+  args.m = c.shape[rank - 2];
+  args.n = c.shape[rank - 1];
+  args.k = a.layout.shape[a.layout.rank() - 1];
+  args.alpha = std::bit_cast<double>(node.attrs[0]);
+  const double bias_scale = node.attrs.size() > 1 ? std::bit_cast<double>(node.attrs[1]) : 1.0;
+  args.a = matrix(address(a), a.layout);
+  args.b = matrix(address(b), b.layout);
+  args.c = matrix(result_address(node, 0), c);
+  Dims sa = batch_strides(a.layout, batch), sb = batch_strides(b.layout, batch),
+       sc = batch_strides(c, batch), sd(batch.size(), 0);
+  driver::MatmulCall call;
+  call.dtype = node.results[0].dtype;
+  if (has_bias) {
+    const Operand& bias = node.operands[2];
+    Layout full = broadcast_to(bias.layout, c.shape);
+    const bool is_result = ir_.root(bias.value_id) == ir_.root(node.results[0].value_id);
+    if (bias_scale == 1.0 && !is_result) {
+      call.bias = true;
+      args.bias = matrix(address(bias), full);
+      sd = batch_strides(full, batch);
+    } else {
+      // C starts as the bias; prepare_calls has put it there, or it is C itself.
+      QS_ASSERT(is_result, "a scaled bias must lie in the result");
+      args.beta = bias_scale;
+    }
+  }
+  // Join batch dimensions that all four walk alike; what is left beyond one becomes single commands.
+  Dims extents;
+  SmallVector<Dims*, 4> walks;
+  for (Dims* s : {&sa, &sb, &sc, &sd}) walks.push_back(s);
+  for (size_t d = 0; d < batch.size();) {
+    if (batch[d] == 1) {
+      batch.erase(d);
+      for (Dims* s : walks) s->erase(d);
+      continue;
+    }
+    bool joined = d > 0;
+    for (Dims* s : walks) joined = joined && (*s)[d - 1] == (*s)[d] * batch[d];
+    if (!joined) {
+      ++d;
+      continue;
+    }
+    batch[d] *= batch[d - 1];
+    batch.erase(d - 1);
+    for (Dims* s : walks) s->erase(d - 1);
+  }
+  // A stack of matrices against one shared right factor is one taller matrix.
+  if (batch.size() == 1 && sb[0] == 0 && sd[0] == (call.bias ? args.bias.row * args.m : 0) &&
+      sa[0] == args.a.row * args.m && sc[0] == args.c.row * args.m && args.m > 1) {
+    args.m *= batch[0];
+    batch.clear();
+    for (Dims* s : walks) s->clear();
+  }
+  const size_t inner = batch.empty() ? 0 : batch.size() - 1;
+  if (!batch.empty()) {
+    args.batch = batch[inner];
+    args.a.batch = sa[inner];
+    args.b.batch = sb[inner];
+    args.c.batch = sc[inner];
+    args.bias.batch = sd[inner];
+  }
+  Dims index(inner, 0);
+  for (;;) {
+    MatmulArgs one = args;
+    auto shift = [&](MatmulArgs::Matrix& m, const Dims& s, DType dtype) {
+      for (size_t d = 0; d < inner; ++d)
+        m.ptr.bytes += index[d] * s[d] * static_cast<int64_t>(size_of(dtype));
+    };
+    shift(one.a, sa, call.dtype);
+    shift(one.b, sb, call.dtype);
+    shift(one.c, sc, call.dtype);
+    if (call.bias) shift(one.bias, sd, call.dtype);
+    const int64_t size = static_cast<int64_t>(size_of(call.dtype));
+    const int64_t moved = size * args.batch * (args.m * args.k + args.k * args.n + args.m * args.n);
+    plan_.bytes_moved += moved;
+    push(call, std::move(one), node.tag,
+         format("  matmul {}x{}x{} batch {} ({} bytes)\n", args.m, args.n, args.k, args.batch, moved));
+    size_t d = inner;
+    while (d > 0 && ++index[d - 1] == batch[d - 1]) index[--d] = 0;
+    if (d == 0) break;
+  }
+}
+
+}  // namespace qs::plan

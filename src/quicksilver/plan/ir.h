@@ -1,0 +1,109 @@
+// What the passes work on: the decoded program, its nodes in execution order, what is known about
+// values, and, from grouping on, groups and buffers. Built for one recording, then frozen into a
+// CompiledPlan (compiled.h).
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "quicksilver/codegen/loop_nest.h"
+#include "quicksilver/codegen/space.h"
+#include "quicksilver/driver/driver.h"
+#include "quicksilver/graph/program.h"
+
+namespace qs::plan {
+
+using graph::ValueId;
+using NodeId = int32_t;
+
+/// Set of small integers; rows of a reachability matrix.
+class BitSet {
+ public:
+  explicit BitSet(size_t n = 0) : words_((n + 63) / 64, 0) {}
+  void grow(size_t n) {
+    if (words_.size() < (n + 63) / 64) words_.resize((n + 63) / 64, 0);
+  }
+  bool has(size_t i) const { return i / 64 < words_.size() && (words_[i / 64] >> (i % 64) & 1); }
+  void add(size_t i) {
+    grow(i + 1);
+    words_[i / 64] |= uint64_t{1} << (i % 64);
+  }
+  void add(const BitSet& o) {
+    if (words_.size() < o.words_.size()) words_.resize(o.words_.size(), 0);
+    for (size_t i = 0; i < o.words_.size(); ++i) words_[i] |= o.words_[i];
+  }
+
+ private:
+  std::vector<uint64_t> words_;
+};
+
+struct Node : graph::Node {
+  int32_t tag = 0;   // the recorded node that error messages name
+  bool dead = false;
+  bool tile = false; // loops over elements: has a space and may be grouped
+  codegen::Space space;
+};
+
+struct ValueInfo : graph::Value {
+  ValueId successor = 0;   // the value that replaces it in the same storage; itself when there is none
+  bool live = false;       // its content is wanted after the run
+  bool in_memory = false;  // somebody outside its group reads it
+};
+
+/// Two launch words that must be equal for the plan to hold.
+struct Guard {
+  int32_t a, b;
+  friend bool operator==(const Guard&, const Guard&) = default;
+};
+
+struct Group {
+  enum Kind : uint8_t { tile, matmul, kernel } kind = tile;
+  std::vector<NodeId> nodes;  // in order; all of a tile group, one of the others
+  codegen::Axes axes;
+  bool gone = false;          // merged into another
+  bool check = false;         // may set the error record
+  bool writes_external = false;
+  int cost = 0;               // instructions, roughly
+  std::vector<int32_t> before; // groups that must run earlier
+};
+
+/// The memory of one storage, by the storage's first value.
+struct Buffer {
+  enum Place : uint8_t { none, arena, output, external } place = none;
+  int64_t bytes = 0;
+  int64_t offset = 0;  // arena
+  int32_t slot = -1;   // launch base: output and external
+  int32_t first = INT32_MAX, last = -1;  // positions of groups that touch it
+};
+
+struct Ir {
+  std::vector<Node> nodes;
+  std::vector<NodeId> sequence;  // execution order of the nodes that are not dead
+  std::vector<ValueInfo> values;
+  std::vector<uint64_t> words;   // launch words of the recording the plan is built for
+  std::vector<Guard> guards;
+  std::vector<Group> groups;
+  std::vector<int32_t> order;    // of groups
+  std::vector<Buffer> buffers;   // by value id; used where value.root == id
+  std::vector<uint32_t> late;    // by node: results stored into memory that its group still reads
+  int64_t arena_bytes = 0;
+  int32_t slots = 1;             // launch bases; 0 is the arena
+  const driver::Driver* driver = nullptr;
+
+  ValueId root(ValueId v) const { return values[v].root; }
+  bool external(ValueId v) const { return values[values[v].root].external; }
+  /// A fresh storage holding `layout` dense and row-major; returns its value.
+  ValueId add_value(NodeId node, int32_t result, int64_t bytes);
+};
+
+/// The element a node's operand or result touches, in terms of its own space.
+struct Touch {
+  ValueId value = 0;
+  DType dtype = DType::f32;
+  int32_t word = -1;
+  int64_t offset = 0;
+  Dims strides;
+  bool write = false;
+};
+
+}  // namespace qs::plan

@@ -1,0 +1,225 @@
+// Buffers. A storage that existed before, or whose content is wanted afterwards, gets a launch slot; any
+// other lies in the arena, at an offset that is free while it is needed (first fit), or where an input
+// of its group dies at the same elements (donation).
+#include <algorithm>
+
+#include "quicksilver/core/error.h"
+#include "quicksilver/plan/passes.h"
+
+namespace qs::plan {
+namespace {
+
+using graph::Operand;
+using graph::Result;
+
+constexpr int64_t k_align = 64;
+
+class Placer {
+ public:
+  explicit Placer(Ir& ir) : ir_(ir), group_of_(ir.nodes.size(), -1) {
+    for (size_t g = 0; g < ir.groups.size(); ++g)
+      for (NodeId id : ir.groups[g].nodes) group_of_[static_cast<size_t>(id)] = static_cast<int32_t>(g);
+  }
+
+  int run() {
+    ir_.buffers.assign(ir_.values.size(), {});
+    ir_.late.assign(ir_.nodes.size(), 0);
+    find_stored();
+    find_lifetimes();
+    assign_slots();
+    return assign_arena();
+  }
+
+ private:
+  const Node& node(NodeId id) const { return ir_.nodes[static_cast<size_t>(id)]; }
+  bool made_in(ValueId v, int32_t group) const {
+    const NodeId id = ir_.values[v].node;
+    return id >= 0 && !node(id).dead && group_of_[static_cast<size_t>(id)] == group;
+  }
+
+  /// Which values must be in memory. A value that its own group overwrites at the same elements is not.
+  void find_stored() {
+    for (NodeId id : ir_.sequence) {
+      const Node& n = node(id);
+      const int32_t g = group_of_[static_cast<size_t>(id)];
+      for (size_t i = 0; i < n.operands.size(); ++i) {
+        if (!reads(n, i)) continue;
+        const ValueId v = n.operands[i].value_id;
+        if (!n.tile || !made_in(v, g)) ir_.values[v].in_memory = true;
+      }
+      if (!n.tile)
+        for (const Result& r : n.results) ir_.values[r.value_id].in_memory = true;
+    }
+    // From the last value of each storage back.
+    for (size_t v = ir_.values.size(); v-- > 0;) {
+      ValueInfo& value = ir_.values[v];
+      if (value.node < 0 || node(value.node).dead) continue;
+      const int32_t g = group_of_[static_cast<size_t>(value.node)];
+      const ValueInfo& next = ir_.values[value.successor];
+      const bool last = value.successor == v || next.node < 0 || node(next.node).dead;
+      if (last) {
+        if (value.live || ir_.values[value.root].external) value.in_memory = true;
+        continue;
+      }
+      if (group_of_[static_cast<size_t>(next.node)] == g) continue;
+      const Result& r = node(next.node).results[static_cast<size_t>(next.result)];
+      const bool partial = !r.full;
+      if (partial && (next.in_memory || next.live)) value.in_memory = true;
+      if (ir_.values[value.root].external && partial) value.in_memory = true;
+    }
+  }
+
+  template <class F>
+  void each_touch(int32_t g, F&& f) const {
+    for (NodeId id : ir_.groups[static_cast<size_t>(g)].nodes) {
+      const Node& n = node(id);
+      for (size_t i = 0; i < n.operands.size(); ++i)
+        if (reads(n, i) && !(n.tile && made_in(n.operands[i].value_id, g)))
+          f(n, id, static_cast<int>(i), false, n.operands[i].value_id);
+      for (size_t i = 0; i < n.results.size(); ++i)
+        if (ir_.values[n.results[i].value_id].in_memory)
+          f(n, id, static_cast<int>(i), true, n.results[i].value_id);
+    }
+  }
+
+  void find_lifetimes() {
+    for (size_t p = 0; p < ir_.order.size(); ++p) {
+      const int32_t g = ir_.order[p];
+      each_touch(g, [&](const Node&, NodeId, int, bool, ValueId v) {
+        Buffer& b = ir_.buffers[ir_.root(v)];
+        b.first = std::min(b.first, static_cast<int32_t>(p));
+        b.last = std::max(b.last, static_cast<int32_t>(p));
+      });
+      // An in-place store of a storage that the same group reads waits for the reads.
+      for (NodeId id : ir_.groups[static_cast<size_t>(g)].nodes) {
+        const Node& n = node(id);
+        for (size_t i = 0; n.tile && i < n.results.size(); ++i) {
+          if (!ir_.values[n.results[i].value_id].in_memory) continue;
+          const ValueId root = ir_.root(n.results[i].value_id);
+          bool read = false;
+          each_touch(g, [&](const Node&, NodeId, int, bool write, ValueId v) {
+            read |= !write && ir_.root(v) == root;
+          });
+          if (read) ir_.late[static_cast<size_t>(id)] |= 1u << i;
+        }
+      }
+    }
+  }
+
+  void assign_slots() {
+    for (size_t v = 0; v < ir_.values.size(); ++v) {
+      const ValueId root = ir_.root(static_cast<ValueId>(v));
+      Buffer& b = ir_.buffers[root];
+      if (b.last < 0 || b.place != Buffer::none) continue;
+      b.bytes = ir_.values[root].bytes;
+      if (ir_.values[root].external) b.place = Buffer::external;
+      if (ir_.values[root].external) b.slot = ir_.slots++;
+    }
+    for (size_t v = 0; v < ir_.values.size(); ++v) {
+      if (!ir_.values[v].live) continue;
+      Buffer& b = ir_.buffers[ir_.root(static_cast<ValueId>(v))];
+      if (b.place == Buffer::external || b.place == Buffer::output) continue;
+      b.place = Buffer::output;
+      b.bytes = ir_.values[ir_.root(static_cast<ValueId>(v))].bytes;
+      b.slot = ir_.slots++;
+    }
+  }
+
+  int assign_arena() {
+    struct Busy {
+      int64_t offset, bytes;
+      int32_t last;
+    };
+    std::vector<ValueId> roots;
+    for (size_t v = 0; v < ir_.values.size(); ++v)
+      if (ir_.root(static_cast<ValueId>(v)) == v && ir_.buffers[v].place == Buffer::none &&
+          ir_.buffers[v].last >= 0)
+        roots.push_back(static_cast<ValueId>(v));
+    std::stable_sort(roots.begin(), roots.end(), [&](ValueId a, ValueId b) {
+      return ir_.buffers[a].first < ir_.buffers[b].first;
+    });
+    std::vector<Busy> busy;  // by offset
+    int donated = 0;
+    for (ValueId root : roots) {
+      Buffer& b = ir_.buffers[root];
+      b.place = Buffer::arena;
+      b.bytes = (std::max<int64_t>(ir_.values[root].bytes, 1) + k_align - 1) / k_align * k_align;
+      std::erase_if(busy, [&](const Busy& x) { return x.last < b.first; });
+      const ValueId giver = find_giver(root, roots);
+      if (giver != root) {
+        b.offset = ir_.buffers[giver].offset;
+        for (Busy& x : busy)
+          if (x.offset == b.offset) x.last = b.last;
+        given_.push_back(giver);
+        ++donated;
+        continue;
+      }
+      int64_t at = 0;
+      size_t i = 0;
+      for (; i < busy.size() && busy[i].offset - at < b.bytes; ++i)
+        at = std::max(at, busy[i].offset + busy[i].bytes);
+      b.offset = at;
+      busy.insert(busy.begin() + static_cast<std::ptrdiff_t>(i), {at, b.bytes, b.last});
+      ir_.arena_bytes = std::max(ir_.arena_bytes, at + b.bytes);
+    }
+    return donated;
+  }
+
+  /// A storage of the same size that the group making `root` reads for the last time, element by element
+  /// where `root` is written; `root` itself when there is none.
+  ValueId find_giver(ValueId root, const std::vector<ValueId>& roots) {
+    const Buffer& b = ir_.buffers[root];
+    const int32_t g = ir_.order[static_cast<size_t>(b.first)];
+    const Group& group = ir_.groups[static_cast<size_t>(g)];
+    if (group.kind != Group::tile) return root;
+    for (ValueId other : roots) {
+      const Buffer& a = ir_.buffers[other];
+      if (a.first >= b.first) break;
+      if (a.last != b.first || a.bytes != b.bytes || a.place != Buffer::arena) continue;
+      if (std::find(given_.begin(), given_.end(), other) != given_.end()) continue;
+      bool fits = true, first = true;
+      Touch where;
+      Dims strides;
+      NodeId writer = -1;
+      int result = 0;
+      each_touch(g, [&](const Node& n, NodeId id, int i, bool write, ValueId v) {
+        if (!fits || (ir_.root(v) != root && ir_.root(v) != other)) return;
+        const Touch t = write ? touch_result(n, static_cast<size_t>(i))
+                              : touch_operand(n, static_cast<size_t>(i));
+        Dims placed;
+        fits = codegen::place(n.space, t.strides, group.axes, placed);
+        if (first) {
+          where = t;
+          strides = placed;
+          first = false;
+        }
+        fits = fits && t.offset == where.offset && placed == strides &&
+               size_of(t.dtype) == size_of(where.dtype);
+        if (write && ir_.root(v) == root) {
+          writer = id;
+          result = i;
+        }
+      });
+      if (!fits || writer < 0) continue;
+      mark_late(g, root);
+      return other;
+    }
+    return root;
+  }
+
+  void mark_late(int32_t g, ValueId root) {
+    for (NodeId id : ir_.groups[static_cast<size_t>(g)].nodes)
+      for (size_t i = 0; i < node(id).results.size(); ++i)
+        if (ir_.root(node(id).results[i].value_id) == root) ir_.late[static_cast<size_t>(id)] |= 1u << i;
+  }
+
+  Ir& ir_;
+  std::vector<int32_t> group_of_;
+  std::vector<ValueId> given_;
+};
+
+}  // namespace
+
+int place_buffers(Ir& ir) { return Placer(ir).run(); }
+
+}  // namespace qs::plan

@@ -1,0 +1,41 @@
+// The passes of the planner, in the order in which pipeline.cpp runs them. Each works on the Ir in
+// place and returns how many changes it made.
+#pragma once
+#include "quicksilver/plan/ir.h"
+
+namespace qs::plan {
+
+struct Recording;
+
+/// Decodes the key; fills nodes, values, liveness and spaces.
+Ir decode_recording(const Recording& recording, const std::vector<bool>& live);
+
+/// One launch word for all equal start offsets of one view (guarded).
+int unify_words(Ir& ir);
+/// Numbers instead of filled tensors, sources instead of copies.
+int canonicalise(Ir& ir);
+/// One node instead of two that compute the same.
+int merge_common(Ir& ir);
+/// Drops what no live content needs.
+int drop_dead(Ir& ir);
+/// Copies in front of matmul and kernels that cannot take an operand as it lies.
+int prepare_calls(Ir& ir);
+/// Forms groups: one kernel each.
+int group_nodes(Ir& ir);
+/// Order of the groups.
+int order_groups(Ir& ir);
+/// Buffers: arena offsets, launch slots, donation.
+int place_buffers(Ir& ir);
+
+/// Throws InternalError when the Ir breaks a rule of the stage behind `pass`.
+void verify(const Ir& ir, const char* pass);
+
+// Shared by the passes.
+Touch touch_operand(const Node& node, size_t operand);
+Touch touch_result(const Node& node, size_t result);
+/// Whether node `n` reads operand `i` from memory or a register.
+bool reads(const Node& n, size_t i);
+/// Adds dead-node-free readers of each value: readers[v].
+std::vector<std::vector<NodeId>> readers_of(const Ir& ir);
+
+}  // namespace qs::plan

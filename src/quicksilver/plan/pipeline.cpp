@@ -1,0 +1,92 @@
+// The list of passes, and what runs it: log lines under QS_LOG=plan, the verifier behind each pass in
+// debug builds and under QS_VERIFY=1.
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+
+#include "quicksilver/core/env.h"
+#include "quicksilver/core/error.h"
+#include "quicksilver/plan/compiled.h"
+#include "quicksilver/plan/execute.h"
+#include "quicksilver/plan/passes.h"
+#include "quicksilver/plan/tape.h"
+#include "quicksilver/runtime/device.h"
+
+namespace qs::plan {
+namespace {
+
+struct Pass {
+  const char* name;
+  int (*run)(Ir&);
+};
+
+constexpr Pass k_passes[] = {
+    {"unify_words", unify_words},      // equal start offsets become one word
+    {"canonicalise", canonicalise},    // numbers for filled tensors, sources for copies
+    {"merge_common", merge_common},    // common subexpressions
+    {"drop_dead", drop_dead},          // what no live content needs
+    {"prepare_calls", prepare_calls},  // copies around library calls and kernels
+    {"group", group_nodes},            // one kernel each
+    {"order", order_groups},
+    {"place_buffers", place_buffers},  // arena, outputs, donation
+};
+
+bool verifying() {
+#ifdef NDEBUG
+  static const bool on = [] {
+    const char* v = std::getenv("QS_VERIFY");
+    return v && *v && *v != '0';
+  }();
+  return on;
+#else
+  return true;
+#endif
+}
+
+class Timer {
+ public:
+  double us() const {
+    return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - from_).count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point from_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace
+
+std::unique_ptr<CompiledPlan> build_plan(DeviceRuntime& device, const Recording& recording,
+                                         const std::vector<bool>& live) {
+  const bool log = log_enabled("plan");
+  auto plan = std::make_unique<CompiledPlan>();
+  const Timer whole;
+  Ir ir = decode_recording(recording, live);
+  ir.driver = &device.driver();
+  if (verifying()) verify(ir, "decode");
+  for (const Pass& pass : k_passes) {
+    const Timer timer;
+    const int changes = pass.run(ir);
+    if (log)
+      std::fprintf(stderr, "plan: %-14s %s %.1f us\n", pass.name,
+                   changes ? format("{} changes", changes).c_str() : "unchanged", timer.us());
+    if (verifying()) verify(ir, pass.name);
+
+  }
+  plan->ops.resize(static_cast<size_t>(recording.nodes), graph::Op::copy);
+  for (const Node& n : ir.nodes)
+    if (!n.dead || plan->ops[static_cast<size_t>(n.tag)] == graph::Op::copy)
+      if (n.tag < recording.nodes && &n - ir.nodes.data() < recording.nodes)
+        plan->ops[static_cast<size_t>(n.tag)] = n.op;
+  plan->live.assign((ir.values.size() + 63) / 64, 0);
+  for (size_t v = 0; v < live.size(); ++v)
+    if (live[v]) plan->live[v / 64] |= uint64_t{1} << (v % 64);
+  emit(ir, device, *plan);
+  plan->text = format("plan of {} nodes: {} launches, {} bytes moved, arena {} bytes, {} us\n",
+                      recording.nodes, plan->launches, plan->bytes_moved, plan->arena_bytes,
+                      static_cast<int64_t>(whole.us())) +
+               plan->text;
+  if (log) std::fputs(plan->text.c_str(), stderr);
+  return plan;
+}
+
+}  // namespace qs::plan
