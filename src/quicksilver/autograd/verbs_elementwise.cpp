@@ -1,0 +1,341 @@
+// Elementwise verbs: one recorded op each. The families come from the lists in verbs.h.
+#include "quicksilver/autograd/apply.h"
+#include "quicksilver/core/error.h"
+
+namespace qs {
+
+using namespace autograd;
+
+namespace {
+
+DType dtype_of(const Operand& o) {
+  return o.is_tensor() ? o.impl()->dtype : o.number().dtype();
+}
+
+bool is_bool(const Operand& o) { return o.kind() != Operand::absent && dtype_of(o) == DType::bool_; }
+
+void require_some_tensor(const Operand& x, const Operand& y, const char* verb) {
+  QS_CHECK(x.kind() != Operand::absent && y.kind() != Operand::absent, TypeError,
+           "{}(): expected two operands, got an undefined tensor", verb);
+  QS_CHECK(x.is_tensor() || y.is_tensor(), TypeError,
+           "{}(): argument 'input' (position 1) must be Tensor, not a number", verb);
+}
+
+/// PyTorch's rules for add's and sub's factor.
+void check_alpha(const Operand& x, const Operand& y, const Scalar& alpha) {
+  const Operand both[] = {x, y};
+  const DType common = result_type(both);
+  QS_CHECK(alpha.kind() != Scalar::Kind::boolean || common == DType::bool_, Error,
+           "Boolean alpha only supported for Boolean results.");
+  QS_CHECK(is_floating(common) || is_complex(common) || alpha.is_integral(), Error,
+           "For integral input tensors, argument alpha must not be a floating point number.");
+}
+
+void check_sub(const Operand& x, const Operand& y) {
+  QS_CHECK(!(is_bool(x) && is_bool(y)), Error,
+           "Subtraction, the `-` operator, with two bool tensors is not supported, use the `^` or "
+           "`logical_xor()` operator instead.");
+  QS_CHECK(!is_bool(x) && !is_bool(y), Error,
+           "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying "
+           "to invert a mask, use the `~` or `logical_not()` operator instead.");
+}
+
+bool is_one(const Scalar& s) { return s.is_integral() ? s.to_int() == 1 : s.to_double() == 1; }
+
+Scalar negated(const Scalar& s) {
+  return s.is_integral() ? Scalar(-s.to_int()) : Scalar(-s.to_double());
+}
+
+Op division(const std::string& mode) {
+  if (mode.empty()) return Op::div;
+  if (mode == "floor") return Op::floor_divide;
+  QS_CHECK(mode == "trunc", Error,
+           "div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{}'", mode);
+  return Op::trunc_divide;
+}
+
+/// The op and exponent of a power: squares and roots have ops of their own.
+Op power(const Operand& x, const Operand& y) {
+  if (!x.is_tensor() || y.is_tensor()) return Op::pow;
+  const DType d = x.impl()->dtype;
+  const Scalar& e = y.number();
+  QS_CHECK(!is_integral(d) || !e.is_integral() || e.to_int() >= 0, Error,
+           "Integers to negative integer powers are not allowed.");
+  if (is_floating(d) && e.to_double() == 2) return Op::square;
+  if (is_floating(d) && e.to_double() == 0.5) return Op::sqrt;
+  return Op::pow;
+}
+
+void check_bitwise(Op op, const Operand& x, const Operand& y) {
+  const Operand both[] = {x, y};
+  const DType d = result_type(both);
+  QS_CHECK(is_integral(d), NotImplementedError, "\"{}_cpu\" not implemented for '{}'",
+           graph::name_of(op), scalar_type_name(d));
+}
+
+void check_not_bool(Op op, const Tensor& x) {
+  QS_CHECK(x.dtype() != DType::bool_, Error,
+           "{}, the `-` operator, on a bool tensor is not supported. If you are trying to invert a "
+           "mask, use the `~` or `logical_not()` operator instead.",
+           op == Op::neg ? "Negation" : graph::name_of(op));
+}
+
+void check_unary(Op op, const Tensor& x) {
+  require_defined(x, graph::name_of(op).data());
+  if (op == Op::neg) check_not_bool(op, x);
+  if (op == Op::bitwise_not)
+    QS_CHECK(is_integral(x.dtype()), NotImplementedError,
+             "\"bitwise_not_cpu\" not implemented for '{}'", scalar_type_name(x.dtype()));
+}
+
+void check_binary(Op op, const Operand& x, const Operand& y) {
+  require_some_tensor(x, y, graph::name_of(op).data());
+  if (op >= Op::bitwise_and && op <= Op::bitwise_right_shift) check_bitwise(op, x, y);
+}
+
+}  // namespace
+
+#define V(verb)                                                                              \
+  Tensor verb(const Tensor& x) {                                                             \
+    check_unary(Op::verb, x);                                                                \
+    return apply(Op::verb, {x});                                                             \
+  }                                                                                          \
+  const Tensor& verb##_(const Tensor& x) {                                                   \
+    check_unary(Op::verb, x);                                                                \
+    return apply_in_place(Op::verb, x, {x});                                                 \
+  }
+QS_UNARY_VERBS(V)
+#undef V
+
+#define V(verb)                                                                              \
+  Tensor verb(const Tensor& x) {                                                             \
+    require_defined(x, #verb);                                                               \
+    return apply(Op::verb, {x});                                                             \
+  }
+QS_TEST_VERBS(V)
+#undef V
+
+// pow is written out below.
+#define QS_PLAIN_BINARY_VERBS(V)                                                               \
+  V(mul) V(maximum) V(minimum) V(fmax) V(fmin) V(floor_divide) V(remainder) V(fmod) V(atan2)   \
+  V(hypot) V(copysign) V(nextafter) V(eq) V(ne) V(lt) V(le) V(gt) V(ge) V(logical_and)         \
+  V(logical_or) V(logical_xor) V(bitwise_and) V(bitwise_or) V(bitwise_xor)                     \
+  V(bitwise_left_shift) V(bitwise_right_shift)
+#define V(verb)                                                                              \
+  Tensor verb(const Operand& x, const Operand& y) {                                          \
+    check_binary(Op::verb, x, y);                                                            \
+    return apply(Op::verb, {x, y});                                                          \
+  }                                                                                          \
+  const Tensor& verb##_(const Tensor& x, const Operand& y) {                                 \
+    check_binary(Op::verb, x, y);                                                            \
+    return apply_in_place(Op::verb, x, {x, y});                                              \
+  }
+QS_PLAIN_BINARY_VERBS(V)
+#undef V
+#undef QS_PLAIN_BINARY_VERBS
+
+Tensor pow(const Operand& x, const Operand& y) {
+  require_some_tensor(x, y, "pow");
+  const Op op = power(x, y);
+  return op == Op::pow ? apply(op, {x, y}) : apply(op, {x});
+}
+
+const Tensor& pow_(const Tensor& x, const Operand& y) {
+  require_some_tensor(x, y, "pow_");
+  const Op op = power(x, y);
+  return op == Op::pow ? apply_in_place(op, x, {x, y}) : apply_in_place(op, x, {x});
+}
+
+Tensor add(const Operand& x, const Operand& y, Scalar alpha) {
+  if (is_one(alpha)) {
+    require_some_tensor(x, y, "add");
+    return apply(Op::add, {x, y});
+  }
+  require_some_tensor(x, y, "add");
+  check_alpha(x, y, alpha);
+  return apply(Op::add_scaled, {x, y, alpha});
+}
+
+const Tensor& add_(const Tensor& x, const Operand& y, Scalar alpha) {
+  require_some_tensor(x, y, "add_");
+  if (is_one(alpha)) return apply_in_place(Op::add, x, {x, y});
+  check_alpha(x, y, alpha);
+  return apply_in_place(Op::add_scaled, x, {x, y, alpha});
+}
+
+Tensor sub(const Operand& x, const Operand& y, Scalar alpha) {
+  require_some_tensor(x, y, "sub");
+  check_sub(x, y);
+  if (is_one(alpha)) return apply(Op::sub, {x, y});
+  check_alpha(x, y, alpha);
+  return apply(Op::add_scaled, {x, y, negated(alpha)});
+}
+
+const Tensor& sub_(const Tensor& x, const Operand& y, Scalar alpha) {
+  require_some_tensor(x, y, "sub_");
+  check_sub(x, y);
+  if (is_one(alpha)) return apply_in_place(Op::sub, x, {x, y});
+  check_alpha(x, y, alpha);
+  return apply_in_place(Op::add_scaled, x, {x, y, negated(alpha)});
+}
+
+Tensor rsub(const Tensor& x, const Operand& y, Scalar alpha) { return sub(y, x, alpha); }
+
+Tensor div(const Operand& x, const Operand& y, const std::string& rounding_mode) {
+  require_some_tensor(x, y, "div");
+  return apply(division(rounding_mode), {x, y});
+}
+
+const Tensor& div_(const Tensor& x, const Operand& y, const std::string& rounding_mode) {
+  require_some_tensor(x, y, "div_");
+  return apply_in_place(division(rounding_mode), x, {x, y});
+}
+
+Tensor where(const Tensor& condition, const Operand& x, const Operand& y) {
+  require_defined(condition, "where");
+  QS_CHECK(condition.dtype() == DType::bool_ || condition.dtype() == DType::u8, Error,
+           "where expected condition to be a boolean tensor, but got a tensor with dtype {}",
+           scalar_type_name(condition.dtype()));
+  QS_CHECK(x.kind() != Operand::absent && y.kind() != Operand::absent, TypeError,
+           "where(): expected two values, got an undefined tensor");
+  return apply(Op::where, {condition, x, y});
+}
+
+Tensor clamp(const Tensor& x, const Operand& min, const Operand& max) {
+  require_defined(x, "clamp");
+  QS_CHECK(min.kind() != Operand::absent || max.kind() != Operand::absent, Error,
+           "torch.clamp: At least one of 'min' or 'max' must not be None");
+  return apply(Op::clamp, {x, min, max});
+}
+
+const Tensor& clamp_(const Tensor& x, const Operand& min, const Operand& max) {
+  require_defined(x, "clamp_");
+  QS_CHECK(min.kind() != Operand::absent || max.kind() != Operand::absent, Error,
+           "torch.clamp: At least one of 'min' or 'max' must not be None");
+  return apply_in_place(Op::clamp, x, {x, min, max});
+}
+
+namespace {
+
+void check_lerp(const Tensor& x, const Tensor& end, const Operand& weight) {
+  require_defined(x, "lerp");
+  require_defined(end, "lerp");
+  QS_CHECK(x.dtype() == end.dtype(), Error, "expected dtype {} for `end` but got dtype {}",
+           name_of(x.dtype()), name_of(end.dtype()));
+  QS_CHECK(!weight.is_tensor() || weight.impl()->dtype == x.dtype(), Error,
+           "expected dtype {} for `weight` but got dtype {}", name_of(x.dtype()),
+           name_of(dtype_of(weight)));
+}
+
+}  // namespace
+
+Tensor lerp(const Tensor& x, const Tensor& end, const Operand& weight) {
+  check_lerp(x, end, weight);
+  return apply(Op::lerp, {x, end, weight});
+}
+
+const Tensor& lerp_(const Tensor& x, const Tensor& end, const Operand& weight) {
+  check_lerp(x, end, weight);
+  return apply_in_place(Op::lerp, x, {x, end, weight});
+}
+
+Tensor addcmul(const Tensor& x, const Tensor& a, const Tensor& b, Scalar value) {
+  if (is_one(value)) return apply(Op::addcmul, {x, a, b});
+  return apply(Op::addcmul_value, {x, a, b, value});
+}
+
+const Tensor& addcmul_(const Tensor& x, const Tensor& a, const Tensor& b, Scalar value) {
+  if (is_one(value)) return apply_in_place(Op::addcmul, x, {x, a, b});
+  return apply_in_place(Op::addcmul_value, x, {x, a, b, value});
+}
+
+namespace {
+
+void check_addcdiv(const Tensor& a, const Tensor& b) {
+  QS_CHECK(!(is_integral(a.dtype()) && is_integral(b.dtype())), Error,
+           "Integer division with addcdiv is no longer supported, and in a future  release addcdiv "
+           "will perform a true division of tensor1 and tensor2. The historic addcdiv behavior can "
+           "be implemented as (input + value * torch.trunc(tensor1 / tensor2)).to(input.dtype) for "
+           "integer inputs and as (input + value * tensor1 / tensor2) for float inputs.");
+}
+
+}  // namespace
+
+Tensor addcdiv(const Tensor& x, const Tensor& a, const Tensor& b, Scalar value) {
+  check_addcdiv(a, b);
+  return apply(Op::addcdiv, {x, a, b, value});
+}
+
+const Tensor& addcdiv_(const Tensor& x, const Tensor& a, const Tensor& b, Scalar value) {
+  check_addcdiv(a, b);
+  return apply_in_place(Op::addcdiv, x, {x, a, b, value});
+}
+
+namespace {
+
+/// masked_fill keeps x's dtype: the value is converted, not promoted.
+RecordOptions fill_options(const Tensor& x, const Tensor& mask, const Operand& value) {
+  require_defined(x, "masked_fill");
+  require_defined(mask, "masked_fill");
+  QS_CHECK(mask.dtype() == DType::bool_, Error,
+           "masked_fill_ only supports boolean masks, but got mask with dtype {}",
+           scalar_type_name(mask.dtype()));
+  QS_CHECK(!value.is_tensor() || value.impl()->layout.rank() == 0, Error,
+           "masked_fill_ only supports a 0-dimensional value tensor, but got tensor with {} "
+           "dimension(s).",
+           value.impl()->layout.rank());
+  QS_CHECK(!is_integral(x.dtype()) || is_integral(dtype_of(value)), Error,
+           "value cannot be converted to type {} without overflow", name_of(x.dtype()));
+  RecordOptions options;
+  options.dtype = x.dtype();
+  options.compute = x.dtype();
+  return options;
+}
+
+}  // namespace
+
+Tensor masked_fill(const Tensor& x, const Tensor& mask, const Operand& value) {
+  return apply(Op::where, {mask, value, x}, {}, fill_options(x, mask, value));
+}
+
+const Tensor& masked_fill_(const Tensor& x, const Tensor& mask, const Operand& value) {
+  return apply_in_place(Op::where, x, {mask, value, x}, {}, fill_options(x, mask, value));
+}
+
+Tensor gelu(const Tensor& x, const std::string& approximate) {
+  require_defined(x, "gelu");
+  QS_CHECK(approximate == "none" || approximate == "tanh", Error,
+           "approximate argument must be either none or tanh.");
+  return apply(approximate == "tanh" ? Op::gelu_tanh : Op::gelu, {x});
+}
+
+Tensor leaky_relu(const Tensor& x, double negative_slope) {
+  require_defined(x, "leaky_relu");
+  return apply(Op::leaky_relu, {x, negative_slope});
+}
+
+Tensor elu(const Tensor& x, double alpha) {
+  require_defined(x, "elu");
+  return apply(Op::elu, {x, alpha});
+}
+
+Tensor softplus(const Tensor& x, double beta, double threshold) {
+  require_defined(x, "softplus");
+  return apply(Op::softplus, {x, beta, threshold});
+}
+
+namespace {
+
+Tensor triangle(Op op, const Tensor& x, int64_t diagonal) {
+  require_defined(x, graph::name_of(op).data());
+  QS_CHECK(x.dim() >= 2, Error, "{}: input tensor must have at least 2 dimensions",
+           graph::name_of(op));
+  return apply(op, {x}, {attr(diagonal)});
+}
+
+}  // namespace
+
+Tensor tril(const Tensor& x, int64_t diagonal) { return triangle(Op::tril, x, diagonal); }
+Tensor triu(const Tensor& x, int64_t diagonal) { return triangle(Op::triu, x, diagonal); }
+
+}  // namespace qs
