@@ -55,6 +55,7 @@ class Builder {
     code_.scalar_count = program_.scalar_count;
     code_.operands = program_.operands;
     code_.written.assign(program_.operands.size(), false);
+    code_.loaded = code_.written;
     const bool map = code_.mode == TileMode::map;
     CHECK(code_.kept_loops >= 0 && code_.reduced_loops >= 0 && code_.scalar_count >= 0,
           "negative count");
@@ -207,6 +208,7 @@ class Builder {
     i.kind = CodeInstr::load;
     const int o = operand(t.aux);
     const TileOperand& from = code_.operands[o];
+    code_.loaded[o] = true;
     i.aux = t.aux;
     i.dst = static_cast<uint16_t>(define(t.dst));
     CodeRegister& r = reg(i.dst);

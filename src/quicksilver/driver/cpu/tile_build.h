@@ -59,7 +59,7 @@ struct TileCode {
   TileMode mode = TileMode::map;
   int kept_loops = 1, reduced_loops = 0, scalar_count = 0;
   std::vector<TileOperand> operands;
-  std::vector<bool> written;               // by operand
+  std::vector<bool> written, loaded;       // by operand
   std::vector<CodeRegister> registers;
   std::vector<CodeInstr> uniform;          // scalars, uniform loads and ops: once a launch
   std::vector<CodePhase> phases;

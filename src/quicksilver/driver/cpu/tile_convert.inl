@@ -120,11 +120,26 @@ struct Wrap {
 
 // ---- blocks ------------------------------------------------------------------------------------------------
 
+/// memcpy for rows that are mostly short.
+QS_INLINE void copy_bytes(char* d, const char* s, int64_t n) {
+  if (n > 64 || n < 16) {
+    std::memcpy(d, s, n);
+  } else if (n >= 32) {
+    const auto a = load<__m256i>(s), b = load<__m256i>(s + n - 32);
+    store(d, a);
+    store(d + n - 32, b);
+  } else {
+    const auto a = load<__m128i>(s), b = load<__m128i>(s + n - 16);
+    store(d, a);
+    store(d + n - 16, b);
+  }
+}
+
 /// One row: `n` elements, `stride` bytes apart on the strided side.
 template <class T>
 QS_INLINE void gather_row(T* d, const char* s, int64_t n, int64_t stride) {
   if (stride == sizeof(T)) {
-    std::memcpy(d, s, n * sizeof(T));
+    copy_bytes(reinterpret_cast<char*>(d), s, n * sizeof(T));
   } else if (stride == 0) {
     T x;
     std::memcpy(&x, s, sizeof x);
@@ -136,7 +151,7 @@ QS_INLINE void gather_row(T* d, const char* s, int64_t n, int64_t stride) {
 template <class T>
 QS_INLINE void scatter_row(char* d, const T* s, int64_t n, int64_t stride) {
   if (stride == sizeof(T)) {
-    std::memcpy(d, s, n * sizeof(T));
+    copy_bytes(d, reinterpret_cast<const char*>(s), n * sizeof(T));
   } else {
     for (int64_t i = 0; i < n; ++i) std::memcpy(d + i * stride, &s[i], sizeof(T));
   }
@@ -186,9 +201,13 @@ void transpose(char* d, int64_t ld, const char* s, int64_t ls, int64_t m, int64_
 
 template <class T>
 void gather(char* dst, const char* src, const int64_t* n, const int64_t* stride) {
-  const int64_t row = n[2] * sizeof(T);
+  const int64_t row = n[2] * sizeof(T), row_bytes = n[1] * sizeof(T);
   for (int64_t p = 0; p < n[0]; ++p, src += stride[0], dst += row * n[1]) {
     if (by_columns<T>(n, stride)) {
+      // The next block is most likely the one beside this: its lines are far apart, so ask early.
+      const char* next = src + n[2] * stride[2];
+      for (int64_t c = 0; c < n[2]; ++c, next += stride[2])
+        for (int64_t b = 0; b < row_bytes; b += 64) __builtin_prefetch(next + b);
       transpose<T>(dst, row, src, stride[2], n[1], n[2]);
       continue;
     }
@@ -220,12 +239,15 @@ void ramp(int64_t* dst, const int64_t* n, const int64_t* stride, int64_t start) 
     }
 }
 
+/// May write up to a vector beyond the last element; slots have room for that.
 template <class T>
 void expand_rows(char* dst, const char* src, int64_t rows, int64_t columns) {
+  constexpr int k_lanes = VecOf<T>::lanes;
   T* d = reinterpret_cast<T*>(dst);
   for (int64_t r = 0; r < rows; ++r, d += columns) {
     const T x = reinterpret_cast<const T*>(src)[r];
-    for (int64_t c = 0; c < columns; ++c) d[c] = x;
+    const Vec<T> v = x - Vec<T>{};
+    for (int64_t c = 0; c < columns; c += k_lanes) store(d + c, v);
   }
 }
 template <class T>

@@ -12,6 +12,8 @@ namespace {
 constexpr int64_t k_piece_ns = 30000;      // work of a chunk, about
 constexpr int64_t k_small_ns = 10000;      // launches below stay in one piece
 constexpr int64_t k_stream_bytes = int64_t{16} << 20;  // larger outputs go around the caches
+constexpr int64_t k_far_bytes = int64_t{1} << 20;      // what the near caches do not hold
+constexpr int64_t k_long_tile = 8192;      // of maps that are one step without temporaries
 constexpr int64_t k_transposed = 32;       // side of the square blocks of transposed access
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -182,6 +184,20 @@ bool TileState::in_place(const CodeRegister& r) const {
   return (r.domain == TileDomain::full ? w.full_reach : w.kept_reach) == Reach::dense;
 }
 
+/// Whether an output should go around the caches: large, and not the memory of an input, whose lines
+/// are in the cache already.
+bool TileState::streams(uint32_t operand) const {
+  const PtrRef& to = args.operands[operand].ptr;
+  if (kept_points * reduced_points * walks[operand].item < k_stream_bytes) return false;
+  for (size_t o = 0; o < walks.size(); ++o) {
+    const PtrRef& from = args.operands[o].ptr;
+    if (walks[o].memory && !code->written[o] && from.base == to.base && from.bytes == to.bytes &&
+        from.offset_word == to.offset_word)
+      return false;
+  }
+  return !code->loaded[operand];
+}
+
 void TileState::make_section(const std::vector<CodeInstr>& list, TileDomain domain, Section& out) {
   // Outputs that the defining op can write by itself.
   std::vector<int16_t> direct(list.size(), -1);
@@ -192,7 +208,7 @@ void TileState::make_section(const std::vector<CodeInstr>& list, TileDomain doma
       const Walk& w = walks[i.aux];
       const CodeRegister& r = code->registers[i.src[0]];
       if (w.full_reach != Reach::dense || r.persist || in_memory_[i.src[0]] || in_place(r)) continue;
-      if (kept_points * reduced_points * w.item >= k_stream_bytes) continue;
+      if (streams(i.aux)) continue;
       for (size_t def = 0; def < at; ++def)
         if (list[def].kind == CodeInstr::op && list[def].dst == i.src[0]) {
           direct[at] = static_cast<int16_t>(i.aux);
@@ -216,7 +232,7 @@ void TileState::make_section(const std::vector<CodeInstr>& list, TileDomain doma
       const Walk& w = walks[i.aux];
       if (i.kind == CodeInstr::load && in_place(r)) {
         in_memory_[reg] = 1;
-        out.binds.push_back({i.dst, r.operand, 0, w.item});
+        out.binds.push_back({i.dst, r.operand, 0, w.item, w.high - w.low > k_far_bytes});
         continue;
       }
       Transfer t;
@@ -227,8 +243,7 @@ void TileState::make_section(const std::vector<CodeInstr>& list, TileDomain doma
       t.reach = domain == TileDomain::full ? w.full_reach : w.kept_reach;
       t.splat_register = i.kind == CodeInstr::load && splat_[reg];
       t.stream = i.kind == CodeInstr::store && t.reach == Reach::dense && !i.convert[0] &&
-                 !i.convert[1] && domain == TileDomain::full &&
-                 kept_points * reduced_points * w.item >= k_stream_bytes;
+                 !i.convert[1] && domain == TileDomain::full && streams(i.aux);
       s.aux = static_cast<uint32_t>(transfers.size());
       s.src[0] = i.src[0];
       transfers.push_back(t);
@@ -299,6 +314,11 @@ void TileState::make_steps() {
       if (i.kind == CodeInstr::fold) to.folds.push_back(static_cast<uint16_t>(i.aux));
   }
   if (!safe) find_hazards();
+  if (code->mode == TileMode::map && kept_loops == 1 && transfers.empty() &&
+      phases[0].body.steps.size() == 1) {
+    block[2] = step[0] = unit_kept = even_part(extent[0], k_long_tile);
+    units = divide_up(extent[0], step[0]);
+  }
 }
 
 void TileState::find_hazards() {

@@ -46,6 +46,7 @@ struct Bind {  // what a register points at, found anew for every block or unit
   int16_t operand;      // or -1: its persist buffer
   int64_t offset = 0;   // of the persist buffer in the worker's memory
   int16_t size = 4;
+  bool far = false;     // too large for the near caches: its next block is prefetched
 };
 
 struct Section {
@@ -110,6 +111,7 @@ struct TileState {
   void make_section(const std::vector<CodeInstr>& list, TileDomain domain, Section& out);
   void find_hazards();
   bool in_place(const CodeRegister& r) const;
+  bool streams(uint32_t operand) const;
   std::vector<uint8_t> splat_;     // by register: one group stands for all elements
   std::vector<uint8_t> in_memory_; // by register: bound to an operand
 };

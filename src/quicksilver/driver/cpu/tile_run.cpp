@@ -182,12 +182,21 @@ class Worker {
     kept_ = code_.mode == TileMode::column ? n_[2] : s_.rows_share ? n_[0] : 1;
   }
 
+  /// What the next block will read, so that the end of a page does not stop the stream.
+  static void prefetch(const char* p, int64_t bytes) {
+    for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(p + i);
+  }
+
   // ---- sections ------------------------------------------------------------------------------------------
 
   void run_map() {
     const Section& body = s_.phases[0].body;
-    for (const Bind& b : body.binds) p_[b.reg] = reinterpret_cast<char*>(unit_[b.operand]);
-    execute(body, n_[0] * n_[1] * n_[2], n_, unit_, true);
+    const int64_t points = n_[0] * n_[1] * n_[2];
+    for (const Bind& b : body.binds) {
+      p_[b.reg] = reinterpret_cast<char*>(unit_[b.operand]);
+      if (b.far) prefetch(p_[b.reg] + points * b.size, points * b.size);
+    }
+    execute(body, points, n_, unit_, true);
   }
 
   void run_kept(const Section& section) {
@@ -256,18 +265,22 @@ class Worker {
         }
       }
       bind(body, block_);
-      execute(body, n[0] * n[1] * n[2], n, block_, true);
+      const int64_t points = n[0] * n[1] * n[2];
+      const int outermost = loop + 1, d = inner - (s_.reduced_loops - 1 - outermost);
+      for (const Bind& b : body.binds)
+        if (b.far)
+          prefetch(p_[b.reg] + n[d] * s_.walks[b.operand].stride[s_.kept_loops + outermost],
+                   points * b.size);
+      execute(body, points, n, block_, true);
       at_ += count_;
-      step_reduced(index, loop + 1, n, inner);
+      step_reduced(index, outermost, n[d]);
     }
     for (uint16_t f : phase.folds)
       if (to % s_.fold_chunk != 0) flush(f, to / s_.fold_chunk);
   }
 
-  /// Moves to the point behind the block: `loop` is the outermost loop that the block runs over.
-  void step_reduced(int64_t* index, int loop, const int64_t* n, int inner) {
-    const int d = inner - (s_.reduced_loops - 1 - loop);
-    int64_t move = n[d];
+  /// Moves to the point behind a block that runs over `move` values of `loop`, its outermost.
+  void step_reduced(int64_t* index, int loop, int64_t move) {
     for (; loop >= 0; --loop, move = 1) {
       const int l = s_.kept_loops + loop;
       index[loop] += move;
