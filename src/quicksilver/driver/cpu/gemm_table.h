@@ -43,7 +43,7 @@ struct GemmTable {
 
 // Sizes of the blocks that are packed. k is cut evenly into the fewest steps of at most k_gemm_k, so
 // the order of additions depends on k alone, and is the same for every instruction set with FMA.
-inline constexpr int64_t k_gemm_m = 224, k_gemm_n = 1024, k_gemm_k = 256;
+inline constexpr int64_t k_gemm_m = 224, k_gemm_n = 512, k_gemm_k = 256;
 
 /// What `packed` needs for any block.
 inline constexpr int64_t k_gemm_scratch_bytes =

@@ -1,0 +1,225 @@
+// Gather: one kernel behind index_select, gather, embedding and advanced indexing.
+//
+//   out[i] = src[ sum_d i_d * src_stride_d  +  sum_j wrap(index_j[i]) * step_j ]
+//
+// over the points i of out. Where a dimension of out comes from indices, src's stride is 0 there;
+// where it does not, the index's stride is 0. The runs over which no index changes are copied whole.
+//
+// pointers  out, src, index 0, index 1, ...
+// ints      element bytes, rank, indices, shape[rank], out strides[rank], src strides[rank], then
+//           for each index: dtype, bound, step, strides[rank]
+// items     points of out, row-major
+#include <type_traits>
+#include <utility>
+
+#include "quicksilver/core/error.h"
+#include "quicksilver/kernels/index_space.h"
+#include "quicksilver/kernels/strided.h"
+
+namespace qs::kernels {
+namespace {
+
+using driver::KernelView;
+using driver::PortableKernel;
+
+struct Bytes16 {
+  uint64_t a, b;
+};
+
+template <class T>
+void gather_points(const KernelView& view, int64_t begin, int64_t end) {
+  IntReader ints(view.ints + 1);
+  const int64_t rank = ints.next();
+  const int count = static_cast<int>(ints.next());
+  const int64_t* shape = ints.take(rank);
+  const int64_t* strides[k_max_operands];
+  strides[0] = ints.take(rank);
+  strides[1] = ints.take(rank);
+  IndexReader indices[k_max_rank];
+  bool varies = false;  // along the last dimension
+  for (int j = 0; j < count; ++j) {
+    IndexReader& x = indices[j];
+    x.dtype = static_cast<DType>(ints.next());
+    x.bound = ints.next();
+    x.step = ints.next();
+    x.strides = strides[2 + j] = ints.take(rank);
+    x.base = view.pointers[2 + j];
+    varies = varies || (rank > 0 && x.strides[rank - 1] != 0);
+  }
+  T* out = static_cast<T*>(view.pointers[0]);
+  const T* src = static_cast<const T*>(view.pointers[1]);
+  const int64_t out_step = rank > 0 ? strides[0][rank - 1] : 0;
+  const int64_t src_step = rank > 0 ? strides[1][rank - 1] : 0;
+
+  for_runs(rank, shape, 2 + count, strides, begin, end, [&](const int64_t* at, int64_t length) {
+    T* to = out + at[0];
+    if (!varies) {
+      int64_t offset = at[1];
+      bool good = true;
+      for (int j = 0; j < count; ++j) good = indices[j].add(view, at[2 + j], offset) && good;
+      const T* from = src + offset;
+      if (good && out_step == 1 && src_step == 1) {
+        std::memcpy(to, from, static_cast<size_t>(length) * sizeof(T));
+      } else {
+        for (int64_t i = 0; i < length; ++i) to[i * out_step] = good ? from[i * src_step] : T{};
+      }
+      return;
+    }
+    for (int64_t i = 0; i < length; ++i) {
+      int64_t offset = at[1] + i * src_step;
+      bool good = true;
+      for (int j = 0; j < count; ++j)
+        good = indices[j].add(view, at[2 + j] + i * indices[j].strides[rank - 1], offset) && good;
+      to[i * out_step] = good ? src[offset] : T{};
+    }
+  });
+}
+
+const PortableKernel& gather_kernel(size_t element_bytes) {
+  static const PortableKernel kernels[] = {
+      {"gather_b1", {}, gather_points<uint8_t>},   {"gather_b2", {}, gather_points<uint16_t>},
+      {"gather_b4", {}, gather_points<uint32_t>},  {"gather_b8", {}, gather_points<uint64_t>},
+      {"gather_b16", {}, gather_points<Bytes16>},
+  };
+  int log2 = 0;
+  while ((size_t{1} << log2) < element_bytes) ++log2;
+  return kernels[log2];
+}
+
+// pointers: index; ints: dtype, bound, rank, shape[rank], strides[rank]; items: points of the index.
+void check_points(const KernelView& view, int64_t begin, int64_t end) {
+  IntReader ints(view.ints);
+  IndexReader x;
+  x.dtype = static_cast<DType>(ints.next());
+  x.bound = ints.next();
+  x.step = 0;
+  const int64_t rank = ints.next();
+  const int64_t* shape = ints.take(rank);
+  x.strides = ints.take(rank);
+  x.base = view.pointers[0];
+  const int64_t* strides[] = {x.strides};
+  for_runs(rank, shape, 1, strides, begin, end, [&](const int64_t* at, int64_t length) {
+    int64_t unused = 0;
+    for (int64_t i = 0; i < length; ++i)
+      x.add(view, at[0] + (rank > 0 ? i * x.strides[rank - 1] : 0), unused);
+  });
+}
+
+// Spreads `strides` over a space of `rank` dimensions beginning at `at`; 0 elsewhere.
+Dims spread(DimSpan strides, size_t at, size_t rank) {
+  Dims all(rank, 0);
+  for (size_t d = 0; d < strides.size(); ++d) all[at + d] = strides[d];
+  return all;
+}
+
+}  // namespace
+
+IndexSpace index_space(const View& indexed, std::span<const View> indices,
+                       std::span<const int> dims, int at) {
+  QS_ASSERT(!indices.empty() && indices.size() == dims.size());
+  IndexSpace s;
+  const bool scalar = indexed.shape.empty();  // is a vector of one element here
+  const Dims shape = scalar ? Dims{1} : indexed.shape;
+  const Dims strides = scalar ? Dims{0} : indexed.strides;
+  const size_t index_rank = indices[0].shape.size();
+  Dims rest_shape, rest_strides;
+  for (size_t d = 0, next = 0; d < shape.size(); ++d) {
+    if (next < dims.size() && static_cast<size_t>(dims[next]) == d) {
+      const View& x = indices[next];
+      s.indices.push_back({x.ptr, x.dtype, shape[d], strides[d]});
+      ++next;
+    } else {
+      rest_shape.push_back(shape[d]);
+      rest_strides.push_back(strides[d]);
+    }
+  }
+  const size_t first = static_cast<size_t>(at), rank = index_rank + rest_shape.size();
+  s.shape.resize(rank);
+  s.strides.resize(rank);
+  for (size_t d = 0; d < rank; ++d) {
+    const bool is_index = d >= first && d < first + index_rank;
+    const size_t r = d < first ? d : d - index_rank;
+    s.shape[d] = is_index ? indices[0].shape[d - first] : rest_shape[r];
+    s.strides[d] = is_index ? 0 : rest_strides[r];
+  }
+  for (const View& x : indices) s.index_strides.push_back(spread(x.strides, first, rank));
+  return s;
+}
+
+IndexSpace along_space(const View& indexed, const View& index, int dim) {
+  IndexSpace s;
+  s.shape = index.shape;
+  s.strides = indexed.strides;
+  if (indexed.shape.empty()) {  // a scalar is a vector of one element here
+    s.indices.push_back({index.ptr, index.dtype, 1, 0});
+  } else {
+    const size_t d = static_cast<size_t>(dim);
+    s.indices.push_back({index.ptr, index.dtype, indexed.shape[d], indexed.strides[d]});
+    s.strides[d] = 0;
+  }
+  s.strides.resize(s.shape.size(), 0);
+  s.index_strides.push_back(index.strides);
+  return s;
+}
+
+namespace {
+
+KernelCall gather_call(const View& out, const View& src, const IndexSpace& from) {
+  QS_ASSERT(out.dtype == src.dtype);
+  QS_ASSERT(out.shape == from.shape, "the result's shape");
+  Space space{from.shape, {out.strides, from.strides}};
+  for (const Dims& d : from.index_strides) space.strides.push_back(d);
+  space.simplify();
+
+  KernelCall call;
+  call.kernel = &gather_kernel(size_of(src.dtype));
+  driver::KernelArgs& args = call.args;
+  args.pointers = {out.ptr, src.ptr};
+  args.ints = {static_cast<int64_t>(size_of(src.dtype)), static_cast<int64_t>(space.shape.size()),
+               static_cast<int64_t>(from.indices.size())};
+  append(args.ints, space.shape);
+  append(args.ints, space.strides[0]);
+  append(args.ints, space.strides[1]);
+  for (size_t j = 0; j < from.indices.size(); ++j) {
+    const IndexSpace::Index& x = from.indices[j];
+    args.pointers.push_back(x.ptr);
+    append(args.ints, std::initializer_list<int64_t>{static_cast<int64_t>(x.dtype), x.bound, x.step});
+    append(args.ints, space.strides[2 + j]);
+  }
+  args.items = space.numel();
+  args.grain = grain_for(1);
+  return call;
+}
+
+}  // namespace
+
+KernelCall index_select(const View& out, const View& src, const View& index, int dim) {
+  return kernels::index(out, src, {&index, 1}, {&dim, 1}, dim);
+}
+
+KernelCall gather(const View& out, const View& src, const View& index, int dim) {
+  return gather_call(out, src, along_space(src, index, dim));
+}
+
+KernelCall index(const View& out, const View& src, std::span<const View> indices,
+                 std::span<const int> dims, int at) {
+  return gather_call(out, src, index_space(src, indices, dims, at));
+}
+
+KernelCall check_index(const View& index, int64_t bound) {
+  static const PortableKernel kernel = {"check_index", {}, check_points};
+  Space space{index.shape, {index.strides}};
+  space.simplify();
+  KernelCall call;
+  call.kernel = &kernel;
+  call.args.pointers = {index.ptr};
+  call.args.ints = {static_cast<int64_t>(index.dtype), bound,
+                    static_cast<int64_t>(space.shape.size())};
+  append(call.args.ints, space.shape);
+  append(call.args.ints, space.strides[0]);
+  call.args.items = space.numel();
+  call.args.grain = grain_for(1);
+  return call;
+}
+
+}  // namespace qs::kernels

@@ -1,0 +1,91 @@
+// The hand-written kernel families: gather, scatter, sort, scan, nonzero; what cannot be generated.
+//
+// Each function takes views (any layout) and gives one kernel call. The kernels are generic over
+// shapes and strides, which travel in KernelArgs::ints; the layout of ints is described at the head
+// of each family's file. Results are deterministic: they depend on the arguments alone.
+//
+// Indices may be i64, i32, i16, i8 or u8; -1 names the last element, as in PyTorch. An index out of
+// range sets the error record (reason 1, the index as given, the bound) and is neither read nor
+// written through: a gather gives 0 in its place. To keep a destination whole when an index is bad,
+// put check_index before a call that writes in place: a driver skips what follows a failed command.
+#pragma once
+#include <cstdint>
+#include <span>
+
+#include "quicksilver/core/dtype.h"
+#include "quicksilver/core/layout.h"
+#include "quicksilver/driver/source.h"
+
+namespace qs::kernels {
+
+/// A tensor as kernels see it: `ptr` is the address of its first element, strides count elements.
+struct View {
+  driver::PtrRef ptr;
+  DType dtype = DType::f32;
+  Dims shape;
+  Dims strides;
+};
+
+/// One command: build `*kernel` (which lives for ever) and launch it with `args`.
+struct KernelCall {
+  const driver::PortableKernel* kernel = nullptr;
+  driver::KernelArgs args;
+};
+
+// ---- gather: out and src have one dtype ----------------------------------------------------------
+
+/// out = src[..., index, ...]: out's shape is src's with dimension `dim` replaced by index's shape
+/// (any rank). Embedding lookup is index_select with dim 0.
+KernelCall index_select(const View& out, const View& src, const View& index, int dim);
+/// out[i][j][k] = src[i][index[i][j][k]][k] for dim 1; out has index's shape, which may be smaller
+/// than src's outside `dim`.
+KernelCall gather(const View& out, const View& src, const View& index, int dim);
+/// Advanced indexing: `dims` (ascending) of src are indexed by `indices`, all of one (broadcast)
+/// shape, whose dimensions stand at position `at` of out, among the other dimensions of src in order.
+KernelCall index(const View& out, const View& src, std::span<const View> indices,
+                 std::span<const int> dims, int at);
+/// Sets the error record when an element of `index` is outside [-bound, bound).
+KernelCall check_index(const View& index, int64_t bound);
+
+// ---- scatter: dst and values have one dtype ------------------------------------------------------
+
+/// What a destination element becomes; sources are taken in row-major order of the index space, so
+/// `write` keeps the last. Half precision sums and products are kept in f32 and rounded once.
+enum class ScatterMode : uint8_t { write, add, multiply, maximum, minimum };
+
+/// dst[i][index[i][j][k]][k] <- values[i][j][k] for dim 1; values may be larger than index.
+KernelCall scatter(const View& dst, const View& values, const View& index, int dim,
+                   ScatterMode mode);
+/// dst[..., index, ...] <- values: the inverse of index_select; index_add, index_copy, and with dim 0
+/// the gradient of an embedding.
+KernelCall index_add(const View& dst, const View& values, const View& index, int dim,
+                     ScatterMode mode = ScatterMode::add);
+/// The inverse of index(): values has (or is broadcast to) the shape out would have.
+KernelCall index_put(const View& dst, const View& values, std::span<const View> indices,
+                     std::span<const int> dims, int at, ScatterMode mode);
+
+// ---- sort and scan: along `dim`, shapes equal ----------------------------------------------------
+
+/// Stable; a NaN is greater than any number, -0 equals 0. `indices` is i64; either result may be null.
+KernelCall sort(const View* values, const View* indices, const View& src, int dim, bool descending);
+/// The k = values.shape[dim] largest (smallest) of each row, in order; of equals the first ones.
+KernelCall topk(const View* values, const View* indices, const View& src, int dim, bool largest);
+
+enum class ScanOp : uint8_t { sum, product, maximum, minimum };
+/// Running sum, product, or extreme (a NaN stays). Sums and products are kept in f64 or 64-bit
+/// integers and converted to out's dtype at each element. `indices` (i64), for extremes, is the
+/// position of the last element that was as extreme (PyTorch's cummax); null when unwanted.
+KernelCall scan(ScanOp op, const View& out, const View* indices, const View& src, int dim);
+
+// ---- nonzero ---------------------------------------------------------------------------------------
+
+/// Row-major positions of the non-zero elements of src: out is i64 [count, src rank]; positions
+/// beyond count are dropped, and rows beyond the positions are left as they are.
+KernelCall nonzero(const View& out, const View& src);
+/// counts[b] = non-zero elements among [b * k_nonzero_block, ...) of src in row-major order.
+inline constexpr int64_t k_nonzero_block = 16384;
+KernelCall nonzero_count(const View& counts, const View& src);
+/// nonzero in parallel; `offsets[b]` (i64) is the sum of counts before block b.
+KernelCall nonzero_fill(const View& out, const View& offsets, const View& src);
+
+}  // namespace qs::kernels

@@ -1,0 +1,217 @@
+// Scan: running sums, products and extremes along one dimension.
+//
+// pointers  out, src, indices (extremes, when wanted)
+// ints      op, source dtype, out dtype, with indices, length, steps along the dimension of out, src
+//           and indices, rank of the rest, its shape, its strides of out, src and indices
+// items     rows: points of the rest, row-major
+//
+// Rows that lie side by side in memory are walked together, sixteen at a time.
+#include <algorithm>
+#include <cmath>
+#include <type_traits>
+#include <utility>
+
+#include "quicksilver/core/error.h"
+#include "quicksilver/kernels/strided.h"
+
+namespace qs::kernels {
+namespace {
+
+using driver::KernelView;
+using driver::PortableKernel;
+
+template <class T>
+T load(const void* base, DType dtype, int64_t i) {
+  T value{};
+  dispatch(dtype, [&]<class S>(S) {
+    const S x = static_cast<const S*>(base)[i];
+    if constexpr (k_is_complex<T>) {
+      if constexpr (k_is_complex<S>) value = {x.re, x.im};
+      else if constexpr (k_is_half<S>) value.re = static_cast<float>(x);
+      else value.re = static_cast<double>(x);
+    } else if constexpr (k_is_complex<S>) {
+      value = static_cast<T>(x.re);
+    } else if constexpr (k_is_half<S>) {
+      value = static_cast<T>(static_cast<float>(x));
+    } else {
+      value = static_cast<T>(x);
+    }
+  });
+  return value;
+}
+
+template <class T>
+void store(void* base, DType dtype, int64_t i, T value) {
+  dispatch(dtype, [&]<class S>(S) {
+    S& to = static_cast<S*>(base)[i];
+    if constexpr (k_is_complex<T>) {
+      if constexpr (k_is_complex<S>) to = {static_cast<decltype(to.re)>(value.re),
+                                           static_cast<decltype(to.re)>(value.im)};
+    } else if constexpr (k_is_complex<S>) {
+      to = {};
+    } else if constexpr (k_is_half<S>) {
+      to = S::of(static_cast<float>(value));
+    } else {
+      to = static_cast<S>(value);
+    }
+  });
+}
+
+template <class T>
+T next_value(ScanOp op, T acc, T x) {
+  if constexpr (k_is_complex<T>) {
+    if (op == ScanOp::sum) return {acc.re + x.re, acc.im + x.im};
+    return {acc.re * x.re - acc.im * x.im, acc.re * x.im + acc.im * x.re};
+  } else {
+    return op == ScanOp::sum ? acc + x : acc * x;
+  }
+}
+
+struct Fields {
+  ScanOp op;
+  DType from, to;
+  bool with_indices;
+  int64_t length, step[3], rank;
+  const int64_t* shape;
+  const int64_t* strides[3];
+
+  explicit Fields(const KernelView& view) {
+    IntReader ints(view.ints);
+    op = static_cast<ScanOp>(ints.next());
+    from = static_cast<DType>(ints.next());
+    to = static_cast<DType>(ints.next());
+    with_indices = ints.next() != 0;
+    length = ints.next();
+    for (int64_t& s : step) s = ints.next();
+    rank = ints.next();
+    shape = ints.take(rank);
+    for (const int64_t*& s : strides) s = ints.take(rank);
+  }
+};
+
+constexpr int64_t k_side = 16;
+
+// `Acc`: double, uint64_t (wraps) or Complex<double>; From, To: the memory types when known, else
+// void and the dtypes are looked at for each element.
+template <class Acc, class From, class To>
+void accumulate_rows(const KernelView& view, int64_t begin, int64_t end) {
+  const Fields p(view);
+  void* out = view.pointers[0];
+  const void* src = view.pointers[1];
+  for_runs(p.rank, p.shape, 2, p.strides, begin, end, [&](const int64_t* at, int64_t rows) {
+    const int64_t out_row = p.rank > 0 ? p.strides[0][p.rank - 1] : 0;
+    const int64_t src_row = p.rank > 0 ? p.strides[1][p.rank - 1] : 0;
+    for (int64_t r0 = 0; r0 < rows; r0 += k_side) {
+      const int64_t side = std::min(k_side, rows - r0);
+      Acc acc[k_side];
+      for (int64_t i = 0; i < p.length; ++i)
+        for (int64_t r = 0; r < side; ++r) {
+          const int64_t o = at[0] + (r0 + r) * out_row + i * p.step[0];
+          const int64_t s = at[1] + (r0 + r) * src_row + i * p.step[1];
+          Acc x;
+          if constexpr (std::is_void_v<From>) x = load<Acc>(src, p.from, s);
+          else x = static_cast<Acc>(static_cast<const From*>(src)[s]);
+          acc[r] = i == 0 ? x : next_value<Acc>(p.op, acc[r], x);
+          if constexpr (std::is_void_v<To>) store<Acc>(out, p.to, o, acc[r]);
+          else static_cast<To*>(out)[o] = static_cast<To>(acc[r]);
+        }
+    }
+  });
+}
+
+template <class T>
+void extreme_rows(const KernelView& view, int64_t begin, int64_t end) {
+  const Fields p(view);
+  T* out = static_cast<T*>(view.pointers[0]);
+  const T* src = static_cast<const T*>(view.pointers[1]);
+  int64_t* indices = p.with_indices ? static_cast<int64_t*>(view.pointers[2]) : nullptr;
+  const auto value = [](T x) {
+    if constexpr (k_is_half<T>) return static_cast<float>(x);
+    else return x;
+  };
+  for_runs(p.rank, p.shape, 3, p.strides, begin, end, [&](const int64_t* at, int64_t rows) {
+    for (int64_t r = 0; r < rows; ++r) {
+      const auto start = [&](int o) {
+        return at[o] + (p.rank > 0 ? r * p.strides[o][p.rank - 1] : 0);
+      };
+      T best{};
+      int64_t best_index = 0;
+      for (int64_t i = 0; i < p.length; ++i) {
+        const T x = src[start(1) + i * p.step[1]];
+        const auto a = value(x), b = value(best);
+        const bool replaces = i == 0 || a != a ||
+                              (b == b && (p.op == ScanOp::maximum ? a >= b : a <= b));
+        if (replaces) {
+          best = x;
+          best_index = i;
+        }
+        out[start(0) + i * p.step[0]] = best;
+        if (indices) indices[start(2) + i * p.step[2]] = best_index;
+      }
+    }
+  });
+}
+
+const PortableKernel& scan_kernel(ScanOp op, DType from, DType to) {
+  if (op == ScanOp::maximum || op == ScanOp::minimum) {
+    static const std::vector<PortableKernel> extremes = [] {
+      std::vector<PortableKernel> list(k_dtype_count);
+      for (int d = 0; d < k_dtype_count; ++d)
+        dispatch(static_cast<DType>(d), [&]<class T>(T) {
+          if constexpr (!k_is_complex<T>)
+            list[d] = {"scan_extreme_" + std::string(k_dtype_info[d].short_name), {},
+                       extreme_rows<T>};
+        });
+      return list;
+    }();
+    QS_ASSERT(from == to && !is_complex(from));
+    return extremes[static_cast<size_t>(from)];
+  }
+  static const PortableKernel f32 = {"scan_f32", {}, accumulate_rows<double, float, float>};
+  static const PortableKernel f64 = {"scan_f64", {}, accumulate_rows<double, double, double>};
+  static const PortableKernel i64 = {"scan_i64", {}, accumulate_rows<uint64_t, int64_t, int64_t>};
+  static const PortableKernel real = {"scan_real", {}, accumulate_rows<double, void, void>};
+  static const PortableKernel whole = {"scan_whole", {}, accumulate_rows<uint64_t, void, void>};
+  static const PortableKernel complex = {"scan_complex", {},
+                                         accumulate_rows<Complex<double>, void, void>};
+  if (is_complex(to)) return complex;
+  if (from == to && to == DType::f32) return f32;
+  if (from == to && to == DType::f64) return f64;
+  if (from == to && to == DType::i64) return i64;
+  return is_integral(from) && is_integral(to) ? whole : real;
+}
+
+}  // namespace
+
+KernelCall scan(ScanOp op, const View& out, const View* indices, const View& src, int dim) {
+  QS_ASSERT(out.shape == src.shape);
+  const bool scalar = src.shape.empty();
+  const View none = {{}, DType::i64, src.shape, Dims(src.shape.size(), 0)};
+  const View* views[] = {&out, &src, indices ? indices : &none};
+  Space rest;
+  int64_t steps[3] = {};
+  for (int o = 0; o < 3; ++o) {
+    const View& v = *views[o];
+    if (!scalar) steps[o] = v.strides[static_cast<size_t>(dim)];
+    rest.strides.push_back(scalar ? Dims{} : without(v.strides, dim));
+  }
+  if (!scalar) rest.shape = without(src.shape, dim);
+  rest.simplify();
+  const int64_t length = scalar ? 1 : src.shape[static_cast<size_t>(dim)];
+
+  KernelCall call;
+  call.kernel = &scan_kernel(op, src.dtype, out.dtype);
+  driver::KernelArgs& args = call.args;
+  args.pointers = {out.ptr, src.ptr};
+  if (indices) args.pointers.push_back(indices->ptr);
+  args.ints = {static_cast<int64_t>(op), static_cast<int64_t>(src.dtype),
+               static_cast<int64_t>(out.dtype), indices != nullptr, length,
+               steps[0], steps[1], steps[2], static_cast<int64_t>(rest.shape.size())};
+  append(args.ints, rest.shape);
+  for (const Dims& s : rest.strides) append(args.ints, s);
+  args.items = length > 0 ? rest.numel() : 0;
+  args.grain = std::max<int64_t>(grain_for(length, 16384), length > 1 ? 1 : 64);
+  return call;
+}
+
+}  // namespace qs::kernels

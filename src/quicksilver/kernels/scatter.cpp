@@ -1,0 +1,278 @@
+// Scatter: one kernel a dtype behind scatter, index_add, index_put and the gradients of gathers.
+//
+// The points of the index space are cut in two kinds of dimensions. `free` ones move the destination
+// by themselves (its stride is not 0), so different free coordinates never meet; they are dealt out
+// to threads. Along `serial` ones the destination moves by indices alone, so points may meet; each
+// thread walks all of them in row-major order. So every destination is updated in the order of its
+// sources, whatever the number of threads, with no sorting and no atomics.
+//
+// Half precision wants its sums in f32 until the last source: there the serial points are sorted by
+// destination (stably), and each destination is read, updated and rounded once.
+//
+// pointers  dst, values, index 0, index 1, ...
+// ints      mode, indices, serial rank, free rank, serial shape, free shape, dst strides[free],
+//           values strides[serial], [free], then for each index: dtype, bound, step,
+//           strides[serial], [free]
+// items     points of the free dimensions, row-major
+//
+// Complication: with few free points and many serial ones (a histogram) one thread does it all.
+#include <algorithm>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "quicksilver/core/error.h"
+#include "quicksilver/core/thread_pool.h"
+#include "quicksilver/kernels/index_space.h"
+#include "quicksilver/kernels/strided.h"
+
+namespace qs::kernels {
+namespace {
+
+using driver::KernelView;
+using driver::PortableKernel;
+
+struct Fields {
+  ScatterMode mode;
+  int count;
+  int64_t serial_rank, free_rank;
+  const int64_t* serial_shape;
+  const int64_t* free_shape;
+  const int64_t* dst_free;
+  const int64_t* values_serial;
+  const int64_t* values_free;
+  IndexReader indices[k_max_rank];           // strides: along serial dimensions
+  const int64_t* index_free[k_max_rank];
+  bool index_varies = false;                 // along the last free dimension
+
+  explicit Fields(const KernelView& view) {
+    IntReader ints(view.ints);
+    mode = static_cast<ScatterMode>(ints.next());
+    count = static_cast<int>(ints.next());
+    serial_rank = ints.next();
+    free_rank = ints.next();
+    serial_shape = ints.take(serial_rank);
+    free_shape = ints.take(free_rank);
+    dst_free = ints.take(free_rank);
+    values_serial = ints.take(serial_rank);
+    values_free = ints.take(free_rank);
+    for (int j = 0; j < count; ++j) {
+      IndexReader& x = indices[j];
+      x.dtype = static_cast<DType>(ints.next());
+      x.bound = ints.next();
+      x.step = ints.next();
+      x.strides = ints.take(serial_rank);
+      index_free[j] = ints.take(free_rank);
+      x.base = view.pointers[2 + j];
+      index_varies = index_varies || (free_rank > 0 && index_free[j][free_rank - 1] != 0);
+    }
+  }
+};
+
+template <class T>
+T combine(ScatterMode mode, T old, T x) {
+  if constexpr (k_is_complex<T>) {
+    switch (mode) {
+      case ScatterMode::add: return {old.re + x.re, old.im + x.im};
+      case ScatterMode::multiply:
+        return {old.re * x.re - old.im * x.im, old.re * x.im + old.im * x.re};
+      default: return x;
+    }
+  } else if constexpr (std::is_same_v<T, bool>) {
+    switch (mode) {
+      case ScatterMode::add:
+      case ScatterMode::maximum: return old || x;
+      case ScatterMode::multiply:
+      case ScatterMode::minimum: return old && x;
+      default: return x;
+    }
+  } else {
+    const auto wrapped = [](auto v) { return static_cast<T>(v); };
+    using U = std::conditional_t<std::is_integral_v<T>, uint64_t, T>;
+    switch (mode) {
+      case ScatterMode::add: return wrapped(static_cast<U>(old) + static_cast<U>(x));
+      case ScatterMode::multiply: return wrapped(static_cast<U>(old) * static_cast<U>(x));
+      case ScatterMode::maximum: return old != old || old > x ? old : x;
+      case ScatterMode::minimum: return old != old || old < x ? old : x;
+      default: return x;
+    }
+  }
+}
+
+/// Calls f(offset in dst by indices, offset in values) for the serial points in order, as seen from
+/// the free point whose index offsets are `free_at`. Points with a bad index are left out.
+template <class F>
+void for_serial(const KernelView& view, const Fields& p, const int64_t* free_at, F&& f) {
+  int64_t points = 1;
+  for (int64_t d = 0; d < p.serial_rank; ++d) points *= p.serial_shape[d];
+  const int64_t* strides[k_max_operands];
+  strides[0] = p.values_serial;
+  for (int j = 0; j < p.count; ++j) strides[1 + j] = p.indices[j].strides;
+  const int64_t last = p.serial_rank - 1;
+  for_runs(p.serial_rank, p.serial_shape, 1 + p.count, strides, 0, points,
+           [&](const int64_t* at, int64_t length) {
+             for (int64_t i = 0; i < length; ++i) {
+               int64_t offset = 0;
+               bool good = true;
+               for (int j = 0; j < p.count; ++j) {
+                 const int64_t step = last >= 0 ? p.indices[j].strides[last] : 0;
+                 good = p.indices[j].add(view, at[1 + j] + free_at[j] + i * step, offset) && good;
+               }
+               if (good) f(offset, at[0] + (last >= 0 ? i * p.values_serial[last] : 0));
+             }
+           });
+}
+
+template <class T>
+void update_run(ScatterMode mode, T* to, int64_t to_step, const T* from, int64_t from_step,
+                int64_t length) {
+  if (mode == ScatterMode::add && to_step == 1 && from_step == 1) {
+    for (int64_t i = 0; i < length; ++i) to[i] = combine<T>(ScatterMode::add, to[i], from[i]);
+  } else if (mode == ScatterMode::write) {
+    for (int64_t i = 0; i < length; ++i) to[i * to_step] = from[i * from_step];
+  } else {
+    for (int64_t i = 0; i < length; ++i)
+      to[i * to_step] = combine<T>(mode, to[i * to_step], from[i * from_step]);
+  }
+}
+
+// A run of free points [0, length) below dst and values, whole serial space.
+template <class T>
+void scatter_run(const KernelView& view, const Fields& p, T* dst, const T* values,
+                 const int64_t* free_at, int64_t length) {
+  const int64_t last = p.free_rank - 1;
+  const int64_t to_step = last >= 0 ? p.dst_free[last] : 0;
+  const int64_t from_step = last >= 0 ? p.values_free[last] : 0;
+  if (!k_is_half<T> || p.mode == ScatterMode::write) {
+    if constexpr (!k_is_half<T>) {
+      for_serial(view, p, free_at, [&](int64_t to, int64_t from) {
+        update_run<T>(p.mode, dst + to, to_step, values + from, from_step, length);
+      });
+    } else {
+      for_serial(view, p, free_at, [&](int64_t to, int64_t from) {
+        for (int64_t i = 0; i < length; ++i)
+          dst[to + i * to_step] = values[from + i * from_step];
+      });
+    }
+    return;
+  }
+  if constexpr (k_is_half<T>) {
+    std::vector<std::pair<int64_t, int64_t>> moves;
+    for_serial(view, p, free_at, [&](int64_t to, int64_t from) { moves.emplace_back(to, from); });
+    std::stable_sort(moves.begin(), moves.end(),
+                     [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::vector<float> sums(static_cast<size_t>(length));
+    for (size_t first = 0, next; first < moves.size(); first = next) {
+      T* to = dst + moves[first].first;
+      for (int64_t i = 0; i < length; ++i) sums[i] = static_cast<float>(to[i * to_step]);
+      for (next = first; next < moves.size() && moves[next].first == moves[first].first; ++next) {
+        const T* from = values + moves[next].second;
+        for (int64_t i = 0; i < length; ++i)
+          sums[i] = combine<float>(p.mode, sums[i], static_cast<float>(from[i * from_step]));
+      }
+      for (int64_t i = 0; i < length; ++i) to[i * to_step] = T::of(sums[i]);
+    }
+  }
+}
+
+template <class T>
+void scatter_points(const KernelView& view, int64_t begin, int64_t end) {
+  const Fields p(view);
+  T* dst = static_cast<T*>(view.pointers[0]);
+  const T* values = static_cast<const T*>(view.pointers[1]);
+  const int64_t* strides[k_max_operands];
+  strides[0] = p.dst_free;
+  strides[1] = p.values_free;
+  for (int j = 0; j < p.count; ++j) strides[2 + j] = p.index_free[j];
+  const int64_t last = p.free_rank - 1;
+  // A run is taken whole where memory and indices allow it; else point by point, which keeps the
+  // walk over the serial points, the longer one, inside.
+  const bool whole = last < 0 || (!p.index_varies && p.dst_free[last] == 1);
+  for_runs(p.free_rank, p.free_shape, 2 + p.count, strides, begin, end,
+           [&](const int64_t* at, int64_t length) {
+             if (whole)
+               return scatter_run<T>(view, p, dst + at[0], values + at[1], at + 2, length);
+             int64_t free_at[k_max_rank];
+             for (int64_t i = 0; i < length; ++i) {
+               for (int j = 0; j < p.count; ++j)
+                 free_at[j] = at[2 + j] + i * p.index_free[j][last];
+               scatter_run<T>(view, p, dst + at[0] + i * p.dst_free[last],
+                              values + at[1] + i * p.values_free[last], free_at, 1);
+             }
+           });
+}
+
+const PortableKernel& scatter_kernel(DType dtype) {
+  static const std::vector<PortableKernel> kernels = [] {
+    std::vector<PortableKernel> list(k_dtype_count);
+    for (int d = 0; d < k_dtype_count; ++d)
+      dispatch(static_cast<DType>(d), [&]<class T>(T) {
+        list[d] = {"scatter_" + std::string(k_dtype_info[d].short_name), {}, scatter_points<T>};
+      });
+    return list;
+  }();
+  return kernels[static_cast<size_t>(dtype)];
+}
+
+KernelCall scatter_call(const View& dst, const View& values, const IndexSpace& into,
+                        ScatterMode mode) {
+  QS_ASSERT(dst.dtype == values.dtype);
+  QS_ASSERT(!is_complex(dst.dtype) || mode < ScatterMode::maximum);
+  Space serial, free;
+  const size_t operands = 2 + into.indices.size();
+  serial.strides.resize(operands);
+  free.strides.resize(operands);
+  for (size_t d = 0; d < into.shape.size(); ++d) {
+    Space& s = into.strides[d] == 0 ? serial : free;
+    s.shape.push_back(into.shape[d]);
+    s.strides[0].push_back(into.strides[d]);
+    s.strides[1].push_back(values.strides[d]);
+    for (size_t j = 0; j < into.indices.size(); ++j)
+      s.strides[2 + j].push_back(into.index_strides[j][d]);
+  }
+  serial.simplify();
+  free.simplify();
+
+  KernelCall call;
+  call.kernel = &scatter_kernel(dst.dtype);
+  driver::KernelArgs& args = call.args;
+  args.pointers = {dst.ptr, values.ptr};
+  args.ints = {static_cast<int64_t>(mode), static_cast<int64_t>(into.indices.size()),
+               static_cast<int64_t>(serial.shape.size()), static_cast<int64_t>(free.shape.size())};
+  append(args.ints, serial.shape);
+  append(args.ints, free.shape);
+  append(args.ints, free.strides[0]);
+  append(args.ints, serial.strides[1]);
+  append(args.ints, free.strides[1]);
+  for (size_t j = 0; j < into.indices.size(); ++j) {
+    const IndexSpace::Index& x = into.indices[j];
+    args.pointers.push_back(x.ptr);
+    append(args.ints, std::initializer_list<int64_t>{static_cast<int64_t>(x.dtype), x.bound, x.step});
+    append(args.ints, serial.strides[2 + j]);
+    append(args.ints, free.strides[2 + j]);
+  }
+  args.items = free.numel();
+  // Each chunk reads all indices, so there are few: two a thread, of whole cache lines.
+  const int64_t share = args.items / (2 * ThreadPool::instance().threads());
+  args.grain = std::max({grain_for(serial.numel()), share, int64_t{16}});
+  return call;
+}
+
+}  // namespace
+
+KernelCall scatter(const View& dst, const View& values, const View& index, int dim,
+                   ScatterMode mode) {
+  return scatter_call(dst, values, along_space(dst, index, dim), mode);
+}
+
+KernelCall index_add(const View& dst, const View& values, const View& index, int dim,
+                     ScatterMode mode) {
+  return index_put(dst, values, {&index, 1}, {&dim, 1}, dim, mode);
+}
+
+KernelCall index_put(const View& dst, const View& values, std::span<const View> indices,
+                     std::span<const int> dims, int at, ScatterMode mode) {
+  return scatter_call(dst, values, index_space(dst, indices, dims, at), mode);
+}
+
+}  // namespace qs::kernels
