@@ -1,0 +1,186 @@
+// Matrix products. All end in the matmul op on tensors of at least two dimensions.
+#include <algorithm>
+
+#include "quicksilver/autograd/apply.h"
+#include "quicksilver/core/error.h"
+
+namespace qs {
+
+using namespace autograd;
+
+namespace {
+
+/// As PyTorch's kernels call the dtype.
+std::string_view c_name(DType d) {
+  constexpr std::string_view names[k_dtype_count] = {
+      "bool", "unsigned char", "signed char", "short", "int", "long int", "unsigned short",
+      "unsigned int", "unsigned long", "c10::Half", "c10::BFloat16", "float", "double",
+      "c10::complex<float>", "c10::complex<double>"};
+  return names[static_cast<size_t>(d)];
+}
+
+void check_dtypes(const Tensor& a, const Tensor& b) {
+  QS_CHECK(a.dtype() == b.dtype(), Error,
+           "expected m1 and m2 to have the same dtype, but got: {} != {}", c_name(a.dtype()),
+           c_name(b.dtype()));
+}
+
+/// alpha a @ b + beta bias; shapes are right and have at least two dimensions.
+Tensor product(const Tensor& a, const Tensor& b, const Tensor& bias, double alpha = 1,
+               double beta = 1) {
+  check_dtypes(a, b);
+  Dims shape;
+  if (a.dim() > 2 || b.dim() > 2)
+    shape = broadcast_shapes(a.shape().first(static_cast<size_t>(a.dim() - 2)),
+                             b.shape().first(static_cast<size_t>(b.dim() - 2)));
+  shape.push_back(a.size(-2));
+  shape.push_back(b.size(-1));
+  const ResultSpec spec[] = {{a.dtype(), std::move(shape)}};
+  RecordOptions options;
+  options.results = spec;
+  return apply(Op::matmul, {a, b, bias}, {attr(alpha), attr(beta)}, options);
+}
+
+void check_inner(const Tensor& a, const Tensor& b) {
+  QS_CHECK(a.size(-1) == b.size(-2), Error,
+           "mat1 and mat2 shapes cannot be multiplied ({}x{} and {}x{})", a.size(-2), a.size(-1),
+           b.size(-2), b.size(-1));
+}
+
+/// All dimensions but the last as one.
+Tensor rows_of(const Tensor& x) { return reshape(x, Dims{x.numel() / x.size(-1), x.size(-1)}); }
+
+bool can_flatten(const Tensor& x) {
+  Dims strides;
+  return x.size(-1) > 0 && view_strides(x.layout(), Dims{x.numel() / x.size(-1), x.size(-1)}, strides);
+}
+
+Dims with_last(DimSpan shape, int64_t last) {
+  Dims out(shape);
+  out.back() = last;
+  return out;
+}
+
+}  // namespace
+
+Tensor matmul(const Tensor& a, const Tensor& b) {
+  require_defined(a, "matmul");
+  require_defined(b, "matmul");
+  QS_CHECK(a.dim() > 0 && b.dim() > 0, Error,
+           "both arguments to matmul need to be at least 1D, but they are {}D and {}D", a.dim(),
+           b.dim());
+  if (a.dim() == 1 && b.dim() == 1) return dot(a, b);
+  if (a.dim() == 2 && b.dim() == 1) return mv(a, b);
+  if (a.dim() == 1) return squeeze(matmul(unsqueeze(a, 0), b), Dims{-2});
+  if (b.dim() == 1) return squeeze(matmul(a, unsqueeze(b, 1)), Dims{-1});
+  if (a.dim() == 2 && b.dim() == 2) return mm(a, b);
+  if (b.dim() == 2 && can_flatten(a)) {  // one large product instead of many
+    QS_CHECK(a.size(-1) == b.size(0), Error,
+             "mat1 and mat2 shapes cannot be multiplied ({}x{} and {}x{})",
+             a.numel() / std::max<int64_t>(a.size(-1), 1), a.size(-1), b.size(0), b.size(1));
+    return view(product(rows_of(a), b, {}), with_last(a.shape(), b.size(1)));
+  }
+  QS_CHECK(a.size(-1) == b.size(-2), Error,
+           "Expected size for first two dimensions of batch2 tensor to be: [{}, {}] but got: [{}, "
+           "{}].",
+           a.dim() > 2 ? a.size(0) : 1, a.size(-1), b.dim() > 2 ? b.size(0) : 1, b.size(-2));
+  return product(a, b, {});
+}
+
+Tensor mm(const Tensor& a, const Tensor& b) {
+  require_defined(a, "mm");
+  require_defined(b, "mm");
+  QS_CHECK(a.dim() == 2, Error, "self must be a matrix");
+  QS_CHECK(b.dim() == 2, Error, "mat2 must be a matrix");
+  check_inner(a, b);
+  return product(a, b, {});
+}
+
+Tensor bmm(const Tensor& a, const Tensor& b) {
+  require_defined(a, "bmm");
+  require_defined(b, "bmm");
+  QS_CHECK(a.dim() == 3, Error, "batch1 must be a 3D tensor");
+  QS_CHECK(b.dim() == 3, Error, "batch2 must be a 3D tensor");
+  QS_CHECK(a.size(0) == b.size(0) && a.size(2) == b.size(1), Error,
+           "Expected size for first two dimensions of batch2 tensor to be: [{}, {}] but got: [{}, "
+           "{}].",
+           a.size(0), a.size(2), b.size(0), b.size(1));
+  return product(a, b, {});
+}
+
+Tensor mv(const Tensor& a, const Tensor& b) {
+  require_defined(a, "mv");
+  require_defined(b, "mv");
+  QS_CHECK(a.dim() == 2 && b.dim() == 1, Error, "vector + matrix @ vector expected, got {}, {}, {}",
+           1, a.dim(), b.dim());
+  QS_CHECK(a.size(1) == b.size(0), Error, "size mismatch, got input ({}), mat ({}x{}), vec ({})",
+           a.size(0), a.size(0), a.size(1), b.size(0));
+  return squeeze(product(a, unsqueeze(b, 1), {}), Dims{-1});
+}
+
+Tensor dot(const Tensor& a, const Tensor& b) {
+  require_defined(a, "dot");
+  require_defined(b, "dot");
+  QS_CHECK(a.dim() == 1 && b.dim() == 1, Error, "1D tensors expected, but got {}D and {}D tensors",
+           a.dim(), b.dim());
+  QS_CHECK(a.dtype() == b.dtype(), Error,
+           "dot : expected both vectors to have same dtype, but found {} and {}",
+           scalar_type_name(a.dtype()), scalar_type_name(b.dtype()));
+  QS_CHECK(a.numel() == b.numel(), Error,
+           "inconsistent tensor size, expected tensor {} and src {} to have the same number of "
+           "elements, but got {} and {} elements respectively",
+           to_string(a.shape()), to_string(b.shape()), a.numel(), b.numel());
+  return reshape(product(unsqueeze(a, 0), unsqueeze(b, 1), {}), Dims{});
+}
+
+Tensor outer(const Tensor& a, const Tensor& b) {
+  require_defined(a, "outer");
+  require_defined(b, "outer");
+  QS_CHECK(a.dim() == 1, Error, "outer: Expected 1-D argument self, but got {}-D", a.dim());
+  QS_CHECK(b.dim() == 1, Error, "outer: Expected 1-D argument vec2, but got {}-D", b.dim());
+  return mul(unsqueeze(a, 1), b);
+}
+
+Tensor addmm(const Tensor& c, const Tensor& a, const Tensor& b, Scalar beta, Scalar alpha) {
+  require_defined(c, "addmm");
+  require_defined(a, "addmm");
+  require_defined(b, "addmm");
+  QS_CHECK(a.dim() == 2, Error, "mat1 must be a matrix, got {}-D tensor", a.dim());
+  QS_CHECK(b.dim() == 2, Error, "mat2 must be a matrix, got {}-D tensor", b.dim());
+  check_inner(a, b);
+  const Dims shape{a.size(0), b.size(1)};
+  const Tensor bias = expand(c, shape);
+  // beta 0 means that c is not read, not even its NaNs.
+  if (beta.to_double() == 0) return product(a, b, {}, alpha.to_double());
+  return product(a, b, bias.numel() == c.numel() ? bias : c, alpha.to_double(), beta.to_double());
+}
+
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  require_defined(x, "linear");
+  require_defined(weight, "linear");
+  if (weight.dim() == 1) {
+    const Tensor out = matmul(x, weight);
+    return bias.defined() ? out + bias : out;
+  }
+  QS_CHECK(weight.dim() == 2, Error, "linear(): weight must be 1D or 2D, got {}D", weight.dim());
+  QS_CHECK(x.dim() > 0, Error, "both arguments to linear need to be at least 1D, but they are 0D and {}D",
+           weight.dim());
+  const int64_t in = weight.size(1), out = weight.size(0), rows = in ? x.numel() / std::max<int64_t>(x.size(-1), 1) : 0;
+  QS_CHECK(x.size(-1) == in, Error, "mat1 and mat2 shapes cannot be multiplied ({}x{} and {}x{})",
+           rows, x.size(-1), in, out);
+  QS_CHECK(!bias.defined() || bias.dim() == 0 || bias.size(-1) == out || bias.size(-1) == 1, Error,
+           "The expanded size of the tensor ({}) must match the existing size ({}) at non-singleton "
+           "dimension 0.  Target sizes: [{}, {}].  Tensor sizes: {}",
+           out, bias.size(-1), rows, out, to_string(bias.shape()));
+  if (bias.defined())
+    QS_CHECK(bias.dtype() == x.dtype(), Error,
+             "self and mat2 must have the same dtype, but got {} and {}", scalar_type_name(bias.dtype()),
+             scalar_type_name(x.dtype()));
+  const Tensor w = t(weight);
+  if (x.dim() == 2) return product(x, w, bias);
+  if (x.dim() == 1) return squeeze(product(unsqueeze(x, 0), w, bias), Dims{0});
+  if (in == 0) return product(x, w, bias);
+  return view(product(rows_of(x), w, bias), with_last(x.shape(), out));
+}
+
+}  // namespace qs
