@@ -215,10 +215,38 @@ QS_API void step_end();
 }  // namespace qs
 
 namespace qs {
-// Operators, either side a number.
-inline Tensor operator+(const Tensor& x, const Operand& y) { return add(x, y); }
-inline Tensor operator-(const Tensor& x, const Operand& y) { return sub(x, y); }
-inline Tensor operator*(const Tensor& x, const Operand& y) { return mul(x, y); }
-inline Tensor operator/(const Tensor& x, const Operand& y) { return div(x, y); }
+// Operators; either side may be a number. No == and !=: use eq and ne.
+template <class T>
+concept Number = std::is_arithmetic_v<T> || std::is_same_v<T, Scalar>;
+namespace detail {
+template <Number T>
+Operand number_operand(T v) {
+  if constexpr (std::is_same_v<T, Scalar>) return Operand(v);
+  else if constexpr (std::is_same_v<T, bool>) return Operand(v);
+  else if constexpr (std::is_integral_v<T>) return Operand(static_cast<int64_t>(v));
+  else return Operand(static_cast<double>(v));
+}
+}  // namespace detail
+
 inline Tensor operator-(const Tensor& x) { return neg(x); }
+inline Tensor operator~(const Tensor& x) { return bitwise_not(x); }
+#define QS_OPERATOR(op, verb)                                                                    \
+  inline Tensor operator op(const Tensor& x, const Operand& y) { return verb(x, y); }            \
+  template <Number T>                                                                            \
+  Tensor operator op(const Tensor& x, T y) { return verb(x, detail::number_operand(y)); }        \
+  template <Number T>                                                                            \
+  Tensor operator op(T x, const Tensor& y) { return verb(detail::number_operand(x), y); }
+QS_OPERATOR(+, add)
+QS_OPERATOR(-, sub)
+QS_OPERATOR(*, mul)
+QS_OPERATOR(/, div)
+QS_OPERATOR(>, gt)
+QS_OPERATOR(>=, ge)
+QS_OPERATOR(<, lt)
+QS_OPERATOR(<=, le)
+#undef QS_OPERATOR
+inline const Tensor& operator+=(const Tensor& x, const Operand& y) { return add_(x, y); }
+inline const Tensor& operator-=(const Tensor& x, const Operand& y) { return sub_(x, y); }
+inline const Tensor& operator*=(const Tensor& x, const Operand& y) { return mul_(x, y); }
+inline const Tensor& operator/=(const Tensor& x, const Operand& y) { return div_(x, y); }
 }  // namespace qs
