@@ -31,12 +31,22 @@ constexpr int k_pieces_per_thread = 8;
 constexpr int k_spin_in_region = 2000;  // pauses, about 20 us: commands of one program follow closely
 constexpr int k_spin_outside = 200;     // a few us: the core may be wanted by somebody else
 constexpr int k_spin_wait = 500;        // before the caller offers its core to a helper that lost one
+constexpr int k_spins_a_look = 16;      // spins between two looks at where the caller runs
 
 void pause_core() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
 #elif defined(__aarch64__)
   asm volatile("yield");
+#endif
+}
+
+// Which core this thread is on; -1 where the system does not tell.
+int current_core() {
+#if defined(__linux__)
+  return sched_getcpu();
+#else
+  return -1;
 #endif
 }
 
@@ -58,7 +68,8 @@ struct ThreadPool::State {
   // Sleeping and waking.
   alignas(64) std::atomic<int> sleepers{0};
   std::atomic<uint32_t> calls{0};  // counts calls to get up without a job
-  std::atomic<bool> open{false};   // a region is open
+  std::atomic<bool> open{false};   // a region of several commands is open
+  std::atomic<int> core{-1};       // where its owner last ran
   std::atomic<bool> stop{false};
   std::mutex sleep_mutex;
   std::condition_variable wake;
@@ -168,6 +179,12 @@ void ThreadPool::help(State& s, int worker) {
       }
       const bool open = s.open.load(std::memory_order_relaxed);
       if (++spins > (open ? k_spin_in_region : k_spin_outside)) break;
+      // On a busy machine a woken helper may land on the caller's own core: spinning would only keep
+      // the caller from it.
+      if (spins % k_spins_a_look == 1) {
+        const int core = current_core();
+        if (core >= 0 && core == s.core.load(std::memory_order_relaxed)) break;
+      }
       pause_core();
     }
     std::unique_lock lock(s.sleep_mutex);
@@ -187,7 +204,7 @@ void ThreadPool::parallel_for(int64_t chunks, Body body) {
     return;
   }
   if (!l.region) {
-    Region region;
+    Region region(Region::single);
     parallel_for(chunks, body);
     return;
   }
@@ -198,6 +215,7 @@ void ThreadPool::parallel_for(int64_t chunks, Body body) {
   s.body = &body;
   s.chunks = chunks;
   s.done.store(0, std::memory_order_relaxed);
+  s.core.store(current_core(), std::memory_order_relaxed);
   s.word.store(static_cast<uint64_t>(++s.job) << 32 | pieces << 16);
   s.wake_helpers(static_cast<int>(pieces) - 1);
 
@@ -217,7 +235,10 @@ void ThreadPool::parallel_for(int64_t chunks, Body body) {
   }
 }
 
-ThreadPool::Region::Region(bool wake) {
+ThreadPool::Region::Region(bool wake) { enter(wake, true); }
+ThreadPool::Region::Region(Single) { enter(false, false); }
+
+void ThreadPool::Region::enter(bool wake, bool several) {
   ThreadLocal& l = local();
   if (l.region || l.in_body) return;
   State& s = *instance().state_;
@@ -225,7 +246,8 @@ ThreadPool::Region::Region(bool wake) {
   l.region = this;
   if (!s.region.try_lock()) return;
   owned_ = &s;
-  s.open.store(true, std::memory_order_relaxed);
+  s.core.store(current_core(), std::memory_order_relaxed);
+  if (several) s.open.store(true, std::memory_order_relaxed);
   if (wake && s.threads.load(std::memory_order_relaxed) > 1) {
     s.start_helpers();
     if (s.sleepers.load() != 0) {

@@ -42,6 +42,9 @@ class QS_API ThreadPool {
 
    private:
     friend class ThreadPool;
+    enum Single { single };  // around one parallel_for: helpers need not stay
+    explicit Region(Single);
+    void enter(bool wake, bool several);
     bool outermost_ = false;
     void* owned_ = nullptr;  // the pool's state when this region holds its helpers
   };

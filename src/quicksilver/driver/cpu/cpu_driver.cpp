@@ -219,7 +219,8 @@ class CpuDriver final : public Driver {
   }
 
   Fence submit(std::span<const Command> commands, const Launch& launch) override {
-    ThreadPool::Region region;
+    std::optional<ThreadPool::Region> region;
+    if (commands.size() > 1) region.emplace();
     const bool failed_before = launch.error->set != 0;
     for (const Command& c : commands) {
       if (auto* matmul = std::get_if<MatmulArgs>(&c.args)) {
