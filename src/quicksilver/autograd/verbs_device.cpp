@@ -54,6 +54,13 @@ void synchronize(DeviceType device) {
   if (open_device_runtime(device)) plan::Tape::synchronize(device);
 }
 
+bool MpsDevice::is_built() const noexcept { return mps_is_built(); }
+bool MpsDevice::is_available() const noexcept { return mps_is_available(); }
+std::string MpsDevice::why_unavailable() const { return mps_why_unavailable(); }
+std::string MpsDevice::driver() const { return mps_driver_name(); }
+std::string MpsDevice::name() const { return mps_device_name(); }
+void MpsDevice::synchronize() const { qs::synchronize(DeviceType::mps); }
+
 void step_end() {
   if (open_device_runtime(DeviceType::mps)) plan::Tape::current(DeviceType::mps).cut();
 }

@@ -27,6 +27,23 @@ struct Device {
 };
 
 inline constexpr Device cpu{DeviceType::cpu};
-inline constexpr Device mps{DeviceType::mps};
+
+/// The device, and what may be asked about it: `ones({5}, qs::mps)`, `qs::mps.is_available()`.
+struct MpsDevice : Device {
+  constexpr MpsDevice() : Device(DeviceType::mps) {}
+  /// The library was compiled with the mps device.
+  QS_API bool is_built() const noexcept;
+  /// A driver can open it here, now (done at the first call).
+  QS_API bool is_available() const noexcept;
+  /// Why not, in one sentence; "" when it is available.
+  QS_API std::string why_unavailable() const;
+  /// "cpu", "cuda" or "metal"; "" when there is none.
+  QS_API std::string driver() const;
+  /// "cpu: AMD EPYC, 2 threads"; "" when there is none.
+  QS_API std::string name() const;
+  /// Runs everything recorded and waits.
+  QS_API void synchronize() const;
+};
+inline constexpr MpsDevice mps;
 
 }  // namespace qs
