@@ -257,6 +257,10 @@ void expand_columns(char* dst, const char* src, int64_t rows, int64_t columns) {
 }
 
 void stream(char* dst, const char* src, int64_t bytes) {
+  if (bytes < 64) {
+    std::memcpy(dst, src, bytes);
+    return;
+  }
   const int64_t head = std::min<int64_t>(bytes, -reinterpret_cast<uintptr_t>(dst) & 63);
   std::memcpy(dst, src, head);
   int64_t i = head;

@@ -46,13 +46,13 @@ template <class T>
 struct Max {
   static constexpr T identity() { return lowest<T>(); }
   template <class V>
-  static QS_INLINE V apply(V x, V y) { return (V)((x > y) | (x != x) ? x : y); }
+  static QS_INLINE V apply(V x, V y) { return larger(x, y); }
 };
 template <class T>
 struct Min {
   static constexpr T identity() { return highest<T>(); }
   template <class V>
-  static QS_INLINE V apply(V x, V y) { return (V)((x < y) | (x != x) ? x : y); }
+  static QS_INLINE V apply(V x, V y) { return smaller(x, y); }
 };
 struct Any {
   static constexpr uint8_t identity() { return 0; }
@@ -162,6 +162,18 @@ struct Plain {
       }
       return;
     }
+    if (columns <= 2 * k_lanes<T>) {
+      const Vec<T> identity = all_of<T>(F::identity());
+      for (int64_t r = 0; r < count; ++r, x += columns) {
+        const T* high = x + k_lanes<T>;
+        Vec<T> v = F::apply(identity, load<Vec<T>>(x));
+        const Vec<T> w = F::apply(identity, load_some<T, F>(high, columns - k_lanes<T>, end - high));
+        v = F::apply(v, w);
+        tree_step<T, F, k_lanes<T> / 2>(v);
+        out[r] = v[0];
+      }
+      return;
+    }
     for (int64_t r = 0; r < count; ++r, x += columns) {
       Vec<T> acc[k_vectors<T>];
       for (int k = 0; k < k_vectors<T>; ++k) acc[k] = all_of<T>(F::identity());
@@ -228,15 +240,19 @@ struct Arg {
     const bool nan = y != y && x == x;
     return nan || (std::is_same_v<F, Max<T>> ? y > x : y < x);
   }
-  static int64_t find(const T* x, int64_t n, T value) {
-    int64_t i = 0;
-    for (; i + k_group <= n; i += k_group) {  // whole groups first: no branch an element
-      int found = 0;
-      for (int k = 0; k < k_group; ++k) found |= (x[i + k] == value) | (x[i + k] != x[i + k]);
-      if (found) break;
+  /// The first of `n` > 0 points that is `value`, or the first NaN. `room`: readable elements.
+  static QS_INLINE int64_t find(const T* x, int64_t n, int64_t room, T value) {
+    if constexpr (sizeof(T) >= 4) {
+      // Lanes beyond n repeat the identity; a hit there comes after the true one.
+      for (int64_t i = 0; i < n; i += k_lanes<T>) {
+        const Vec<T> v = load_some<T, F>(x + i, n - i, room - i);
+        const unsigned found = lane_bits((v == value) | (v != v));
+        if (found) return i + __builtin_ctz(found);
+      }
+      return 0;
     }
-    for (; i < n; ++i)
-      if (x[i] == value || x[i] != x[i]) return i;
+    for (int64_t i = 0; i < n; ++i)
+      if (x[i] == value) return i;
     return 0;
   }
   static void clear_lanes(FoldLanes& lanes) { lanes.index[0] = -1; }
@@ -248,7 +264,7 @@ struct Arg {
     Plain<T, F>::rows(reinterpret_cast<char*>(&extreme), nullptr, data, 1, n);
     if (lanes.index[0] >= 0 && !beats(extreme, best)) return;
     best = extreme;
-    lanes.index[0] = static_cast<int32_t>(at + find(x, n, extreme));
+    lanes.index[0] = static_cast<int32_t>(at + find(x, n, n, extreme));
   }
   static void end_lanes(FoldLanes& lanes, char* value, int64_t* index, int64_t base) {
     if (lanes.index[0] >= 0) std::memcpy(value, lanes.value, sizeof(T));
@@ -258,7 +274,8 @@ struct Arg {
     const T* x = reinterpret_cast<const T*>(data);
     T* best = reinterpret_cast<T*>(value);
     Plain<T, F>::rows(value, nullptr, data, count, columns);
-    for (int64_t r = 0; r < count; ++r) index[r] = find(x + r * columns, columns, best[r]);
+    for (int64_t r = 0; r < count; ++r, x += columns)
+      index[r] = find(x, columns, (count - r) * columns, best[r]);
   }
   static void clear(char*, int64_t* index, int64_t n) {
     for (int64_t i = 0; i < n; ++i) index[i] = -1;

@@ -14,7 +14,7 @@ constexpr int64_t k_small_ns = 10000;      // launches below stay in one piece
 constexpr int64_t k_stream_bytes = int64_t{16} << 20;  // larger outputs go around the caches
 constexpr int64_t k_far_bytes = int64_t{1} << 20;      // what the near caches do not hold
 constexpr int64_t k_long_tile = 8192;      // of maps that are one step without temporaries
-constexpr int64_t k_transposed = 32;       // side of the square blocks of transposed access
+constexpr int64_t k_transposed = 32;       // side of a block of transposed access
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -121,7 +121,8 @@ void TileState::shape_block() {
         transposed |= w.memory && w.stride[last - 1] == w.item &&
                       std::abs(w.stride[last]) > 4 * w.item;
     if (transposed) {
-      set(2, last, std::min(extent[last], k_transposed));
+      const int64_t bytes = kept_points * 4;  // longer runs of the output when caches are no help
+      set(2, last, std::min(extent[last], bytes > k_far_bytes ? 2 * k_transposed : k_transposed));
       set(1, last - 1, std::min(extent[last - 1], most / block[2]));
     } else {
       fill(2, last, 0, most);
@@ -242,8 +243,9 @@ void TileState::make_section(const std::vector<CodeInstr>& list, TileDomain doma
       t.log2_register = static_cast<uint8_t>(log2_of(r.size));
       t.reach = domain == TileDomain::full ? w.full_reach : w.kept_reach;
       t.splat_register = i.kind == CodeInstr::load && splat_[reg];
-      t.stream = i.kind == CodeInstr::store && t.reach == Reach::dense && !i.convert[0] &&
-                 !i.convert[1] && domain == TileDomain::full && streams(i.aux);
+      const bool rows = t.reach == Reach::strided && w.block[2] == w.item && block[2] * w.item >= 64;
+      t.stream = i.kind == CodeInstr::store && (t.reach == Reach::dense || rows) &&
+                 !i.convert[0] && !i.convert[1] && domain == TileDomain::full && streams(i.aux);
       s.aux = static_cast<uint32_t>(transfers.size());
       s.src[0] = i.src[0];
       transfers.push_back(t);

@@ -47,12 +47,12 @@ VECTOR2(TruncDivFloat, rounded<_MM_FROUND_TO_ZERO>(x / y))
 VECTOR2(And, x& y)
 VECTOR2(Or, x | y)
 VECTOR2(Xor, x ^ y)
-VECTOR2(Maximum, (x > y) | (x != x) ? x : y)
-VECTOR2(Minimum, (x < y) | (x != x) ? x : y)
+VECTOR2(Maximum, larger(x, y))
+VECTOR2(Minimum, smaller(x, y))
 VECTOR2(MaximumInt, x > y ? x : y)
 VECTOR2(MinimumInt, x < y ? x : y)
-VECTOR2(FMax, (x > y) | (y != y) ? x : y)
-VECTOR2(FMin, (x < y) | (y != y) ? x : y)
+VECTOR2(FMax, y != y ? x : (x > y ? x : y))
+VECTOR2(FMin, y != y ? x : (x < y ? x : y))
 VECTOR2(CopySign, with_sign(abs_of(x), y))
 #undef VECTOR1
 #undef VECTOR2
@@ -215,36 +215,63 @@ void where_op(char* d, const char* a, const char* b, const char* c, int64_t n,
 }
 
 /// Philox4x32-10: counter (linear / 4, offset), key seed; word linear % 4 of the four it gives.
+/// Each 64-bit lane holds one 32-bit word; its high half is noise until the end.
 struct Philox {
-  static QS_INLINE int64_t apply(uint64_t linear, uint64_t seed, uint64_t offset) {
-    constexpr uint64_t k_low = 0xffffffffull;
-    const uint64_t block = linear >> 2;
-    uint64_t c0 = block & k_low, c1 = block >> 32, c2 = offset & k_low, c3 = offset >> 32;
-    uint64_t k0 = seed & k_low, k1 = seed >> 32;
+  vu64 c[4];
+
+  QS_INLINE Philox(vu64 block, vu64 seed, vu64 offset) {
+    c[0] = block;
+    c[1] = block >> 32;
+    c[2] = offset;
+    c[3] = offset >> 32;
+    vu64 k0 = seed, k1 = seed >> 32;
     for (int round = 0; round < 10; ++round) {
-      const uint64_t p0 = c0 * 0xD2511F53ull, p1 = c2 * 0xCD9E8D57ull;
-      c0 = (p1 >> 32) ^ c1 ^ k0;
-      c1 = p1 & k_low;
-      c2 = (p0 >> 32) ^ c3 ^ k1;
-      c3 = p0 & k_low;
-      k0 = (k0 + 0x9E3779B9ull) & k_low;
-      k1 = (k1 + 0xBB67AE85ull) & k_low;
+      const vu64 p0 = multiply(c[0], 0xD2511F53ull), p1 = multiply(c[2], 0xCD9E8D57ull);
+      c[0] = (p1 >> 32) ^ c[1] ^ k0;
+      c[1] = p1;
+      c[2] = (p0 >> 32) ^ c[3] ^ k1;
+      c[3] = p0;
+      k0 += 0x9E3779B9ull;
+      k1 += 0xBB67AE85ull;
     }
-    const uint64_t even = linear & 2 ? c2 : c0, odd = linear & 2 ? c3 : c1;
-    return static_cast<int64_t>(linear & 1 ? odd : even);
+    for (vu64& word : c) word &= 0xffffffffull;
+  }
+  static QS_INLINE vu64 multiply(vu64 a, uint64_t b) {  // low halves
+#if defined(__AVX512F__)
+    return (vu64)_mm512_mul_epu32((Int)a, _mm512_set1_epi64(static_cast<int64_t>(b)));
+#else
+    return (vu64)_mm256_mul_epu32((Int)a, _mm256_set1_epi64x(static_cast<int64_t>(b)));
+#endif
   }
 };
 void philox(char* d, const char* a, const char* b, const char* c, int64_t n,
             const TileStep& step) {
-  drive<3, 8, 8, 8, 8>(d, a, b, c, n, step,
-                       [](char* d, const char* a, const char* b, const char* c) {
-                         int64_t* out = reinterpret_cast<int64_t*>(d);
-                         const uint64_t* x = reinterpret_cast<const uint64_t*>(a);
-                         const uint64_t* y = reinterpret_cast<const uint64_t*>(b);
-                         const uint64_t* z = reinterpret_cast<const uint64_t*>(c);
-#pragma GCC ivdep
-                         for (int i = 0; i < k_group; ++i) out[i] = Philox::apply(x[i], y[i], z[i]);
-                       });
+  constexpr int k_lanes = VecOf<uint64_t>::lanes;
+  const bool one_key = step.stride[1] == 0 && step.stride[2] == 0;
+  drive<3, 8, 8, 8, 8>(
+      d, a, b, c, n, step, [one_key](char* d, const char* a, const char* b, const char* c) {
+        uint64_t* out = reinterpret_cast<uint64_t*>(d);
+        const uint64_t* linear = reinterpret_cast<const uint64_t*>(a);
+        const uint64_t first = linear[0];
+        uint64_t gaps = first & 3;
+        for (int i = 0; i < k_group; ++i) gaps |= linear[i] ^ (first + static_cast<uint64_t>(i));
+        if (one_key && gaps == 0) {  // the usual case: all four words of each block are wanted
+          for (int i = 0; i < k_group / 4; i += k_lanes) {
+            vu64 block;
+            for (int k = 0; k < k_lanes; ++k) block[k] = first / 4 + static_cast<uint64_t>(i + k);
+            const Philox p(block, load<vu64>(b), load<vu64>(c));
+            for (int k = 0; k < k_lanes; ++k)
+              for (int w = 0; w < 4; ++w) out[4 * (i + k) + w] = p.c[w][k];
+          }
+          return;
+        }
+        for (int k = 0; k < k_group * 8; k += k_bytes) {
+          const vu64 x = load<vu64>(a + k);
+          const Philox p(x >> 2, load<vu64>(b + k), load<vu64>(c + k));
+          const vu64 even = (x & 2) != 0 ? p.c[2] : p.c[0], odd = (x & 2) != 0 ? p.c[3] : p.c[1];
+          store(d + k, (x & 1) != 0 ? odd : even);
+        }
+      });
 }
 
 // ---- pairs: two instructions, both rounded, in one pass ---------------------------------------------

@@ -366,7 +366,14 @@ class Worker {
     const TileFn first = t.code->convert[0], second = t.code->convert[1];
     const char* x = p_[step.src[0]];
     char* out = reinterpret_cast<char*>(address[t.operand]);
-    if (t.stream) return isa_.stream(out, x, n << t.log2_item);
+    if (t.stream && t.reach == Reach::dense) return isa_.stream(out, x, n << t.log2_item);
+    if (t.stream) {
+      const int64_t row = dims[2] << t.log2_item;
+      for (int64_t p = 0; p < dims[0]; ++p)
+        for (int64_t r = 0; r < dims[1]; ++r, x += row)
+          isa_.stream(out + p * w.block[0] + r * w.block[1], x, row);
+      return;
+    }
     const bool dense = t.reach == Reach::dense;
     if (first) {
       char* to = dense && !second ? out : temp_[0];

@@ -3,7 +3,8 @@
 // merge a function built for AVX-512 with one that runs everywhere.
 #pragma once
 #if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // gcc 12's own AVX-512 header trips over it
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // gcc 12 trips over its own header
+#pragma GCC diagnostic ignored "-Wuninitialized"
 #endif
 #include <immintrin.h>
 
@@ -88,6 +89,8 @@ QS_INLINE vf32 narrow(vf64 a, vf64 b) {
 }
 QS_INLINE bool any(vi32 mask) { return _mm512_movepi32_mask((Int)mask) != 0; }
 QS_INLINE bool any(vi64 mask) { return _mm512_movepi64_mask((Int)mask) != 0; }
+QS_INLINE unsigned lane_bits(vi32 mask) { return _mm512_movepi32_mask((Int)mask); }
+QS_INLINE unsigned lane_bits(vi64 mask) { return _mm512_movepi64_mask((Int)mask); }
 #else
 QS_INLINE vf32 fma(vf32 a, vf32 b, vf32 c) { return (vf32)_mm256_fmadd_ps((Float)a, (Float)b, (Float)c); }
 QS_INLINE vf64 fma(vf64 a, vf64 b, vf64 c) { return (vf64)_mm256_fmadd_pd((Double)a, (Double)b, (Double)c); }
@@ -108,7 +111,34 @@ QS_INLINE vf32 narrow(vf64 a, vf64 b) {
 }
 QS_INLINE bool any(vi32 mask) { return _mm256_movemask_ps((Float)mask) != 0; }
 QS_INLINE bool any(vi64 mask) { return _mm256_movemask_pd((Double)mask) != 0; }
+QS_INLINE unsigned lane_bits(vi32 mask) { return static_cast<unsigned>(_mm256_movemask_ps((Float)mask)); }
+QS_INLINE unsigned lane_bits(vi64 mask) { return static_cast<unsigned>(_mm256_movemask_pd((Double)mask)); }
 #endif
+
+// The larger, the smaller; NaN wins. x86's instruction gives its second source when either is NaN.
+template <class V>
+QS_INLINE V larger(V x, V y) { return (V)(x != x ? x : (x > y ? x : y)); }
+template <class V>
+QS_INLINE V smaller(V x, V y) { return (V)(x != x ? x : (x < y ? x : y)); }
+#if defined(__AVX512F__)
+#define QS_EXTREME(name, vec, raw, suffix, op)                                     \
+  QS_INLINE vec name(vec x, vec y) {                                               \
+    return (vec)_mm512_mask_mov_##suffix(_mm512_##op##_##suffix((raw)x, (raw)y),   \
+                                         _mm512_cmp_##suffix##_mask((raw)x, (raw)x, _CMP_UNORD_Q), \
+                                         (raw)x);                                  \
+  }
+#else
+#define QS_EXTREME(name, vec, raw, suffix, op)                                     \
+  QS_INLINE vec name(vec x, vec y) {                                               \
+    return (vec)_mm256_blendv_##suffix(_mm256_##op##_##suffix((raw)x, (raw)y), (raw)x, \
+                                       _mm256_cmp_##suffix((raw)x, (raw)x, _CMP_UNORD_Q)); \
+  }
+#endif
+QS_EXTREME(larger, vf32, Float, ps, max)
+QS_EXTREME(larger, vf64, Double, pd, max)
+QS_EXTREME(smaller, vf32, Float, ps, min)
+QS_EXTREME(smaller, vf64, Double, pd, min)
+#undef QS_EXTREME
 
 QS_INLINE vf32 fma(vf32 a, vf32 b, float c) { return fma(a, b, splat(c)); }
 QS_INLINE vf64 fma(vf64 a, vf64 b, double c) { return fma(a, b, splat(c)); }
