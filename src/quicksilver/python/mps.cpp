@@ -1,0 +1,246 @@
+// The device from Python: what there is, memory, random state, counters, threads, and where a line is.
+#include "quicksilver/autograd/verbs.h"
+#include "quicksilver/core/cpu_info.h"
+#include "quicksilver/core/thread_pool.h"
+#include "quicksilver/core/version.h"
+#include "quicksilver/plan/execute.h"
+#include "quicksilver/plan/tape.h"
+#include "quicksilver/python/module.h"
+#include "quicksilver/python/small_types.h"
+#include "quicksilver/python/tensor_type.h"
+#include "quicksilver/runtime/device.h"
+
+namespace qs::python {
+
+namespace {
+
+PyObject* text(const std::string& s) { return PyUnicode_FromStringAndSize(s.data(), static_cast<Py_ssize_t>(s.size())); }
+void set_item(PyObject* dict, const char* key, PyObject* value) {
+  check(PyDict_SetItemString(dict, key, PyRef::steal(value).get()));
+}
+
+DeviceRuntime& mps_runtime() {
+  if (!mps_is_built())
+    raise(PyExc_RuntimeError, "Quicksilver is not compiled with the mps device: build it with QS_MPS=ON");
+  return device_runtime(DeviceType::mps);
+}
+
+PyObject* is_built(PyObject*, PyObject*) { return py_bool(mps_is_built()); }
+PyObject* is_available(PyObject*, PyObject*) {
+  bool there;
+  {
+    GilRelease release;
+    there = mps_is_available();
+  }
+  return py_bool(there);
+}
+PyObject* why_unavailable(PyObject*, PyObject*) { return guarded([] { return text(mps_why_unavailable()); }); }
+PyObject* driver(PyObject*, PyObject*) { return guarded([] { return text(mps_driver_name()); }); }
+PyObject* get_name(PyObject*, PyObject*) { return guarded([] { return text(mps_device_name()); }); }
+
+PyObject* synchronize_mps(PyObject*, PyObject*) {
+  return guarded([] {
+    mps_runtime();
+    {
+      GilRelease release;
+      qs::synchronize(DeviceType::mps);
+    }
+    safe_point();
+    return none();
+  });
+}
+PyObject* step_end(PyObject*, PyObject*) {
+  return guarded([] {
+    {
+      GilRelease release;
+      qs::step_end();
+    }
+    safe_point();
+    return none();
+  });
+}
+
+/// What is recorded runs first, so that the figures are of what the program has asked for.
+MemoryStats memory() {
+  DeviceRuntime& runtime = mps_runtime();
+  GilRelease release;
+  qs::synchronize(DeviceType::mps);
+  return runtime.allocator().stats();
+}
+PyObject* current_allocated_memory(PyObject*, PyObject*) {
+  return guarded([] { return PyLong_FromLongLong(memory().live_bytes); });
+}
+PyObject* driver_allocated_memory(PyObject*, PyObject*) {
+  return guarded([] { return PyLong_FromLongLong(memory().driver_bytes); });
+}
+PyObject* max_allocated_memory(PyObject*, PyObject*) {
+  return guarded([] { return PyLong_FromLongLong(memory().peak_live_bytes); });
+}
+PyObject* reset_peak_memory(PyObject*, PyObject*) {
+  return guarded([] {
+    mps_runtime().allocator().reset_peak();
+    return none();
+  });
+}
+PyObject* recommended_max_memory(PyObject*, PyObject*) {
+  return guarded([] { return PyLong_FromLongLong(mps_runtime().info().memory_bytes); });
+}
+PyObject* empty_cache(PyObject*, PyObject*) {
+  return guarded([] {
+    DeviceRuntime& runtime = mps_runtime();
+    GilRelease release;
+    qs::synchronize(DeviceType::mps);
+    runtime.allocator().empty_cache();
+    return new_ref(Py_None);
+  });
+}
+PyObject* memory_report(PyObject*, PyObject*) {
+  return guarded([] { return text(mps_runtime().allocator().report()); });
+}
+PyObject* set_memory_fraction(PyObject*, PyObject* fraction) {
+  return guarded([&] {
+    if (!PyFloat_Check(fraction))
+      raise(PyExc_TypeError, "Invalid type for fraction argument, must be `float`");
+    const double f = PyFloat_AS_DOUBLE(fraction);
+    if (!(f >= 0 && f <= 2)) {
+      const PyRef shown = PyRef::steal(PyObject_Str(fraction));
+      raise(PyExc_ValueError, "Invalid fraction value: {}. Allowed range: 0-2", text_of(shown.get()));
+    }
+    mps_runtime().allocator().set_memory_fraction(f);
+    return none();
+  });
+}
+
+// ---- counters and threads -----------------------------------------------------------------------------------
+
+DeviceType device_argument(PyObject* o) { return to_device(o).type; }
+
+PyObject* plan_stats(PyObject*, PyObject* device) {
+  return guarded([&] {
+    const plan::Stats s = plan::stats(device_argument(device));
+    PyRef d = PyRef::steal(PyDict_New());
+    const std::pair<const char*, int64_t> figures[] = {
+        {"plans", s.plans}, {"plans_built", s.plans_built}, {"hits", s.hits}, {"evictions", s.evictions},
+        {"kernels_built", s.kernels_built}, {"submits", s.submits}, {"replays", s.replays},
+        {"launches", s.launches}, {"nodes", s.nodes}, {"bytes_moved", s.bytes_moved}};
+    for (const auto& [name, value] : figures) set_item(d.get(), name, PyLong_FromLongLong(value));
+    return d.release();
+  });
+}
+PyObject* reset_plan_stats(PyObject*, PyObject* device) {
+  return guarded([&] {
+    plan::reset_stats(device_argument(device));
+    return none();
+  });
+}
+PyObject* describe_plan(PyObject*, PyObject* device) {
+  return guarded([&] { return text(plan::describe(device_argument(device))); });
+}
+PyObject* get_num_threads(PyObject*, PyObject*) { return PyLong_FromLong(ThreadPool::instance().threads()); }
+PyObject* set_num_threads(PyObject*, PyObject* n) {
+  return guarded([&]() -> PyObject* {
+    if (!PyLong_Check(n))
+      raise(PyExc_TypeError, "set_num_threads expects an int, but got {}", type_name(n));
+    const long threads = PyLong_AsLong(n);
+    if (threads == -1 && PyErr_Occurred()) return nullptr;
+    if (threads <= 0) raise(PyExc_RuntimeError, "set_num_threads expects a positive integer");
+    {
+      GilRelease release;
+      ThreadPool::instance().set_threads(static_cast<int>(std::min(threads, 1024L)));
+    }
+    return none();
+  });
+}
+PyObject* info(PyObject*, PyObject*) {
+  return guarded([] {
+    const CpuInfo& cpu = cpu_info();
+    PyRef d = PyRef::steal(PyDict_New());
+    set_item(d.get(), "version", text(qs::version()));
+    set_item(d.get(), "mps_built", py_bool(mps_is_built()));
+    set_item(d.get(), "mps_available", py_bool(mps_is_available()));
+    set_item(d.get(), "mps_driver", text(mps_driver_name()));
+    set_item(d.get(), "mps_name", text(mps_device_name()));
+    set_item(d.get(), "mps_why_unavailable", text(mps_why_unavailable()));
+    set_item(d.get(), "cpu", text(cpu.name));
+    set_item(d.get(), "isa", text(std::string(name_of(cpu.isa))));
+    set_item(d.get(), "isa_best", text(std::string(name_of(cpu.best))));
+    set_item(d.get(), "cores", PyLong_FromLong(cpu.cores));
+    set_item(d.get(), "threads", PyLong_FromLong(ThreadPool::instance().threads()));
+    set_item(d.get(), "memory_bytes", PyLong_FromLongLong(cpu.memory_bytes));
+    return d.release();
+  });
+}
+
+// ---- the user's line -------------------------------------------------------------------------------------------
+
+/// The package's folder with a separator behind it; "" until the module knows its file.
+const std::string& package_folder() {
+  static std::string folder;
+  if (folder.empty()) {
+    const PyRef module = PyRef::steal(PyImport_ImportModule("quicksilver._C"));
+    const PyRef file = PyRef::steal(PyObject_GetAttrString(module.get(), "__file__"));
+    folder = text_of(file.get());
+    folder.resize(folder.find_last_of("/\\") + 1);
+  }
+  return folder;
+}
+
+/// "train.py:31": the innermost Python frame outside the package. Called before any lock is taken.
+std::string current_line() {
+  GilAcquire lock;
+  try {
+    const std::string& own = package_folder();
+    PyRef frame = PyRef::borrow(reinterpret_cast<PyObject*>(PyEval_GetFrame()));
+    while (frame) {
+      auto* f = reinterpret_cast<PyFrameObject*>(frame.get());
+      const PyRef code = PyRef::steal(reinterpret_cast<PyObject*>(PyFrame_GetCode(f)));
+      const PyRef name = PyRef::steal(PyObject_GetAttrString(code.get(), "co_filename"));
+      const std::string file = text_of(name.get());
+      if (!file.starts_with(own)) {
+        const size_t slash = file.find_last_of("/\\");
+        return fmt::format("{}:{}", slash == std::string::npos ? file : file.substr(slash + 1),
+                           PyFrame_GetLineNumber(f));
+      }
+      PyFrameObject* back = PyFrame_GetBack(f);
+      frame = PyRef();
+      if (back) frame = PyRef::steal(reinterpret_cast<PyObject*>(back));
+    }
+  } catch (const PythonError&) {
+    PyErr_Clear();
+  }
+  return {};
+}
+
+PyMethodDef functions[] = {
+    {"_mps_is_built", is_built, METH_NOARGS, "Whether the library has the mps device."},
+    {"_mps_is_available", is_available, METH_NOARGS, "Whether a driver can open mps here."},
+    {"_mps_why_unavailable", why_unavailable, METH_NOARGS, "Why not, in a sentence; \"\" when it can."},
+    {"_mps_driver", driver, METH_NOARGS, "\"metal\", \"cuda\" or \"cpu\"; \"\" when there is none."},
+    {"_mps_get_name", get_name, METH_NOARGS, "The driver and what it runs on."},
+    {"_mps_synchronize", synchronize_mps, METH_NOARGS, "Runs all that is recorded and waits."},
+    {"_mps_current_allocated_memory", current_allocated_memory, METH_NOARGS, "Bytes that tensors hold."},
+    {"_mps_driver_allocated_memory", driver_allocated_memory, METH_NOARGS, "Bytes taken from the driver."},
+    {"_mps_max_allocated_memory", max_allocated_memory, METH_NOARGS, "The most that tensors held."},
+    {"_mps_reset_peak_memory", reset_peak_memory, METH_NOARGS, nullptr},
+    {"_mps_recommended_max_memory", recommended_max_memory, METH_NOARGS, "Bytes that the device should hold at most."},
+    {"_mps_empty_cache", empty_cache, METH_NOARGS, "Gives unused memory back to the driver."},
+    {"_mps_memory_report", memory_report, METH_NOARGS, "Who holds what, as a table."},
+    {"_mps_set_per_process_memory_fraction", set_memory_fraction, METH_O, "Bounds what is taken from the driver."},
+    {"step_end", step_end, METH_NOARGS, "The end of an optimizer's step: cuts the tape."},
+    {"plan_stats", plan_stats, METH_O, "plan_stats(device): counters of plans, kernels and launches."},
+    {"reset_plan_stats", reset_plan_stats, METH_O, nullptr},
+    {"describe_plan", describe_plan, METH_O, "describe_plan(device): the last plan that ran, in words."},
+    {"get_num_threads", get_num_threads, METH_NOARGS, "Threads that cpu kernels use."},
+    {"set_num_threads", set_num_threads, METH_O, "Sets how many threads cpu kernels use."},
+    {"_info", info, METH_NOARGS, "What this machine and build have."},
+    {},
+};
+
+}  // namespace
+
+void add_mps(PyObject* module) {
+  check(PyModule_AddFunctions(module, functions));
+  plan::set_line_function(current_line);
+}
+
+}  // namespace qs::python
