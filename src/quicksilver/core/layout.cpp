@@ -75,7 +75,7 @@ std::pair<int64_t, int64_t> Layout::extent() const {
 Dims broadcast_shapes(DimSpan a, DimSpan b) {
   const size_t rank = std::max(a.size(), b.size());
   Dims out(rank);
-  for (size_t i = 0; i < rank; ++i) {
+  for (size_t i = rank; i-- > 0;) {  // PyTorch names the innermost mismatch
     const int64_t sa = i < rank - a.size() ? 1 : a[i - (rank - a.size())];
     const int64_t sb = i < rank - b.size() ? 1 : b[i - (rank - b.size())];
     QS_CHECK(sa == sb || sa == 1 || sb == 1, Error,
