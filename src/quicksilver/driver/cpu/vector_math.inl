@@ -81,7 +81,7 @@ struct Tanh {
     const vf32 a = abs_of(x), z = x * x;
     const vf32 p = polynomial(z, -0.00628246693f, 0.021077754f, -0.0538538583f, 0.133326024f,
                               -0.333333194f);
-    const vf32 small = fma(x * z, p, x);
+    const vf32 small = with_sign(abs_of(fma(x * z, p, x)), x);  // -0 stays
     const vf32 large = 1.0f - 2.0f / (Exp::apply(a + a) + 1.0f);
     return a < 0.55f ? small : with_sign(large, x);
   }
@@ -170,7 +170,7 @@ THROUGH_F64(Exp2, return exp_f64(x * 0.693147180559945309417);)
 THROUGH_F64(Log2, return log_f64(x) * 1.44269504088896340736;)
 THROUGH_F64(Log10, return log_f64(x) * 0.434294481903251827651;)
 THROUGH_F64(Expm1, const vf64 small = x + x * x * (0.5 + x * (1.0 / 6));
-            return abs_of(x) < 0x1p-13 ? small : exp_f64(x) - 1.0;)
+            return abs_of(x) < 0x1p-13 ? (x == 0.0 ? x : small) : exp_f64(x) - 1.0;)
 THROUGH_F64(Log1p, const vf64 small = x + x * x * (x * (1.0 / 3) - 0.5);
             return abs_of(x) < 0x1p-13 ? (x == 0.0 ? x : small) : log_f64(x + 1.0);)
 THROUGH_F64(Sinh, const vf64 e = exp_f64(x), z = x * x;
@@ -212,7 +212,7 @@ QS_INLINE vf32 repaired(vf32 y, vf32 x, vi32 special, F f) {
 }
 struct Sin {
   static QS_INLINE vf32 apply(vf32 x) {
-    const vf32 y = in_f64(x, [](vf64 v) { return sine<0>(v); });
+    const vf32 y = in_f64(x, [](vf64 v) { return v == 0.0 ? v : sine<0>(v); });
     return repaired(y, x, (vi32) ~(abs_of(x) <= 0x1p30f), [](double v) { return ::sin(v); });
   }
 };
@@ -228,7 +228,7 @@ struct Tan {
       vu64 quarter;
       const vf64 r = reduce(v, quarter), z = r * r, s = sin_part(r, z), c = cos_part(z);
       const auto odd = (vi64)(quarter & 1) != 0;
-      return (odd ? -c : s) / (odd ? s : c);
+      return v == 0.0 ? v : (odd ? -c : s) / (odd ? s : c);
     });
     return repaired(y, x, (vi32) ~(abs_of(x) <= 0x1p30f), [](double v) { return ::tan(v); });
   }
