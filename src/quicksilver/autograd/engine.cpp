@@ -309,6 +309,9 @@ Tensor kept_copy(const Tensor& g, const Dims& strides) {
 std::vector<Tensor> AccumulateGrad::backward(std::vector<Tensor>& grads) {
   Tensor g = std::move(grads[0]);
   if (!g.defined()) return {};
+  // A view that nobody else sees (the transpose a weight's gradient comes as) must not keep its base.
+  if (!grad_enabled() && g.impl()->use_count() == 1 && g.impl()->grad_slot)
+    g = make_view(g, g.layout());
   const std::lock_guard lock(accumulation_mutex());
   if (grad_enabled()) {  // create_graph: the gradient has a history
     if (grad.defined()) grad = add(grad, g);
