@@ -1,0 +1,173 @@
+// Random programs: fused, with one kernel a node, and cut after every node, they must agree bit for bit.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <cstring>
+
+#include "plan_harness.h"
+
+namespace qs::test {
+namespace {
+
+enum class Mode { fused, unfused, cut_each };
+
+/// Runs one program; all choices depend on the seed alone. Gives what is alive at the end.
+class Random {
+ public:
+  Random(uint64_t seed, Mode mode) : engine_(seed), mode_(mode), p_("cpu") {
+    plan::set_unfused(mode == Mode::unfused);
+  }
+  ~Random() { plan::set_unfused(false); }
+
+  std::vector<std::vector<double>> run() {
+    rows_ = pick({1, 3, 8, 33, 64});
+    columns_ = pick({1, 2, 17, 40, 300});
+    for (int i = 0; i < 4; ++i) add(p_.random(shape(), engine_()));
+    add(p_.random({columns_}, engine_()));
+    add(p_.random({rows_, 1}, engine_()));
+    const int steps = 3 + below(22);
+    for (int i = 0; i < steps; ++i) {
+      step();
+      const bool now = below(12) == 0;
+      if (now || mode_ == Mode::cut_each) p_.cut();
+      if (below(5) == 0 && pool_.size() > 5) pool_.erase(pool_.begin() + below(static_cast<int>(pool_.size())));
+    }
+    std::vector<std::vector<double>> all;
+    for (const T& t : pool_) all.push_back(p_.read(t));
+    return all;
+  }
+
+ private:
+  int below(int n) { return static_cast<int>(engine_() % static_cast<uint64_t>(n)); }
+  int64_t pick(std::initializer_list<int64_t> list) { return list.begin()[below(static_cast<int>(list.size()))]; }
+  Dims shape() { return {rows_, columns_}; }
+  void add(T t) { pool_.push_back(std::move(t)); }
+
+  /// Something of the pool, as f32, seen as [rows, columns] or broadcastable to it.
+  T any() {
+    for (int tries = 0; tries < 50; ++tries) {
+      T t = pool_[static_cast<size_t>(below(static_cast<int>(pool_.size())))];
+      if (t.dtype != DType::f32) continue;
+      return t;
+    }
+    return pool_[0];
+  }
+  T whole() {
+    for (int tries = 0; tries < 50; ++tries) {
+      T t = any();
+      if (t.layout.shape == shape()) return t;
+      if (t.layout.shape == Dims{columns_, rows_}) return t.t();
+      if (t.layout.shape == Dims{rows_ * columns_}) return t.view(shape());
+    }
+    return p_.random(shape(), engine_());
+  }
+  /// Broadcastable to [rows, columns].
+  T operand() {
+    for (int tries = 0; tries < 50; ++tries) {
+      T t = any();
+      const Dims& s = t.layout.shape;
+      if (s == shape() || s == Dims{columns_} || s == Dims{rows_, 1} || s == Dims{1} || s.empty()) return t;
+      if (s == Dims{columns_, rows_}) return t.t();
+      if (s == Dims{rows_}) return t.view({rows_, 1});
+    }
+    return whole();
+  }
+
+  void step() {
+    constexpr Op unary[] = {Op::relu, Op::exp, Op::neg, Op::sigmoid, Op::tanh, Op::square, Op::abs};
+    constexpr Op binary[] = {Op::add, Op::sub, Op::mul, Op::maximum, Op::div, Op::relu_backward};
+    constexpr Op folds[] = {Op::sum, Op::amax, Op::mean, Op::logsumexp, Op::argmax, Op::amin};
+    switch (below(14)) {
+      case 0: case 1: add(p_.unary(unary[below(7)], whole())); break;
+      case 2: case 3: case 4: add(p_.binary(binary[below(6)], whole(), operand())); break;
+      case 5: add(p_.binary(binary[below(4)], whole(), 0.5 + below(3))); break;
+      case 6: case 7: {
+        const Op op = folds[below(6)];
+        const uint64_t axes = op == Op::argmax ? pick({1, 2}) : pick({1, 2, 3});
+        add(p_.reduce(op, whole(), axes, below(2)));
+        break;
+      }
+      case 8: add(p_.record(below(2) ? Op::softmax : Op::log_softmax, {whole()},
+                            {DType::f32, {}, {shape()}, {static_cast<uint64_t>(pick({1, 2})), 0}, {}})[0]);
+        break;
+      case 9: {
+        T x = whole();
+        p_.update(binary[below(4)], x, whole_apart(x));
+        break;
+      }
+      case 10: {  // part of a storage
+        T x = whole();
+        const int64_t from = below(static_cast<int>(rows_)), to = from + 1 + below(static_cast<int>(rows_ - from));
+        p_.update(Op::mul, x.slice(0, from, to), 1.25);
+        break;
+      }
+      case 11: {  // through a narrow type
+        const DType d = below(2) ? DType::f16 : DType::bf16;
+        T h = p_.cast(whole(), d);
+        T sum = p_.record(Op::add, {h, h}, {d, {}, {shape()}, {}, {}})[0];
+        add(p_.record(Op::copy, {sum}, {DType::f32, {DType::f32}, {shape()}, {}, {}})[0]);
+        break;
+      }
+      case 12: {
+        T x = whole();
+        auto out = p_.record(Op::layer_norm, {x, {}, {}},
+                             {DType::f32, {}, {shape(), {rows_}, {rows_}},
+                              {2, 0, std::bit_cast<uint64_t>(1e-5)}, {}}, 3);
+        add(out[0]);
+        add(out[2]);
+        break;
+      }
+      case 13: {
+        T f = p_.full(shape(), 1.5);
+        add(p_.binary(Op::mul, f, whole()));
+        break;
+      }
+    }
+  }
+  /// An operand that does not share storage with `x` (unless it is the very same view).
+  T whole_apart(const T& x) {
+    for (int tries = 0; tries < 50; ++tries) {
+      T t = whole();
+      if (t.content.get() != x.content.get() || t.layout == x.layout) return t;
+    }
+    return p_.random(shape(), engine_());
+  }
+
+  std::mt19937_64 engine_;
+  Mode mode_;
+  Program p_;
+  int64_t rows_ = 0, columns_ = 0;
+  std::vector<T> pool_;
+};
+
+void expect_same(const std::vector<std::vector<double>>& a, const std::vector<std::vector<double>>& b,
+                 uint64_t seed, const char* what) {
+  ASSERT_EQ(a.size(), b.size());
+  for (size_t t = 0; t < a.size(); ++t) {
+    ASSERT_EQ(a[t].size(), b[t].size());
+    for (size_t i = 0; i < a[t].size(); ++i)
+      ASSERT_EQ(std::bit_cast<uint64_t>(a[t][i]), std::bit_cast<uint64_t>(b[t][i]))
+          << what << " differs: seed " << seed << ", tensor " << t << ", element " << i << ": "
+          << a[t][i] << " and " << b[t][i];
+  }
+}
+
+TEST(PlanRandom, FusedEqualsNodeByNodeBitForBit) {
+  const char* given = std::getenv("QS_TEST_SEED");
+  const uint64_t first = given ? std::strtoull(given, nullptr, 10) : 1;
+  const char* count = std::getenv("QS_TEST_PROGRAMS");
+  const uint64_t programs = given ? 1 : count ? std::strtoull(count, nullptr, 10) : 150;
+  for (uint64_t seed = first; seed < first + programs; ++seed) {
+    SCOPED_TRACE("QS_TEST_SEED=" + std::to_string(seed));
+    const auto fused = Random(seed, Mode::fused).run();
+    const auto unfused = Random(seed, Mode::unfused).run();
+    expect_same(fused, unfused, seed, "one kernel a node");
+    if (::testing::Test::HasFatalFailure()) return;
+    const auto cut = Random(seed, Mode::cut_each).run();
+    expect_same(fused, cut, seed, "a cut after each node");
+    if (::testing::Test::HasFatalFailure()) return;
+  }
+}
+
+}  // namespace
+}  // namespace qs::test
