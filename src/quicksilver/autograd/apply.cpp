@@ -5,9 +5,6 @@
 
 namespace qs::autograd {
 
-void attach_gradient(Op op, Operands in, Attrs attrs, std::span<Tensor> results, bool in_place,
-                     uint32_t version_before);
-
 namespace {
 
 bool any_wants_gradient(Operands in) {
@@ -23,7 +20,7 @@ void apply_all(Op op, Operands in, Attrs attrs, const RecordOptions& options,
                std::span<Tensor> results) {
   record(op, in, attrs, options, results);
   if (any_wants_gradient(in) && gradient_of(op).kind != OpGradient::none)
-    attach_gradient(op, in, attrs, results, false, 0);
+    attach_gradient(op, in, attrs, results, false, {});
 }
 
 Tensor apply(Op op, Operands in, Attrs attrs, const RecordOptions& options) {
@@ -35,15 +32,25 @@ Tensor apply(Op op, Operands in, Attrs attrs, const RecordOptions& options) {
 
 const Tensor& apply_in_place(Op op, const Tensor& x, Operands in, Attrs attrs,
                              const RecordOptions& options) {
-  const bool differentiable = grad_enabled() && gradient_of(op).kind != OpGradient::none;
-  const bool tracked = grad_enabled() && (wants_gradient(x) || (differentiable && any_wants_gradient(in)));
-  if (tracked) check_in_place(x);
-  const uint32_t version = x.storage().version();
+  const bool tracked =
+      grad_enabled() && (wants_gradient(x) ||
+                         (gradient_of(op).kind != OpGradient::none && any_wants_gradient(in)));
+  Tensor old;
+  if (tracked) {
+    check_in_place(x);
+    // A gradient that reads what is about to be overwritten gets a copy of it.
+    const uint32_t saves = wants_of(op, in).saves;
+    for (size_t i = 0; i < in.size() && !old.defined(); ++i) {
+      if (!(saves >> i & 1) || in[i].impl() != x.impl()) continue;
+      const NoGrad guard;
+      old = clone(x);
+    }
+  }
   RecordOptions own = options;
   own.targets = {&x, 1};
   Tensor result;
   record(op, in, attrs, own, {&result, 1});
-  if (tracked) attach_gradient(op, in, attrs, {&result, 1}, true, version);
+  if (tracked) attach_gradient(op, in, attrs, {&result, 1}, true, old);
   return x;
 }
 

@@ -168,6 +168,29 @@ Tensor log_softmax_gradient(const Context& c, const Tensor& gg) {
   return neg(gg * exp(y) * axes_sum(g, c.axes()));
 }
 
+namespace {
+
+struct Normalised {
+  Tensor rstd, value;
+};
+
+/// layer_norm's normalised input; with a history of its own when gradients are on (create_graph).
+Normalised normalised(const Context& c) {
+  const Tensor x = c.t(0);
+  if (!grad_enabled()) {
+    const Tensor rstd = c.kept(c.out(2));
+    return {rstd, (x - c.kept(c.out(1))) * rstd};
+  }
+  const uint64_t axes = c.axes();
+  double n = 1;
+  for (uint64_t m = axes; m; m &= m - 1) n *= double(x.size(std::countr_zero(m)));
+  const Tensor d = x - axes_sum(x, axes) / n;
+  const Tensor rstd = rsqrt(axes_sum(square(d), axes) / n + c.attr_double(2));
+  return {rstd, d * rstd};
+}
+
+}  // namespace
+
 Tensor layer_norm_input(const Context& c, const Tensor& g) {
   const uint64_t axes = c.axes();
   const Tensor weight = c.t(1);
@@ -175,11 +198,12 @@ Tensor layer_norm_input(const Context& c, const Tensor& g) {
     return apply(Op::layer_norm_backward, {g, c.t(0), c.out(1), c.out(2), weight},
                  {axes, 0, c.attr(2)});
   const double n = axes_count(c.shape(0), axes);
-  const Tensor x = c.t(0), d = x - axes_sum(x, axes) / n;
-  const Tensor rstd = rsqrt(axes_sum(square(d), axes) / n + c.attr_double(2));
-  const Tensor h = d * rstd, gw = weight.defined() ? g * weight : g;
+  const auto [rstd, h] = normalised(c);
+  const Tensor gw = weight.defined() ? g * weight : g;
   return (gw - axes_sum(gw, axes) / n - h * (axes_sum(gw * h, axes) / n)) * rstd;
 }
+
+Tensor layer_norm_weight(const Context& c, const Tensor& g) { return g * normalised(c).value; }
 
 Tensor cross_entropy_input(const Context& c, const Tensor& g) {
   const uint64_t axes = c.axes();

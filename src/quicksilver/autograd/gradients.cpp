@@ -130,29 +130,33 @@ std::vector<Tensor> OpNode::backward(std::vector<Tensor>& grads) {
   return out;
 }
 
-void attach_gradient(Op op, Operands in, Attrs attrs, std::span<Tensor> results, bool in_place,
-                     uint32_t version_before) {
+Wants wants_of(Op op, Operands in) {
   const OpGradient& entry = gradient_of(op);
+  Wants w;
+  if (entry.kind == OpGradient::none) return w;
+  for (size_t i = 0; i < std::min<size_t>(in.size(), 3); ++i) {
+    const TensorImpl* t = in[i].impl();
+    if (!t || !wants_gradient(t)) continue;
+    if (entry.kind == OpGradient::rules && !entry.inputs[i].gradient) continue;
+    w.needs |= 1u << i;
+    w.saves |= entry.inputs[i].saves;
+  }
+  return w;
+}
+
+void attach_gradient(Op op, Operands in, Attrs attrs, std::span<Tensor> results, bool in_place,
+                     const Tensor& old) {
   const Tensor& result = results[0];
   if (!is_floating(result.dtype()) && !is_complex(result.dtype())) return;
-  uint32_t needs = 0, saves = 0;
+  const auto [needs, saves] = wants_of(op, in);
   int self = -1;
-  const size_t n = std::min<size_t>(in.size(), 16);
-  for (size_t i = 0; i < n; ++i) {
-    TensorImpl* t = in[i].impl();
-    if (!t) continue;
-    if (in_place && t == result.impl() && self < 0) self = static_cast<int>(i);
-    if (i >= 3 || !wants_gradient(t)) continue;
-    if (entry.kind == OpGradient::unknown) {
-      needs |= 1u << i;
-    } else if (entry.inputs[i].gradient) {
-      needs |= 1u << i;
-      saves |= entry.inputs[i].saves;
-    }
-  }
-  const bool overwrites = in_place && wants_gradient(result.impl()) &&
-                          (self < 0 || !(needs >> self & 1));
+  if (in_place)
+    for (size_t i = 0; i < in.size() && self < 0; ++i)
+      if (in[i].impl() == result.impl()) self = static_cast<int>(i);
+  const bool overwrites =
+      in_place && wants_gradient(result.impl()) && (self < 0 || !(needs >> self & 1));
   if (!needs && !overwrites) return;
+  const size_t n = std::min<size_t>(in.size(), 16);
 
   Ref<OpNode> node = make_ref<OpNode>(op);
   node->needs_ = static_cast<uint16_t>(needs);
@@ -174,12 +178,13 @@ void attach_gradient(Op op, Operands in, Attrs attrs, std::span<Tensor> results,
   for (size_t i = 0; i < n; ++i) {
     if (!(saves >> i & 1)) continue;
     if (TensorImpl* t = in[i].impl()) {
-      const bool written = in_place && t->storage == result.impl()->storage;
-      const uint32_t version = written ? version_before : t->storage->version();
-      const Edge none;
-      node->saved_.emplace_back(t, needs >> i & 1 ? node->edges[i]
-                                   : wants_gradient(t) ? gradient_edge(*t) : none,
-                                version);
+      const Edge edge = needs >> i & 1        ? node->edges[i]
+                        : wants_gradient(t) ? gradient_edge(*t)
+                                            : Edge{};
+      if (in_place && t == result.impl()) t = old.impl();
+      uint32_t version = t->storage->version();
+      if (in_place && t->storage == result.impl()->storage) --version;  // from before the write
+      node->saved_.emplace_back(t, edge, version);
       node->saved_mask_ |= 1u << i;
     } else if (in[i].kind() == Operand::scalar) {
       node->numbers_.emplace_back(in[i].number());

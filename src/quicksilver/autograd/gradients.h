@@ -47,6 +47,18 @@ struct OpGradient {
 
 const OpGradient& gradient_of(Op op);
 
+/// What a node of the op would need, from which inputs want a gradient.
+struct Wants {
+  uint32_t needs = 0;  // bit i: input i gets a gradient
+  uint32_t saves = 0;  // as in GradientRule
+};
+Wants wants_of(Op op, Operands in);
+
+/// Makes the node of what has just been recorded. In place: `old` is a copy of the target from before
+/// the write, when the gradient reads that.
+void attach_gradient(Op op, Operands in, Attrs attrs, std::span<Tensor> results, bool in_place,
+                     const Tensor& old);
+
 /// The node of an op of the table.
 class OpNode final : public GradNode {
  public:
@@ -59,7 +71,7 @@ class OpNode final : public GradNode {
 
  private:
   friend class Context;
-  friend void attach_gradient(Op, Operands, Attrs, std::span<Tensor>, bool, uint32_t);
+  friend void attach_gradient(Op, Operands, Attrs, std::span<Tensor>, bool, const Tensor&);
   Op op_;
   uint16_t needs_ = 0;        // bit i: the gradient of input i is wanted
   int8_t overwritten_ = -1;   // edge of the target whose old value the op does not read
@@ -91,6 +103,7 @@ Tensor gelu_tanh_second(const Tensor& x);
 Tensor softmax_gradient(const Context& c, const Tensor& g);
 Tensor log_softmax_gradient(const Context& c, const Tensor& g);
 Tensor layer_norm_input(const Context& c, const Tensor& g);
+Tensor layer_norm_weight(const Context& c, const Tensor& g);
 Tensor cross_entropy_input(const Context& c, const Tensor& g);
 Tensor matmul_first(const Context& c, const Tensor& g);
 Tensor matmul_second(const Context& c, const Tensor& g);

@@ -134,12 +134,12 @@ SavedTensor::SavedTensor(TensorImpl* t, const Edge& edge, uint32_t version)
     : storage_(t->storage),
       layout_(t->layout),
       dtype_(t->dtype),
-      requires_grad_(t->requires_grad),
+      requires_grad_(t->requires_grad || edge),
       number_(t->is_wrapped_number),
       version_(version) {
   if (!requires_grad_) return;
   const GradMeta* meta = meta_of(*t);
-  if (meta && !meta->edge.node) leaf_ = Ref<TensorImpl>(t);
+  if (meta && t->requires_grad && !meta->edge.node) leaf_ = Ref<TensorImpl>(t);
   else edge_ = edge;
 }
 
