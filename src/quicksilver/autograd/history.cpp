@@ -243,24 +243,26 @@ void mark_view(const Tensor& x, const Tensor& view) {
   if (t_inference || (!is_floating(x.dtype()) && !is_complex(x.dtype()))) return;
   const GradMeta* from = meta_of(*x.impl());
   GradMeta& meta = need_meta(*view.impl());
+  // Without gradients the root is not kept: backward's own views must not hold what they look at.
+  meta.view_without_grad = !t_grad_enabled || (from && from->view_without_grad);
+  if (meta.view_without_grad) return;
   meta.base = from && from->base.defined() ? from->base : x;
   meta.view_version = x.storage().version();
-  meta.view_without_grad = !t_grad_enabled || (from && from->view_without_grad);
 }
 
 void check_in_place(const Tensor& t) {
   const GradMeta* meta = meta_of(*t.impl());
+  QS_CHECK(!(meta && meta->view_without_grad), Error,
+           "A view was created in no_grad mode and is being modified inplace with grad mode enabled. "
+           "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify "
+           "your code by moving both the view and the inplace either both inside the no_grad block "
+           "(if you don't want the inplace to be tracked) or both outside (if you want the inplace to "
+           "be tracked).");
   if (meta && meta->base.defined()) {
     const TensorImpl& base = *meta->base.impl();
     const GradMeta* root = meta_of(base);
     QS_CHECK(!(base.requires_grad && !(root && root->edge.node)), Error,
              "a view of a leaf Variable that requires grad is being used in an in-place operation.");
-    QS_CHECK(!meta->view_without_grad, Error,
-             "A view was created in no_grad mode and is being modified inplace with grad mode "
-             "enabled. Given that this use case is ambiguous and error-prone, it is forbidden. You "
-             "can clarify your code by moving both the view and the inplace either both inside the "
-             "no_grad block (if you don't want the inplace to be tracked) or both outside (if you "
-             "want the inplace to be tracked).");
   }
   QS_CHECK(!(t.requires_grad() && !(meta && meta->edge.node)), Error,
            "a leaf Variable that requires grad is being used in an in-place operation.");
