@@ -275,8 +275,9 @@ class IsaScope {
   ~IsaScope() { set_isa_for_tests(cpu_info().best); }
 };
 std::vector<Isa> isas() {
-  std::vector<Isa> list{Isa::avx2};
-  if (cpu_info().best == Isa::avx512) list.push_back(Isa::avx512);
+  std::vector<Isa> list{Isa::generic};
+  for (Isa isa : {Isa::avx2, Isa::avx512})
+    if (cpu_info().best >= isa) list.push_back(isa);
   return list;
 }
 

@@ -66,6 +66,7 @@ struct FoldTable {
 
 /// Everything that is compiled once per instruction set.
 struct IsaTable {
+  double cost = 1;  // of an element, relative to AVX-512
   TileFn op[static_cast<int>(Prim::count_)][r_count] = {};
   TileFn cast[r_count][r_count] = {};          // register to register
   TileFn widen[k_dtype_count] = {};            // memory -> its compute dtype; null: the same
@@ -84,6 +85,7 @@ struct IsaTable {
   TileFn pair[2][16 * 16][2] = {};             // see pair_index in tile_build.cpp
 };
 
+const IsaTable& generic_table();
 const IsaTable& avx2_table();
 const IsaTable& avx512_table();
 /// The table that cpu_info().isa asks for.

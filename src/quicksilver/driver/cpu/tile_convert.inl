@@ -64,6 +64,7 @@ void copy_op(char* d, const char* a, const char* b, const char* c, int64_t n,
 
 // ---- half types: 8 or 16 at a time ---------------------------------------------------------------------
 
+#if defined(__AVX2__)
 void f16_to_f32_op(char* d, const char* a, const char* b, const char* c, int64_t n,
                    const TileStep& step) {
   drive<1, 4, 2, 1, 1>(d, a, b, c, n, step, [](char* d, const char* a, const char*, const char*) {
@@ -89,6 +90,16 @@ void f32_to_f16_op(char* d, const char* a, const char* b, const char* c, int64_t
     for (int k = 0; k < k_group; k += k_bytes / 4) store_f16(d + k * 2, load<vf32>(a + k * 4));
   });
 }
+#else
+struct F16Up {
+  static QS_INLINE float apply(uint16_t x) { return f16_to_f32(x); }
+};
+struct F16Down {
+  static QS_INLINE uint16_t apply(float x) { return f32_to_f16(x); }
+};
+constexpr TileFn f16_to_f32_op = scalar_op1<float, uint16_t, F16Up>;
+constexpr TileFn f32_to_f16_op = scalar_op1<uint16_t, float, F16Down>;
+#endif
 struct Bf16Up {
   static QS_INLINE uint32_t apply(uint16_t x) { return static_cast<uint32_t>(x) << 16; }
 };
@@ -107,9 +118,12 @@ struct F16Round {
 #if defined(__AVX512F__)
     return (vf32)_mm512_cvtph_ps(
         _mm512_cvtps_ph((Float)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
-#else
+#elif defined(__AVX2__)
     return (vf32)_mm256_cvtph_ps(
         _mm256_cvtps_ph((Float)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+#else
+    for (int i = 0; i < VecOf<float>::lanes; ++i) x[i] = f16_to_f32(f32_to_f16(x[i]));
+    return x;
 #endif
   }
 };
@@ -122,14 +136,16 @@ struct Wrap {
 
 /// memcpy for rows that are mostly short.
 QS_INLINE void copy_bytes(char* d, const char* s, int64_t n) {
+  typedef char v16 __attribute__((vector_size(16)));
+  typedef char v32 __attribute__((vector_size(32)));
   if (n > 64 || n < 16) {
     std::memcpy(d, s, n);
   } else if (n >= 32) {
-    const auto a = load<__m256i>(s), b = load<__m256i>(s + n - 32);
+    const auto a = load<v32>(s), b = load<v32>(s + n - 32);
     store(d, a);
     store(d + n - 32, b);
   } else {
-    const auto a = load<__m128i>(s), b = load<__m128i>(s + n - 16);
+    const auto a = load<v16>(s), b = load<v16>(s + n - 16);
     store(d, a);
     store(d + n - 16, b);
   }
@@ -162,6 +178,7 @@ QS_INLINE bool by_columns(const int64_t* n, const int64_t* stride) {
   return stride[1] == sizeof(T) && stride[2] != sizeof(T) && stride[2] != 0 && n[1] > 1;
 }
 
+#if defined(__AVX2__)
 /// 8 x 8 elements of 4 bytes: d[r][c] = s[c][r], rows `ld` and `ls` bytes apart.
 QS_INLINE void transpose8(char* d, int64_t ld, const char* s, int64_t ls) {
   __m256 r[8], t[8];
@@ -182,10 +199,12 @@ QS_INLINE void transpose8(char* d, int64_t ld, const char* s, int64_t ls) {
                      _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
   }
 }
+#endif
 /// d[i][j] = s[j][i] for i < m, j < n; rows of d are `ld` bytes apart, rows of s `ls`.
 template <class T>
 void transpose(char* d, int64_t ld, const char* s, int64_t ls, int64_t m, int64_t n) {
   int64_t j = 0;
+#if defined(__AVX2__)
   if constexpr (sizeof(T) == 4) {
     for (; j + 8 <= n; j += 8) {
       int64_t i = 0;
@@ -194,6 +213,7 @@ void transpose(char* d, int64_t ld, const char* s, int64_t ls, int64_t m, int64_
         for (int64_t k = j; k < j + 8; ++k) std::memcpy(d + i * ld + k * 4, s + k * ls + i * 4, 4);
     }
   }
+#endif
   for (; j < n; ++j)
     for (int64_t i = 0; i < m; ++i)
       std::memcpy(d + i * ld + j * sizeof(T), s + j * ls + i * sizeof(T), sizeof(T));
@@ -267,9 +287,11 @@ void stream(char* dst, const char* src, int64_t bytes) {
   for (; i + 64 <= bytes; i += 64) {
 #if defined(__AVX512F__)
     _mm512_stream_si512(reinterpret_cast<__m512i*>(dst + i), load<__m512i>(src + i));
-#else
+#elif defined(__AVX2__)
     _mm256_stream_si256(reinterpret_cast<__m256i*>(dst + i), load<__m256i>(src + i));
     _mm256_stream_si256(reinterpret_cast<__m256i*>(dst + i + 32), load<__m256i>(src + i + 32));
+#else
+    std::memcpy(dst + i, src + i, 64);
 #endif
   }
   std::memcpy(dst + i, src + i, bytes - i);

@@ -200,6 +200,7 @@ bool TileState::streams(uint32_t operand) const {
 }
 
 void TileState::make_section(const std::vector<CodeInstr>& list, TileDomain domain, Section& out) {
+  out.steps.reserve(list.size());
   // Outputs that the defining op can write by itself.
   std::vector<int16_t> direct(list.size(), -1);
   if (domain == TileDomain::full && !safe) {
@@ -360,7 +361,7 @@ void TileState::find_hazards() {
 }
 
 void TileState::plan_pieces() {
-  const double lanes = code->isa == &avx2_table() ? 2.0 : 1.0;
+  const double lanes = code->isa->cost;
   const int64_t points = reduced_points;
   double body = 0, tail = 0, steps = 0;
   for (const CodePhase& p : code->phases) {

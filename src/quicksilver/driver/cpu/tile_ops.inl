@@ -35,15 +35,15 @@ VECTOR1(SignFloat, (x > 0 ? V{} + 1 : (x < 0 ? V{} - 1 : V{})))
 VECTOR1(SqrtFloat, sqrt_of(x))
 VECTOR1(Rsqrt, 1 / sqrt_of(x))
 VECTOR1(Reciprocal, 1 / x)
-VECTOR1(Floor, rounded<_MM_FROUND_TO_NEG_INF>(x))
-VECTOR1(Ceil, rounded<_MM_FROUND_TO_POS_INF>(x))
-VECTOR1(Trunc, rounded<_MM_FROUND_TO_ZERO>(x))
+VECTOR1(Floor, rounded<k_down>(x))
+VECTOR1(Ceil, rounded<k_up>(x))
+VECTOR1(Trunc, rounded<k_to_zero>(x))
 VECTOR1(Round, nearest(x))
 VECTOR2(Add, x + y)
 VECTOR2(Sub, x - y)
 VECTOR2(Mul, x* y)
 VECTOR2(Div, x / y)
-VECTOR2(TruncDivFloat, rounded<_MM_FROUND_TO_ZERO>(x / y))
+VECTOR2(TruncDivFloat, rounded<k_to_zero>(x / y))
 VECTOR2(And, x& y)
 VECTOR2(Or, x | y)
 VECTOR2(Xor, x ^ y)
@@ -239,8 +239,10 @@ struct Philox {
   static QS_INLINE vu64 multiply(vu64 a, uint64_t b) {  // low halves
 #if defined(__AVX512F__)
     return (vu64)_mm512_mul_epu32((Int)a, _mm512_set1_epi64(static_cast<int64_t>(b)));
-#else
+#elif defined(__AVX2__)
     return (vu64)_mm256_mul_epu32((Int)a, _mm256_set1_epi64x(static_cast<int64_t>(b)));
+#else
+    return (a & 0xffffffffull) * b;
 #endif
   }
 };

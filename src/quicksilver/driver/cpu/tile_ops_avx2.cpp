@@ -11,6 +11,7 @@ void fill_folds(IsaTable&);
 const IsaTable& avx2_table() {
   static const IsaTable table = [] {
     IsaTable t;
+    t.cost = 2;
     isa_avx2::fill_ops(t);
     isa_avx2::fill_math(t);
     isa_avx2::fill_conversions(t);

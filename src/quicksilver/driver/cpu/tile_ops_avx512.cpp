@@ -11,6 +11,7 @@ void fill_folds(IsaTable&);
 const IsaTable& avx512_table() {
   static const IsaTable table = [] {
     IsaTable t;
+    t.cost = 1;
     isa_avx512::fill_ops(t);
     isa_avx512::fill_math(t);
     isa_avx512::fill_conversions(t);

@@ -6,7 +6,11 @@
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // gcc 12 trips over its own header
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #endif
+#if defined(__AVX2__)
 #include <immintrin.h>
+#endif
+
+#include <math.h>
 
 #include <cstdint>
 #include <cstring>
@@ -15,8 +19,10 @@
 
 #if defined(__AVX512F__)
 #define QS_ISA_NAMESPACE isa_avx512
-#else
+#elif defined(__AVX2__)
 #define QS_ISA_NAMESPACE isa_avx2
+#else
+#define QS_ISA_NAMESPACE isa_generic
 #endif
 #define QS_INLINE __attribute__((always_inline)) inline
 
@@ -28,11 +34,13 @@ constexpr int k_bytes = 64;
 using Float = __m512;
 using Double = __m512d;
 using Int = __m512i;
-#else
+#elif defined(__AVX2__)
 constexpr int k_bytes = 32;
 using Float = __m256;
 using Double = __m256d;
 using Int = __m256i;
+#else
+constexpr int k_bytes = 16;
 #endif
 
 template <class T>
@@ -48,8 +56,6 @@ using vi32 = Vec<int32_t>;
 using vu32 = Vec<uint32_t>;
 using vi64 = Vec<int64_t>;
 using vu64 = Vec<uint64_t>;
-/// Half a vector of f32: what one vector of f64 is rounded to.
-typedef float hf32 __attribute__((vector_size(k_bytes / 2)));
 
 template <class V, class P>
 QS_INLINE V load(const P* p) {
@@ -69,6 +75,9 @@ QS_INLINE To bits(From v) {
 QS_INLINE vf32 splat(float x) { return x - vf32{}; }
 QS_INLINE vf64 splat(double x) { return x - vf64{}; }
 
+/// How `rounded` rounds.
+constexpr int k_to_nearest = 0, k_down = 1, k_up = 2, k_to_zero = 3;
+
 #if defined(__AVX512F__)
 QS_INLINE vf32 fma(vf32 a, vf32 b, vf32 c) { return (vf32)_mm512_fmadd_ps((Float)a, (Float)b, (Float)c); }
 QS_INLINE vf64 fma(vf64 a, vf64 b, vf64 c) { return (vf64)_mm512_fmadd_pd((Double)a, (Double)b, (Double)c); }
@@ -79,7 +88,6 @@ QS_INLINE vf32 rounded(vf32 a) { return (vf32)_mm512_roundscale_ps((Float)a, mod
 template <int mode>
 QS_INLINE vf64 rounded(vf64 a) { return (vf64)_mm512_roundscale_pd((Double)a, mode | _MM_FROUND_NO_EXC); }
 QS_INLINE vi32 to_int(vf32 a) { return (vi32)_mm512_cvtps_epi32((Float)a); }    // nearest even
-QS_INLINE vi32 trunc_int(vf32 a) { return (vi32)_mm512_cvttps_epi32((Float)a); }
 QS_INLINE vf32 to_float(vi32 a) { return (vf32)_mm512_cvtepi32_ps((Int)a); }
 QS_INLINE vf64 widen_low(vf32 a) { return (vf64)_mm512_cvtps_pd(_mm512_castps512_ps256((Float)a)); }
 QS_INLINE vf64 widen_high(vf32 a) { return (vf64)_mm512_cvtps_pd(_mm512_extractf32x8_ps((Float)a, 1)); }
@@ -91,7 +99,7 @@ QS_INLINE bool any(vi32 mask) { return _mm512_movepi32_mask((Int)mask) != 0; }
 QS_INLINE bool any(vi64 mask) { return _mm512_movepi64_mask((Int)mask) != 0; }
 QS_INLINE unsigned lane_bits(vi32 mask) { return _mm512_movepi32_mask((Int)mask); }
 QS_INLINE unsigned lane_bits(vi64 mask) { return _mm512_movepi64_mask((Int)mask); }
-#else
+#elif defined(__AVX2__)
 QS_INLINE vf32 fma(vf32 a, vf32 b, vf32 c) { return (vf32)_mm256_fmadd_ps((Float)a, (Float)b, (Float)c); }
 QS_INLINE vf64 fma(vf64 a, vf64 b, vf64 c) { return (vf64)_mm256_fmadd_pd((Double)a, (Double)b, (Double)c); }
 QS_INLINE vf32 sqrt_of(vf32 a) { return (vf32)_mm256_sqrt_ps((Float)a); }
@@ -101,7 +109,6 @@ QS_INLINE vf32 rounded(vf32 a) { return (vf32)_mm256_round_ps((Float)a, mode | _
 template <int mode>
 QS_INLINE vf64 rounded(vf64 a) { return (vf64)_mm256_round_pd((Double)a, mode | _MM_FROUND_NO_EXC); }
 QS_INLINE vi32 to_int(vf32 a) { return (vi32)_mm256_cvtps_epi32((Float)a); }
-QS_INLINE vi32 trunc_int(vf32 a) { return (vi32)_mm256_cvttps_epi32((Float)a); }
 QS_INLINE vf32 to_float(vi32 a) { return (vf32)_mm256_cvtepi32_ps((Int)a); }
 QS_INLINE vf64 widen_low(vf32 a) { return (vf64)_mm256_cvtps_pd(_mm256_castps256_ps128((Float)a)); }
 QS_INLINE vf64 widen_high(vf32 a) { return (vf64)_mm256_cvtps_pd(_mm256_extractf128_ps((Float)a, 1)); }
@@ -113,6 +120,42 @@ QS_INLINE bool any(vi32 mask) { return _mm256_movemask_ps((Float)mask) != 0; }
 QS_INLINE bool any(vi64 mask) { return _mm256_movemask_pd((Double)mask) != 0; }
 QS_INLINE unsigned lane_bits(vi32 mask) { return static_cast<unsigned>(_mm256_movemask_ps((Float)mask)); }
 QS_INLINE unsigned lane_bits(vi64 mask) { return static_cast<unsigned>(_mm256_movemask_pd((Double)mask)); }
+#else
+// Any processor: lane by lane, with the same results.
+#define QS_LANES(V, expr)                                             \
+  V r;                                                                \
+  for (unsigned i = 0; i < sizeof(V) / sizeof(r[0]); ++i) r[i] = expr; \
+  return r;
+QS_INLINE vf32 fma(vf32 a, vf32 b, vf32 c) { QS_LANES(vf32, ::fmaf(a[i], b[i], c[i])) }
+QS_INLINE vf64 fma(vf64 a, vf64 b, vf64 c) { QS_LANES(vf64, ::fma(a[i], b[i], c[i])) }
+QS_INLINE vf32 sqrt_of(vf32 a) { QS_LANES(vf32, ::sqrtf(a[i])) }
+QS_INLINE vf64 sqrt_of(vf64 a) { QS_LANES(vf64, ::sqrt(a[i])) }
+template <int mode>
+QS_INLINE double round_one(double x) {
+  return mode == k_to_nearest ? ::nearbyint(x) : mode == k_down ? ::floor(x)
+         : mode == k_up       ? ::ceil(x)      : ::trunc(x);
+}
+template <int mode>
+QS_INLINE vf32 rounded(vf32 a) { QS_LANES(vf32, static_cast<float>(round_one<mode>(a[i]))) }
+template <int mode>
+QS_INLINE vf64 rounded(vf64 a) { QS_LANES(vf64, round_one<mode>(a[i])) }
+QS_INLINE vi32 to_int(vf32 a) {
+  QS_LANES(vi32, a[i] > -2147483904.0f && a[i] < 2147483648.0f
+                     ? static_cast<int32_t>(::nearbyint(static_cast<double>(a[i]))) : INT32_MIN)
+}
+QS_INLINE vf32 to_float(vi32 a) { QS_LANES(vf32, static_cast<float>(a[i])) }
+QS_INLINE vf64 widen_low(vf32 a) { QS_LANES(vf64, a[i]) }
+QS_INLINE vf64 widen_high(vf32 a) { QS_LANES(vf64, a[i + 2]) }
+QS_INLINE vf32 narrow(vf64 a, vf64 b) { QS_LANES(vf32, static_cast<float>(i < 2 ? a[i] : b[i - 2])) }
+#undef QS_LANES
+template <class V>
+QS_INLINE unsigned lane_bits(V mask) {
+  unsigned found = 0;
+  for (unsigned i = 0; i < sizeof(V) / sizeof(mask[0]); ++i) found |= (mask[i] ? 1u : 0u) << i;
+  return found;
+}
+template <class V>
+QS_INLINE bool any(V mask) { return lane_bits(mask) != 0; }
 #endif
 
 // The larger, the smaller; NaN wins. x86's instruction gives its second source when either is NaN.
@@ -127,23 +170,25 @@ QS_INLINE V smaller(V x, V y) { return (V)(x != x ? x : (x < y ? x : y)); }
                                          _mm512_cmp_##suffix##_mask((raw)x, (raw)x, _CMP_UNORD_Q), \
                                          (raw)x);                                  \
   }
-#else
+#elif defined(__AVX2__)
 #define QS_EXTREME(name, vec, raw, suffix, op)                                     \
   QS_INLINE vec name(vec x, vec y) {                                               \
     return (vec)_mm256_blendv_##suffix(_mm256_##op##_##suffix((raw)x, (raw)y), (raw)x, \
                                        _mm256_cmp_##suffix((raw)x, (raw)x, _CMP_UNORD_Q)); \
   }
 #endif
+#if defined(__AVX2__)
 QS_EXTREME(larger, vf32, Float, ps, max)
 QS_EXTREME(larger, vf64, Double, pd, max)
 QS_EXTREME(smaller, vf32, Float, ps, min)
 QS_EXTREME(smaller, vf64, Double, pd, min)
 #undef QS_EXTREME
+#endif
 
 QS_INLINE vf32 fma(vf32 a, vf32 b, float c) { return fma(a, b, splat(c)); }
 QS_INLINE vf64 fma(vf64 a, vf64 b, double c) { return fma(a, b, splat(c)); }
-QS_INLINE vf32 nearest(vf32 a) { return rounded<_MM_FROUND_TO_NEAREST_INT>(a); }
-QS_INLINE vf64 nearest(vf64 a) { return rounded<_MM_FROUND_TO_NEAREST_INT>(a); }
+QS_INLINE vf32 nearest(vf32 a) { return rounded<k_to_nearest>(a); }
+QS_INLINE vf64 nearest(vf64 a) { return rounded<k_to_nearest>(a); }
 QS_INLINE vf32 abs_of(vf32 a) { return (vf32)((vu32)a & 0x7fffffffu); }
 QS_INLINE vf64 abs_of(vf64 a) { return (vf64)((vu64)a & 0x7fffffffffffffffull); }
 QS_INLINE vf32 sign_of(vf32 a) { return (vf32)((vu32)a & 0x80000000u); }

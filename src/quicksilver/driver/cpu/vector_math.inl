@@ -109,7 +109,7 @@ QS_INLINE vf64 scale(vf64 y, vf64 n) {
   return (vf64)_mm512_scalef_pd((Double)y, (Double)n);
 #else
   // n + 1.5 * 2^52 has the integer in its low bits.
-  const vf64 half = rounded<_MM_FROUND_TO_NEG_INF>(n * 0.5), rest = n - half;
+  const vf64 half = rounded<k_down>(n * 0.5), rest = n - half;
   const vu64 a = ((vu64)(half + 0x1.8p52) + 1023) << 52, b = ((vu64)(rest + 0x1.8p52) + 1023) << 52;
   return y * (vf64)a * (vf64)b;
 #endif

@@ -1,0 +1,1 @@
+#include "quicksilver/driver/cpu/tile_convert.inl"
