@@ -137,7 +137,8 @@ TEST(Allocator, EmptiesTheCacheBeforeItGivesUp) {
   } catch (const OutOfMemoryError& e) {
     const std::string text = e.what();
     EXPECT_NE(text.find("small is out of memory: 30.0 MiB were asked for; 60.0 MiB are in live"),
-              std::string::npos) << text;
+              std::string::npos)
+        << text;
     EXPECT_NE(text.find("40.0 MiB: 1 live, 0 cached"), std::string::npos) << text;
   }
   c = nullptr;
@@ -236,8 +237,10 @@ TEST(Generator, ReservesByShapeAlone) {
 
 struct MpsScope {
   explicit MpsScope(const char* driver) {
-    if (driver) setenv("QS_MPS_DRIVER", driver, 1);
-    else unsetenv("QS_MPS_DRIVER");
+    if (driver)
+      setenv("QS_MPS_DRIVER", driver, 1);
+    else
+      unsetenv("QS_MPS_DRIVER");
     reset_mps_for_tests();
   }
   ~MpsScope() {

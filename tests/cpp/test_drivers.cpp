@@ -39,7 +39,8 @@ TileProgram scale_program() {
   TileProgram p;
   p.operands = {{TileOperand::memory, DType::f32, TileDomain::full},
                 {TileOperand::memory, DType::f32, TileDomain::full}};
-  p.registers = {{DType::f32, TileDomain::full}, {DType::f32, TileDomain::uniform},
+  p.registers = {{DType::f32, TileDomain::full},
+                 {DType::f32, TileDomain::uniform},
                  {DType::f32, TileDomain::full}};
   p.scalar_count = 1;
   TileInstr load{TileInstr::load}, scalar{TileInstr::scalar}, mul{TileInstr::op},
@@ -141,8 +142,7 @@ TEST(Drivers, WhatFollowsARefusalIsSkipped) {
   const auto d = open_driver("cpu");
   const auto add = d->build(PortableKernel{"add_one", {}, add_one});
   const auto bad = d->build(PortableKernel{"refuse", {}, refuse});
-  std::vector<Command> commands = {portable(add.get(), 0, 4, 1, 1),
-                                   portable(bad.get(), 0, 4, 1, 5),
+  std::vector<Command> commands = {portable(add.get(), 0, 4, 1, 1), portable(bad.get(), 0, 4, 1, 5),
                                    portable(add.get(), 0, 4, 1, 2)};
   const auto program = d->freeze(commands);
   std::vector<float> x(4, 0);

@@ -24,12 +24,24 @@ double load(DType d, const std::vector<char>& v, int64_t i) {
   int32_t i32;
   int64_t i64;
   switch (d) {
-    case DType::f32: std::memcpy(&f, p, 4); return f;
-    case DType::f64: std::memcpy(&x, p, 8); return x;
-    case DType::f16: std::memcpy(&h, p, 2); return f16_to_f32(h);
-    case DType::bf16: std::memcpy(&h, p, 2); return bf16_to_f32(h);
-    case DType::i32: std::memcpy(&i32, p, 4); return i32;
-    default: std::memcpy(&i64, p, 8); return static_cast<double>(i64);
+    case DType::f32:
+      std::memcpy(&f, p, 4);
+      return f;
+    case DType::f64:
+      std::memcpy(&x, p, 8);
+      return x;
+    case DType::f16:
+      std::memcpy(&h, p, 2);
+      return f16_to_f32(h);
+    case DType::bf16:
+      std::memcpy(&h, p, 2);
+      return bf16_to_f32(h);
+    case DType::i32:
+      std::memcpy(&i32, p, 4);
+      return i32;
+    default:
+      std::memcpy(&i64, p, 8);
+      return static_cast<double>(i64);
   }
 }
 
@@ -40,12 +52,24 @@ void put(DType d, std::vector<char>& v, int64_t i, double value) {
   const int32_t i32 = static_cast<int32_t>(value);
   const int64_t i64 = static_cast<int64_t>(value);
   switch (d) {
-    case DType::f32: std::memcpy(p, &f, 4); break;
-    case DType::f64: std::memcpy(p, &value, 8); break;
-    case DType::f16: std::memcpy(p, &f16, 2); break;
-    case DType::bf16: std::memcpy(p, &bf16, 2); break;
-    case DType::i32: std::memcpy(p, &i32, 4); break;
-    default: std::memcpy(p, &i64, 8); break;
+    case DType::f32:
+      std::memcpy(p, &f, 4);
+      break;
+    case DType::f64:
+      std::memcpy(p, &value, 8);
+      break;
+    case DType::f16:
+      std::memcpy(p, &f16, 2);
+      break;
+    case DType::bf16:
+      std::memcpy(p, &bf16, 2);
+      break;
+    case DType::i32:
+      std::memcpy(p, &i32, 4);
+      break;
+    default:
+      std::memcpy(p, &i64, 8);
+      break;
   }
 }
 
@@ -83,16 +107,18 @@ struct Case {
 
   void check() const {
     std::vector<char> expected_gaps = c;
-    const double eps = s.dtype == DType::f64 ? 1e-15 : s.dtype == DType::f32 ? 4e-7
-                       : s.dtype == DType::f16 ? 1e-3 : s.dtype == DType::bf16 ? 8e-3 : 0;
+    const double eps = s.dtype == DType::f64    ? 1e-15
+                       : s.dtype == DType::f32  ? 4e-7
+                       : s.dtype == DType::f16  ? 1e-3
+                       : s.dtype == DType::bf16 ? 8e-3
+                                                : 0;
     for (int64_t x = 0; x < s.batch; ++x)
       for (int64_t i = 0; i < s.m; ++i)
         for (int64_t j = 0; j < s.n; ++j) {
           double sum = 0, size = 1;
           for (int64_t k = 0; k < s.k; ++k) {
-            const double t =
-                load(s.dtype, a, x * s.a.batch + i * s.a.row + k * s.a.column) *
-                load(s.dtype, b, x * s.b.batch + k * s.b.row + j * s.b.column);
+            const double t = load(s.dtype, a, x * s.a.batch + i * s.a.row + k * s.a.column) *
+                             load(s.dtype, b, x * s.b.batch + k * s.b.row + j * s.b.column);
             sum += t;
             size += std::abs(t);
           }
@@ -118,14 +144,24 @@ struct Case {
 GemmMatrix layout(int kind, int64_t rows, int64_t columns, bool shared_batch) {
   GemmMatrix m;
   switch (kind) {
-    case 0: m = {columns, 1, 0}; break;
-    case 1: m = {1, rows, 0}; break;
-    case 2: m = {columns + 3, 1, 0}; break;
-    case 3: m = {1, rows + 5, 0}; break;
-    default: m = {2 * columns + 1, 2, 0};
+    case 0:
+      m = {columns, 1, 0};
+      break;
+    case 1:
+      m = {1, rows, 0};
+      break;
+    case 2:
+      m = {columns + 3, 1, 0};
+      break;
+    case 3:
+      m = {1, rows + 5, 0};
+      break;
+    default:
+      m = {2 * columns + 1, 2, 0};
   }
-  m.batch = shared_batch ? 0 : 1 + std::max<int64_t>(rows - 1, 0) * m.row +
-                                   std::max<int64_t>(columns - 1, 0) * m.column;
+  m.batch = shared_batch ? 0
+                         : 1 + std::max<int64_t>(rows - 1, 0) * m.row +
+                               std::max<int64_t>(columns - 1, 0) * m.column;
   return m;
 }
 
@@ -160,8 +196,10 @@ void sweep(DType dtype, int cases, unsigned seed) {
     s.c = layout(static_cast<int>(random() % 5), s.m, s.n, false);
     s.has_bias = random() % 3 == 0;
     const int form = static_cast<int>(random() % 4);
-    s.bias = form == 0 ? GemmMatrix{0, 1, 0} : form == 1 ? GemmMatrix{1, 0, 0}
-             : form == 2 ? GemmMatrix{0, 0, 0} : layout(0, s.m, s.n, false);
+    s.bias = form == 0   ? GemmMatrix{0, 1, 0}
+             : form == 1 ? GemmMatrix{1, 0, 0}
+             : form == 2 ? GemmMatrix{0, 0, 0}
+                         : layout(0, s.m, s.n, false);
     const bool integer = is_integral(dtype);
     s.alpha = random() % 2 ? 1 : integer ? -3 : 0.75;
     s.beta = random() % 2 ? 0 : random() % 2 ? 1 : integer ? 2 : -0.5;
@@ -197,8 +235,8 @@ TEST(Gemm, IntegersWrap) {
   }
 }
 
-// Shapes that are cut over the pool; the same bits for every number of threads and (own kernels with
-// FMA) for both instruction sets.
+// Shapes that are cut over the pool; the same bits for every number of threads and (own kernels
+// with FMA) for both instruction sets.
 TEST(Gemm, BitsDoNotDependOnThreads) {
   IsaScope scope;
   ThreadPool& pool = ThreadPool::instance();
@@ -246,8 +284,7 @@ TEST(Gemm, NanInUnreadC) {
     c.fill(random);
     for (int64_t i = 0; i < 20 * 33; ++i) put(DType::f32, c.c, i, NAN);
     c.run();
-    for (int64_t i = 0; i < 20 * 33; ++i)
-      ASSERT_FALSE(std::isnan(load(DType::f32, c.result, i)));
+    for (int64_t i = 0; i < 20 * 33; ++i) ASSERT_FALSE(std::isnan(load(DType::f32, c.result, i)));
   }
 }
 

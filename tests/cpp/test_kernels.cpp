@@ -65,17 +65,35 @@ struct Array {
       return static_cast<double>(x);
     };
     switch (dtype) {
-      case DType::f32: return as(float{});
-      case DType::f64: return as(double{});
-      case DType::i32: return as(int32_t{});
-      case DType::i64: return as(int64_t{});
-      case DType::u8: return as(uint8_t{});
-      case DType::i8: return as(int8_t{});
-      case DType::i16: return as(int16_t{});
-      case DType::bool_: return as(uint8_t{});
-      case DType::f16: { uint16_t h; std::memcpy(&h, p, 2); return f16_to_f32(h); }
-      case DType::bf16: { uint16_t h; std::memcpy(&h, p, 2); return bf16_to_f32(h); }
-      default: ADD_FAILURE(); return 0;
+      case DType::f32:
+        return as(float{});
+      case DType::f64:
+        return as(double{});
+      case DType::i32:
+        return as(int32_t{});
+      case DType::i64:
+        return as(int64_t{});
+      case DType::u8:
+        return as(uint8_t{});
+      case DType::i8:
+        return as(int8_t{});
+      case DType::i16:
+        return as(int16_t{});
+      case DType::bool_:
+        return as(uint8_t{});
+      case DType::f16: {
+        uint16_t h;
+        std::memcpy(&h, p, 2);
+        return f16_to_f32(h);
+      }
+      case DType::bf16: {
+        uint16_t h;
+        std::memcpy(&h, p, 2);
+        return bf16_to_f32(h);
+      }
+      default:
+        ADD_FAILURE();
+        return 0;
     }
   }
   void set(const Dims& i, double v) {
@@ -86,17 +104,34 @@ struct Array {
     };
     const float f = static_cast<float>(v);
     switch (dtype) {
-      case DType::f32: return as(float{});
-      case DType::f64: return as(double{});
-      case DType::i32: return as(int32_t{});
-      case DType::i64: return as(int64_t{});
-      case DType::u8: return as(uint8_t{});
-      case DType::i8: return as(int8_t{});
-      case DType::i16: return as(int16_t{});
-      case DType::bool_: return as(uint8_t{});
-      case DType::f16: { const uint16_t h = f32_to_f16(f); std::memcpy(p, &h, 2); return; }
-      case DType::bf16: { const uint16_t h = f32_to_bf16(f); std::memcpy(p, &h, 2); return; }
-      default: ADD_FAILURE();
+      case DType::f32:
+        return as(float{});
+      case DType::f64:
+        return as(double{});
+      case DType::i32:
+        return as(int32_t{});
+      case DType::i64:
+        return as(int64_t{});
+      case DType::u8:
+        return as(uint8_t{});
+      case DType::i8:
+        return as(int8_t{});
+      case DType::i16:
+        return as(int16_t{});
+      case DType::bool_:
+        return as(uint8_t{});
+      case DType::f16: {
+        const uint16_t h = f32_to_f16(f);
+        std::memcpy(p, &h, 2);
+        return;
+      }
+      case DType::bf16: {
+        const uint16_t h = f32_to_bf16(f);
+        std::memcpy(p, &h, 2);
+        return;
+      }
+      default:
+        ADD_FAILURE();
     }
   }
   void each(const std::function<void(const Dims&)>& f) const {
@@ -127,8 +162,8 @@ ErrorRecord run(const KernelCall& call, std::vector<Array*> arrays) {
 }
 
 void expect_same(const Array& got, const Array& want, const char* what) {
-  EXPECT_EQ(got.bytes, want.bytes) << what << " " << name_of(got.dtype) << " "
-                                   << to_string(got.shape);
+  EXPECT_EQ(got.bytes, want.bytes)
+      << what << " " << name_of(got.dtype) << " " << to_string(got.shape);
 }
 
 TEST(Kernels, IndexSelectAndEmbedding) {
@@ -143,8 +178,10 @@ TEST(Kernels, IndexSelectAndEmbedding) {
           index.fill(random, index_dtype == DType::u8 ? 0 : -bound, bound - 1);
           Dims shape;
           for (int d = 0; d < 3; ++d) {
-            if (d == dim) shape.push_back(4), shape.push_back(3);
-            else shape.push_back(src.shape[static_cast<size_t>(d)]);
+            if (d == dim)
+              shape.push_back(4), shape.push_back(3);
+            else
+              shape.push_back(src.shape[static_cast<size_t>(d)]);
           }
           Array out(dtype, shape, (kind + 1) % 4), want = out;
           want.each([&](const Dims& i) {
@@ -156,10 +193,10 @@ TEST(Kernels, IndexSelectAndEmbedding) {
             for (int d = dim + 1; d < 3; ++d) from.push_back(i[d + 1]);
             want.set(i, src.get(from));
           });
-          EXPECT_EQ(run(index_select(out.view(0), src.view(1), index.view(2), dim),
-                        {&out, &src, &index})
-                        .set,
-                    0);
+          EXPECT_EQ(
+              run(index_select(out.view(0), src.view(1), index.view(2), dim), {&out, &src, &index})
+                  .set,
+              0);
           expect_same(out, want, "index_select");
         }
 }
@@ -201,9 +238,11 @@ TEST(Kernels, GatherAndScatterAlong) {
             }
             double& s = sums[at];
             const double v = out.get(i);
-            s = mode == ScatterMode::write ? v : mode == ScatterMode::add ? s + v
+            s = mode == ScatterMode::write      ? v
+                : mode == ScatterMode::add      ? s + v
                 : mode == ScatterMode::multiply ? static_cast<float>(s * v)
-                : mode == ScatterMode::maximum ? std::max(s, v) : std::min(s, v);
+                : mode == ScatterMode::maximum  ? std::max(s, v)
+                                                : std::min(s, v);
             if (dtype == DType::i64 && mode == ScatterMode::multiply) s = std::fmod(s, 1e15);
             if (dtype == DType::u8) s = static_cast<uint8_t>(static_cast<int64_t>(s));
           });
@@ -231,7 +270,8 @@ TEST(Kernels, AdvancedIndexing) {
     const int dims[] = {0, 2};
     Array out(DType::f32, {3, 2, 5, 3}, (kind + 1) % 4), want = out;
     const auto target = [&](const Dims& i) {
-      int64_t p = static_cast<int64_t>(a.get({i[0], 0})), q = static_cast<int64_t>(b.get({0, i[1]}));
+      int64_t p = static_cast<int64_t>(a.get({i[0], 0})),
+              q = static_cast<int64_t>(b.get({0, i[1]}));
       return Dims{p < 0 ? p + 4 : p, i[2], q < 0 ? q + 6 : q, i[3]};
     };
     want.each([&](const Dims& i) { want.set(i, x.get(target(i))); });
@@ -352,7 +392,8 @@ TEST(Kernels, SortAndTopk) {
               };
               std::stable_sort(want.begin(), want.end(), less);
               for (int64_t p = 0; p < k; ++p) {
-                ASSERT_EQ(indices.get(at(p)), want[p]) << name_of(dtype) << " " << length << " " << k;
+                ASSERT_EQ(indices.get(at(p)), want[p])
+                    << name_of(dtype) << " " << length << " " << k;
                 const double value = src.get(at(want[p])), got = values.get(at(p));
                 ASSERT_TRUE(value == got || (std::isnan(value) && std::isnan(got)));
               }
@@ -387,8 +428,11 @@ TEST(Kernels, Scan) {
               if (p == 0 || (op == ScanOp::maximum && x >= acc) ||
                   (op == ScanOp::minimum && x <= acc))
                 best = p;
-              acc = p == 0 ? x : op == ScanOp::sum ? acc + x : op == ScanOp::product ? acc * x
-                    : op == ScanOp::maximum ? std::max(acc, x) : std::min(acc, x);
+              acc = p == 0                  ? x
+                    : op == ScanOp::sum     ? acc + x
+                    : op == ScanOp::product ? acc * x
+                    : op == ScanOp::maximum ? std::max(acc, x)
+                                            : std::min(acc, x);
               want.set(at, acc);
               want_indices.set(at, static_cast<double>(best));
             }

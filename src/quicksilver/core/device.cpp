@@ -16,8 +16,8 @@ Device Device::parse(std::string_view text) {
   QS_CHECK(number, DeviceError,
            "malformed device \"{}\": expected cpu, mps or one of them with an index, as in mps:0",
            text);
-  QS_CHECK(index == "0", DeviceError,
-           "device \"{}\" does not exist: there are cpu:0 and mps:0", text);
+  QS_CHECK(index == "0", DeviceError, "device \"{}\" does not exist: there are cpu:0 and mps:0",
+           text);
   return Device(device_type, 0);
 }
 

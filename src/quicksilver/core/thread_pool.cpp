@@ -1,9 +1,9 @@
 // How a job is published: all that a helper needs to take a piece is one 64-bit word,
 //   number of the job (32 bits) | pieces (16 bits) | next piece (16 bits)
-// and a piece is taken by adding one to it. Whoever gets next < pieces owns that piece of exactly the
-// job whose number the word had: the job cannot end, and its fields cannot change, before the piece
-// is counted in `done`. Whoever gets next >= pieces has touched nothing. So a helper that comes late
-// finds either the present job or nothing, and the caller never waits for it.
+// and a piece is taken by adding one to it. Whoever gets next < pieces owns that piece of exactly
+// the job whose number the word had: the job cannot end, and its fields cannot change, before the
+// piece is counted in `done`. Whoever gets next >= pieces has touched nothing. So a helper that
+// comes late finds either the present job or nothing, and the caller never waits for it.
 #include "quicksilver/core/thread_pool.h"
 
 #include <pthread.h>
@@ -28,10 +28,11 @@ namespace {
 
 constexpr int k_max_threads = 1024;
 constexpr int k_pieces_per_thread = 8;
-constexpr int k_spin_in_region = 2000;  // pauses, about 20 us: commands of one program follow closely
-constexpr int k_spin_outside = 200;     // a few us: the core may be wanted by somebody else
-constexpr int k_spin_wait = 500;        // before the caller offers its core to a helper that lost one
-constexpr int k_spins_a_look = 16;      // spins between two looks at where the caller runs
+constexpr int k_spin_in_region =
+    2000;                            // pauses, about 20 us: commands of one program follow closely
+constexpr int k_spin_outside = 200;  // a few us: the core may be wanted by somebody else
+constexpr int k_spin_wait = 500;     // before the caller offers its core to a helper that lost one
+constexpr int k_spins_a_look = 16;   // spins between two looks at where the caller runs
 
 void pause_core() {
 #if defined(__x86_64__)
@@ -80,7 +81,9 @@ struct ThreadPool::State {
 
   void wake_helpers(int count) {
     if (sleepers.load() == 0) return;
-    { std::lock_guard lock(sleep_mutex); }
+    {
+      std::lock_guard lock(sleep_mutex);
+    }
     if (count >= static_cast<int>(helpers.size())) {
       wake.notify_all();
     } else {
@@ -158,7 +161,7 @@ void ThreadPool::take_pieces(State& s, int worker) {
     if (!s.failed.load(std::memory_order_relaxed)) {
       const int64_t pieces = pieces_of(word), piece = next_of(word);
       try {
-        (*s.body)(piece * s.chunks / pieces, (piece + 1) * s.chunks / pieces, worker);
+        (*s.body)(piece* s.chunks / pieces, (piece + 1) * s.chunks / pieces, worker);
       } catch (...) {
         if (!s.failed.exchange(true)) s.error = std::current_exception();
       }
@@ -179,8 +182,8 @@ void ThreadPool::help(State& s, int worker) {
       }
       const bool open = s.open.load(std::memory_order_relaxed);
       if (++spins > (open ? k_spin_in_region : k_spin_outside)) break;
-      // On a busy machine a woken helper may land on the caller's own core: spinning would only keep
-      // the caller from it.
+      // On a busy machine a woken helper may land on the caller's own core: spinning would only
+      // keep the caller from it.
       if (spins % k_spins_a_look == 1) {
         const int core = current_core();
         if (core >= 0 && core == s.core.load(std::memory_order_relaxed)) break;
@@ -279,6 +282,7 @@ void ThreadPool::fork_parent() {
 }
 
 void ThreadPool::fork_child() {
+  fork_parent();
   local() = ThreadLocal{};
   instance().state_ = new State;  // the old one is abandoned with the threads it spoke of
 }

@@ -2,8 +2,8 @@
 //
 // The cutting thread runs a region; helpers take chunks of whatever it publishes and spin for a few
 // microseconds between commands, then sleep. The caller takes chunks too, and waits only for chunks
-// that a helper has started: a helper that lost its core costs nothing. Which thread runs a chunk is
-// chance, so chunks must be independent, and results cannot depend on the number of threads.
+// that a helper has started: a helper that lost its core costs nothing. Which thread runs a chunk
+// is chance, so chunks must be independent, and results cannot depend on the number of threads.
 #pragma once
 #include <cstdint>
 

@@ -45,8 +45,8 @@ std::unique_ptr<Driver> open_driver(std::string_view name) {
     if (row.name == name) return row.open();
     names += format("{}{}", names.empty() ? "" : ", ", row.name);
   }
-  throw DeviceError(
-      format("there is no driver \"{}\" in this build; it has {} (and record:<driver>)", name, names));
+  throw DeviceError(format(
+      "there is no driver \"{}\" in this build; it has {} (and record:<driver>)", name, names));
 }
 
 std::vector<std::string> driver_names() {

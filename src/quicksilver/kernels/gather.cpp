@@ -3,7 +3,8 @@
 //   out[i] = src[ sum_d i_d * src_stride_d  +  sum_j wrap(index_j[i]) * step_j ]
 //
 // over the points i of out. Where a dimension of out comes from indices, src's stride is 0 there;
-// where it does not, the index's stride is 0. The runs over which no index changes are copied whole.
+// where it does not, the index's stride is 0. The runs over which no index changes are copied
+// whole.
 //
 // pointers  out, src, index 0, index 1, ...
 // ints      element bytes, rank, indices, shape[rank], out strides[rank], src strides[rank], then
@@ -77,8 +78,8 @@ void gather_points(const KernelView& view, int64_t begin, int64_t end) {
 
 const PortableKernel& gather_kernel(size_t element_bytes) {
   static const PortableKernel kernels[] = {
-      {"gather_b1", {}, gather_points<uint8_t>},   {"gather_b2", {}, gather_points<uint16_t>},
-      {"gather_b4", {}, gather_points<uint32_t>},  {"gather_b8", {}, gather_points<uint64_t>},
+      {"gather_b1", {}, gather_points<uint8_t>},  {"gather_b2", {}, gather_points<uint16_t>},
+      {"gather_b4", {}, gather_points<uint32_t>}, {"gather_b8", {}, gather_points<uint64_t>},
       {"gather_b16", {}, gather_points<Bytes16>},
   };
   int log2 = 0;
@@ -86,7 +87,8 @@ const PortableKernel& gather_kernel(size_t element_bytes) {
   return kernels[log2];
 }
 
-// pointers: index; ints: dtype, bound, rank, shape[rank], strides[rank]; items: points of the index.
+// pointers: index; ints: dtype, bound, rank, shape[rank], strides[rank]; items: points of the
+// index.
 void check_points(const KernelView& view, int64_t begin, int64_t end) {
   IntReader ints(view.ints);
   IndexReader x;
@@ -183,7 +185,8 @@ KernelCall gather_call(const View& out, const View& src, const IndexSpace& from)
   for (size_t j = 0; j < from.indices.size(); ++j) {
     const IndexSpace::Index& x = from.indices[j];
     args.pointers.push_back(x.ptr);
-    append(args.ints, std::initializer_list<int64_t>{static_cast<int64_t>(x.dtype), x.bound, x.step});
+    append(args.ints,
+           std::initializer_list<int64_t>{static_cast<int64_t>(x.dtype), x.bound, x.step});
     append(args.ints, space.strides[2 + j]);
   }
   args.items = space.numel();

@@ -7,8 +7,8 @@
 
 namespace qs::kernels {
 
-/// address(point) = point . strides + sum_j wrap(index_j[point . index_strides_j], bound_j) * step_j,
-/// in elements of the indexed tensor.
+/// address(point) = point . strides + sum_j wrap(index_j[point . index_strides_j], bound_j) *
+/// step_j, in elements of the indexed tensor.
 struct IndexSpace {
   struct Index {
     driver::PtrRef ptr;

@@ -32,7 +32,8 @@ struct KernelCall {
   driver::KernelArgs args;
 };
 
-// ---- gather: out and src have one dtype ----------------------------------------------------------
+// ---- gather: out and src have one dtype
+// ----------------------------------------------------------
 
 /// out = src[..., index, ...]: out's shape is src's with dimension `dim` replaced by index's shape
 /// (any rank). Embedding lookup is index_select with dim 0.
@@ -41,13 +42,15 @@ KernelCall index_select(const View& out, const View& src, const View& index, int
 /// than src's outside `dim`.
 KernelCall gather(const View& out, const View& src, const View& index, int dim);
 /// Advanced indexing: `dims` (ascending) of src are indexed by `indices`, all of one (broadcast)
-/// shape, whose dimensions stand at position `at` of out, among the other dimensions of src in order.
+/// shape, whose dimensions stand at position `at` of out, among the other dimensions of src in
+/// order.
 KernelCall index(const View& out, const View& src, std::span<const View> indices,
                  std::span<const int> dims, int at);
 /// Sets the error record when an element of `index` is outside [-bound, bound).
 KernelCall check_index(const View& index, int64_t bound);
 
-// ---- scatter: dst and values have one dtype ------------------------------------------------------
+// ---- scatter: dst and values have one dtype
+// ------------------------------------------------------
 
 /// What a destination element becomes; sources are taken in row-major order of the index space, so
 /// `write` keeps the last. Half precision sums and products are kept in f32 and rounded once.
@@ -56,17 +59,19 @@ enum class ScatterMode : uint8_t { write, add, multiply, maximum, minimum };
 /// dst[i][index[i][j][k]][k] <- values[i][j][k] for dim 1; values may be larger than index.
 KernelCall scatter(const View& dst, const View& values, const View& index, int dim,
                    ScatterMode mode);
-/// dst[..., index, ...] <- values: the inverse of index_select; index_add, index_copy, and with dim 0
-/// the gradient of an embedding.
+/// dst[..., index, ...] <- values: the inverse of index_select; index_add, index_copy, and with dim
+/// 0 the gradient of an embedding.
 KernelCall index_add(const View& dst, const View& values, const View& index, int dim,
                      ScatterMode mode = ScatterMode::add);
 /// The inverse of index(): values has (or is broadcast to) the shape out would have.
 KernelCall index_put(const View& dst, const View& values, std::span<const View> indices,
                      std::span<const int> dims, int at, ScatterMode mode);
 
-// ---- sort and scan: along `dim`, shapes equal ----------------------------------------------------
+// ---- sort and scan: along `dim`, shapes equal
+// ----------------------------------------------------
 
-/// Stable; a NaN is greater than any number, -0 equals 0. `indices` is i64; either result may be null.
+/// Stable; a NaN is greater than any number, -0 equals 0. `indices` is i64; either result may be
+/// null.
 KernelCall sort(const View* values, const View* indices, const View& src, int dim, bool descending);
 /// The k = values.shape[dim] largest (smallest) of each row, in order; of equals the first ones.
 KernelCall topk(const View* values, const View* indices, const View& src, int dim, bool largest);
@@ -77,7 +82,8 @@ enum class ScanOp : uint8_t { sum, product, maximum, minimum };
 /// position of the last element that was as extreme (PyTorch's cummax); null when unwanted.
 KernelCall scan(ScanOp op, const View& out, const View* indices, const View& src, int dim);
 
-// ---- nonzero ---------------------------------------------------------------------------------------
+// ---- nonzero
+// ---------------------------------------------------------------------------------------
 
 /// Row-major positions of the non-zero elements of src: out is i64 [count, src rank]; positions
 /// beyond count are dropped, and rows beyond the positions are left as they are.

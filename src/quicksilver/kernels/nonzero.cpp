@@ -22,9 +22,12 @@ using driver::PortableKernel;
 
 template <class T>
 bool is_set(T x) {
-  if constexpr (k_is_half<T>) return static_cast<float>(x) != 0;
-  else if constexpr (k_is_complex<T>) return x.re != 0 || x.im != 0;
-  else return x != T(0);
+  if constexpr (k_is_half<T>)
+    return static_cast<float>(x) != 0;
+  else if constexpr (k_is_complex<T>)
+    return x.re != 0 || x.im != 0;
+  else
+    return x != T(0);
 }
 
 struct Fields {
@@ -99,8 +102,10 @@ const PortableKernel& nonzero_kernel(DType dtype) {
     for (int d = 0; d < k_dtype_count; ++d)
       dispatch(static_cast<DType>(d), [&]<class T>(T) {
         const std::string name(k_dtype_info[d].short_name);
-        if (Count) list[d] = {"nonzero_count_" + name, {}, count_blocks<T>};
-        else list[d] = {"nonzero_" + name, {}, fill_blocks<T>};
+        if (Count)
+          list[d] = {"nonzero_count_" + name, {}, count_blocks<T>};
+        else
+          list[d] = {"nonzero_" + name, {}, fill_blocks<T>};
       });
     return list;
   }();
@@ -114,8 +119,13 @@ KernelCall call_of(const PortableKernel& kernel, const View& out, const View& sr
   int64_t elements = 1;
   for (int64_t s : src.shape) elements *= s;
   args.pointers = {out.ptr, src.ptr};
-  args.ints = {static_cast<int64_t>(src.dtype), blocked, elements, out.shape[0], out.strides[0],
-               out.strides.size() > 1 ? out.strides[1] : 0, static_cast<int64_t>(src.shape.size())};
+  args.ints = {static_cast<int64_t>(src.dtype),
+               blocked,
+               elements,
+               out.shape[0],
+               out.strides[0],
+               out.strides.size() > 1 ? out.strides[1] : 0,
+               static_cast<int64_t>(src.shape.size())};
   append(args.ints, src.shape);
   append(args.ints, src.strides);
   args.items = elements == 0 ? 0 : blocked ? (elements + k_nonzero_block - 1) / k_nonzero_block : 1;

@@ -1,7 +1,8 @@
 // Scan: running sums, products and extremes along one dimension.
 //
 // pointers  out, src, indices (extremes, when wanted)
-// ints      op, source dtype, out dtype, with indices, length, steps along the dimension of out, src
+// ints      op, source dtype, out dtype, with indices, length, steps along the dimension of out,
+// src
 //           and indices, rank of the rest, its shape, its strides of out, src and indices
 // items     rows: points of the rest, row-major
 //
@@ -26,9 +27,12 @@ T load(const void* base, DType dtype, int64_t i) {
   dispatch(dtype, [&]<class S>(S) {
     const S x = static_cast<const S*>(base)[i];
     if constexpr (k_is_complex<T>) {
-      if constexpr (k_is_complex<S>) value = {x.re, x.im};
-      else if constexpr (k_is_half<S>) value.re = static_cast<float>(x);
-      else value.re = static_cast<double>(x);
+      if constexpr (k_is_complex<S>)
+        value = {x.re, x.im};
+      else if constexpr (k_is_half<S>)
+        value.re = static_cast<float>(x);
+      else
+        value.re = static_cast<double>(x);
     } else if constexpr (k_is_complex<S>) {
       value = static_cast<T>(x.re);
     } else if constexpr (k_is_half<S>) {
@@ -45,8 +49,8 @@ void store(void* base, DType dtype, int64_t i, T value) {
   dispatch(dtype, [&]<class S>(S) {
     S& to = static_cast<S*>(base)[i];
     if constexpr (k_is_complex<T>) {
-      if constexpr (k_is_complex<S>) to = {static_cast<decltype(to.re)>(value.re),
-                                           static_cast<decltype(to.re)>(value.im)};
+      if constexpr (k_is_complex<S>)
+        to = {static_cast<decltype(to.re)>(value.re), static_cast<decltype(to.re)>(value.im)};
     } else if constexpr (k_is_complex<S>) {
       to = {};
     } else if constexpr (k_is_half<S>) {
@@ -109,11 +113,15 @@ void accumulate_rows(const KernelView& view, int64_t begin, int64_t end) {
           const int64_t o = at[0] + (r0 + r) * out_row + i * p.step[0];
           const int64_t s = at[1] + (r0 + r) * src_row + i * p.step[1];
           Acc x;
-          if constexpr (std::is_void_v<From>) x = load<Acc>(src, p.from, s);
-          else x = static_cast<Acc>(static_cast<const From*>(src)[s]);
+          if constexpr (std::is_void_v<From>)
+            x = load<Acc>(src, p.from, s);
+          else
+            x = static_cast<Acc>(static_cast<const From*>(src)[s]);
           acc[r] = i == 0 ? x : next_value<Acc>(p.op, acc[r], x);
-          if constexpr (std::is_void_v<To>) store<Acc>(out, p.to, o, acc[r]);
-          else static_cast<To*>(out)[o] = static_cast<To>(acc[r]);
+          if constexpr (std::is_void_v<To>)
+            store<Acc>(out, p.to, o, acc[r]);
+          else
+            static_cast<To*>(out)[o] = static_cast<To>(acc[r]);
         }
     }
   });
@@ -126,8 +134,10 @@ void extreme_rows(const KernelView& view, int64_t begin, int64_t end) {
   const T* src = static_cast<const T*>(view.pointers[1]);
   int64_t* indices = p.with_indices ? static_cast<int64_t*>(view.pointers[2]) : nullptr;
   const auto value = [](T x) {
-    if constexpr (k_is_half<T>) return static_cast<float>(x);
-    else return x;
+    if constexpr (k_is_half<T>)
+      return static_cast<float>(x);
+    else
+      return x;
   };
   for_runs(p.rank, p.shape, 3, p.strides, begin, end, [&](const int64_t* at, int64_t rows) {
     for (int64_t r = 0; r < rows; ++r) {
@@ -139,8 +149,8 @@ void extreme_rows(const KernelView& view, int64_t begin, int64_t end) {
       for (int64_t i = 0; i < p.length; ++i) {
         const T x = src[start(1) + i * p.step[1]];
         const auto a = value(x), b = value(best);
-        const bool replaces = i == 0 || a != a ||
-                              (b == b && (p.op == ScanOp::maximum ? a >= b : a <= b));
+        const bool replaces =
+            i == 0 || a != a || (b == b && (p.op == ScanOp::maximum ? a >= b : a <= b));
         if (replaces) {
           best = x;
           best_index = i;
@@ -159,8 +169,8 @@ const PortableKernel& scan_kernel(ScanOp op, DType from, DType to) {
       for (int d = 0; d < k_dtype_count; ++d)
         dispatch(static_cast<DType>(d), [&]<class T>(T) {
           if constexpr (!k_is_complex<T>)
-            list[d] = {"scan_extreme_" + std::string(k_dtype_info[d].short_name), {},
-                       extreme_rows<T>};
+            list[d] = {
+                "scan_extreme_" + std::string(k_dtype_info[d].short_name), {}, extreme_rows<T>};
         });
       return list;
     }();
@@ -172,8 +182,8 @@ const PortableKernel& scan_kernel(ScanOp op, DType from, DType to) {
   static const PortableKernel i64 = {"scan_i64", {}, accumulate_rows<uint64_t, int64_t, int64_t>};
   static const PortableKernel real = {"scan_real", {}, accumulate_rows<double, void, void>};
   static const PortableKernel whole = {"scan_whole", {}, accumulate_rows<uint64_t, void, void>};
-  static const PortableKernel complex = {"scan_complex", {},
-                                         accumulate_rows<Complex<double>, void, void>};
+  static const PortableKernel complex = {
+      "scan_complex", {}, accumulate_rows<Complex<double>, void, void>};
   if (is_complex(to)) return complex;
   if (from == to && to == DType::f32) return f32;
   if (from == to && to == DType::f64) return f64;
@@ -204,9 +214,15 @@ KernelCall scan(ScanOp op, const View& out, const View* indices, const View& src
   driver::KernelArgs& args = call.args;
   args.pointers = {out.ptr, src.ptr};
   if (indices) args.pointers.push_back(indices->ptr);
-  args.ints = {static_cast<int64_t>(op), static_cast<int64_t>(src.dtype),
-               static_cast<int64_t>(out.dtype), indices != nullptr, length,
-               steps[0], steps[1], steps[2], static_cast<int64_t>(rest.shape.size())};
+  args.ints = {static_cast<int64_t>(op),
+               static_cast<int64_t>(src.dtype),
+               static_cast<int64_t>(out.dtype),
+               indices != nullptr,
+               length,
+               steps[0],
+               steps[1],
+               steps[2],
+               static_cast<int64_t>(rest.shape.size())};
   append(args.ints, rest.shape);
   for (const Dims& s : rest.strides) append(args.ints, s);
   args.items = length > 0 ? rest.numel() : 0;

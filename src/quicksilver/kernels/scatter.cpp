@@ -1,10 +1,10 @@
 // Scatter: one kernel a dtype behind scatter, index_add, index_put and the gradients of gathers.
 //
-// The points of the index space are cut in two kinds of dimensions. `free` ones move the destination
-// by themselves (its stride is not 0), so different free coordinates never meet; they are dealt out
-// to threads. Along `serial` ones the destination moves by indices alone, so points may meet; each
-// thread walks all of them in row-major order. So every destination is updated in the order of its
-// sources, whatever the number of threads, with no sorting and no atomics.
+// The points of the index space are cut in two kinds of dimensions. `free` ones move the
+// destination by themselves (its stride is not 0), so different free coordinates never meet; they
+// are dealt out to threads. Along `serial` ones the destination moves by indices alone, so points
+// may meet; each thread walks all of them in row-major order. So every destination is updated in
+// the order of its sources, whatever the number of threads, with no sorting and no atomics.
 //
 // Half precision wants its sums in f32 until the last source: there the serial points are sorted by
 // destination (stably), and each destination is read, updated and rounded once.
@@ -41,9 +41,9 @@ struct Fields {
   const int64_t* dst_free;
   const int64_t* values_serial;
   const int64_t* values_free;
-  IndexReader indices[k_max_rank];           // strides: along serial dimensions
+  IndexReader indices[k_max_rank];  // strides: along serial dimensions
   const int64_t* index_free[k_max_rank];
-  bool index_varies = false;                 // along the last free dimension
+  bool index_varies = false;  // along the last free dimension
 
   explicit Fields(const KernelView& view) {
     IntReader ints(view.ints);
@@ -73,28 +73,38 @@ template <class T>
 T combine(ScatterMode mode, T old, T x) {
   if constexpr (k_is_complex<T>) {
     switch (mode) {
-      case ScatterMode::add: return {old.re + x.re, old.im + x.im};
+      case ScatterMode::add:
+        return {old.re + x.re, old.im + x.im};
       case ScatterMode::multiply:
         return {old.re * x.re - old.im * x.im, old.re * x.im + old.im * x.re};
-      default: return x;
+      default:
+        return x;
     }
   } else if constexpr (std::is_same_v<T, bool>) {
     switch (mode) {
       case ScatterMode::add:
-      case ScatterMode::maximum: return old || x;
+      case ScatterMode::maximum:
+        return old || x;
       case ScatterMode::multiply:
-      case ScatterMode::minimum: return old && x;
-      default: return x;
+      case ScatterMode::minimum:
+        return old && x;
+      default:
+        return x;
     }
   } else {
     const auto wrapped = [](auto v) { return static_cast<T>(v); };
     using U = std::conditional_t<std::is_integral_v<T>, uint64_t, T>;
     switch (mode) {
-      case ScatterMode::add: return wrapped(static_cast<U>(old) + static_cast<U>(x));
-      case ScatterMode::multiply: return wrapped(static_cast<U>(old) * static_cast<U>(x));
-      case ScatterMode::maximum: return old != old || old > x ? old : x;
-      case ScatterMode::minimum: return old != old || old < x ? old : x;
-      default: return x;
+      case ScatterMode::add:
+        return wrapped(static_cast<U>(old) + static_cast<U>(x));
+      case ScatterMode::multiply:
+        return wrapped(static_cast<U>(old) * static_cast<U>(x));
+      case ScatterMode::maximum:
+        return old != old || old > x ? old : x;
+      case ScatterMode::minimum:
+        return old != old || old < x ? old : x;
+      default:
+        return x;
     }
   }
 }
@@ -150,8 +160,7 @@ void scatter_run(const KernelView& view, const Fields& p, T* dst, const T* value
       });
     } else {
       for_serial(view, p, free_at, [&](int64_t to, int64_t from) {
-        for (int64_t i = 0; i < length; ++i)
-          dst[to + i * to_step] = values[from + i * from_step];
+        for (int64_t i = 0; i < length; ++i) dst[to + i * to_step] = values[from + i * from_step];
       });
     }
     return;
@@ -190,12 +199,10 @@ void scatter_points(const KernelView& view, int64_t begin, int64_t end) {
   const bool whole = last < 0 || (!p.index_varies && p.dst_free[last] == 1);
   for_runs(p.free_rank, p.free_shape, 2 + p.count, strides, begin, end,
            [&](const int64_t* at, int64_t length) {
-             if (whole)
-               return scatter_run<T>(view, p, dst + at[0], values + at[1], at + 2, length);
+             if (whole) return scatter_run<T>(view, p, dst + at[0], values + at[1], at + 2, length);
              int64_t free_at[k_max_rank];
              for (int64_t i = 0; i < length; ++i) {
-               for (int j = 0; j < p.count; ++j)
-                 free_at[j] = at[2 + j] + i * p.index_free[j][last];
+               for (int j = 0; j < p.count; ++j) free_at[j] = at[2 + j] + i * p.index_free[j][last];
                scatter_run<T>(view, p, dst + at[0] + i * p.dst_free[last],
                               values + at[1] + i * p.values_free[last], free_at, 1);
              }
@@ -247,7 +254,8 @@ KernelCall scatter_call(const View& dst, const View& values, const IndexSpace& i
   for (size_t j = 0; j < into.indices.size(); ++j) {
     const IndexSpace::Index& x = into.indices[j];
     args.pointers.push_back(x.ptr);
-    append(args.ints, std::initializer_list<int64_t>{static_cast<int64_t>(x.dtype), x.bound, x.step});
+    append(args.ints,
+           std::initializer_list<int64_t>{static_cast<int64_t>(x.dtype), x.bound, x.step});
     append(args.ints, serial.strides[2 + j]);
     append(args.ints, free.strides[2 + j]);
   }

@@ -1,14 +1,15 @@
 // Sort and topk: rows along one dimension, stable, with values and positions.
 //
-// A value becomes an unsigned key whose order is the wanted one: NaN above all, -0 with 0, everything
-// complemented when descending. Dtypes of up to 32 bits put key and position into one 64-bit word;
-// the words are all different, so any sort of them is stable. Long rows go through a radix sort by
-// the key's digits alone, which keeps positions in order; short ones through std::sort.
+// A value becomes an unsigned key whose order is the wanted one: NaN above all, -0 with 0,
+// everything complemented when descending. Dtypes of up to 32 bits put key and position into one
+// 64-bit word; the words are all different, so any sort of them is stable. Long rows go through a
+// radix sort by the key's digits alone, which keeps positions in order; short ones through
+// std::sort.
 //
 // pointers  src, values, indices (the latter two as present)
 // ints      dtype, descending, with values, with indices, length, k (rows of the results), steps
-//           along the dimension of src, values, indices, rank of the rest, its shape, its strides of
-//           src, values, indices
+//           along the dimension of src, values, indices, rank of the rest, its shape, its strides
+//           of src, values, indices
 // items     rows: points of the rest, row-major
 #include <algorithm>
 #include <bit>
@@ -135,7 +136,9 @@ void sort_rows(const KernelView& view, int64_t begin, int64_t end) {
   if (sizeof(Key) == 4 && length <= UINT32_MAX) {
     rows(
         std::vector<uint64_t>(),
-        [](Key key, int64_t i) { return static_cast<uint64_t>(key) << 32 | static_cast<uint64_t>(i); },
+        [](Key key, int64_t i) {
+          return static_cast<uint64_t>(key) << 32 | static_cast<uint64_t>(i);
+        },
         [](uint64_t w) { return static_cast<int64_t>(w & UINT32_MAX); });
   } else {
     rows(
@@ -182,8 +185,16 @@ KernelCall sort_call(const View* values, const View* indices, const View& src, i
   args.pointers = {src.ptr};
   if (values) args.pointers.push_back(values->ptr);
   if (indices) args.pointers.push_back(indices->ptr);
-  args.ints = {static_cast<int64_t>(src.dtype), descending, values != nullptr, indices != nullptr,
-               length, k, steps[0], steps[1], steps[2], static_cast<int64_t>(rest.shape.size())};
+  args.ints = {static_cast<int64_t>(src.dtype),
+               descending,
+               values != nullptr,
+               indices != nullptr,
+               length,
+               k,
+               steps[0],
+               steps[1],
+               steps[2],
+               static_cast<int64_t>(rest.shape.size())};
   append(args.ints, rest.shape);
   for (const Dims& s : rest.strides) append(args.ints, s);
   args.items = k > 0 ? rest.numel() : 0;

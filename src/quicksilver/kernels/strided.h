@@ -12,7 +12,8 @@ namespace qs::kernels {
 inline constexpr int k_max_rank = 64;
 inline constexpr int k_max_operands = 8 + k_max_rank;
 
-// ---- building ------------------------------------------------------------------------------------
+// ---- building
+// ------------------------------------------------------------------------------------
 
 /// An iteration space with the strides of each operand over it. Dimensions of extent 1 are dropped
 /// and neighbours that every operand walks as one are merged, so inner runs get long.
@@ -58,7 +59,8 @@ inline Dims without(const Dims& dims, int dim) {
   return rest;
 }
 
-// ---- reading -------------------------------------------------------------------------------------
+// ---- reading
+// -------------------------------------------------------------------------------------
 
 class IntReader {
  public:
@@ -105,11 +107,16 @@ void for_runs(int64_t rank, const int64_t* shape, int operands, const int64_t* c
 
 inline int64_t load_index(DType dtype, const void* base, int64_t i) {
   switch (dtype) {
-    case DType::i64: return static_cast<const int64_t*>(base)[i];
-    case DType::i32: return static_cast<const int32_t*>(base)[i];
-    case DType::i16: return static_cast<const int16_t*>(base)[i];
-    case DType::i8: return static_cast<const int8_t*>(base)[i];
-    default: return static_cast<const uint8_t*>(base)[i];
+    case DType::i64:
+      return static_cast<const int64_t*>(base)[i];
+    case DType::i32:
+      return static_cast<const int32_t*>(base)[i];
+    case DType::i16:
+      return static_cast<const int16_t*>(base)[i];
+    case DType::i8:
+      return static_cast<const int8_t*>(base)[i];
+    default:
+      return static_cast<const uint8_t*>(base)[i];
   }
 }
 
@@ -147,9 +154,7 @@ struct IndexReader {
 template <DType D>
 struct Half {
   uint16_t bits;
-  explicit operator float() const {
-    return D == DType::f16 ? f16_to_f32(bits) : bf16_to_f32(bits);
-  }
+  explicit operator float() const { return D == DType::f16 ? f16_to_f32(bits) : bf16_to_f32(bits); }
   static Half of(float x) { return {D == DType::f16 ? f32_to_f16(x) : f32_to_bf16(x)}; }
 };
 template <class T>
@@ -160,21 +165,36 @@ struct Complex {
 template <class F>
 void dispatch(DType dtype, F&& f) {
   switch (dtype) {
-    case DType::bool_: return f(bool{});
-    case DType::u8: return f(uint8_t{});
-    case DType::i8: return f(int8_t{});
-    case DType::i16: return f(int16_t{});
-    case DType::i32: return f(int32_t{});
-    case DType::i64: return f(int64_t{});
-    case DType::u16: return f(uint16_t{});
-    case DType::u32: return f(uint32_t{});
-    case DType::u64: return f(uint64_t{});
-    case DType::f16: return f(Half<DType::f16>{});
-    case DType::bf16: return f(Half<DType::bf16>{});
-    case DType::f32: return f(float{});
-    case DType::f64: return f(double{});
-    case DType::c64: return f(Complex<float>{});
-    case DType::c128: return f(Complex<double>{});
+    case DType::bool_:
+      return f(bool{});
+    case DType::u8:
+      return f(uint8_t{});
+    case DType::i8:
+      return f(int8_t{});
+    case DType::i16:
+      return f(int16_t{});
+    case DType::i32:
+      return f(int32_t{});
+    case DType::i64:
+      return f(int64_t{});
+    case DType::u16:
+      return f(uint16_t{});
+    case DType::u32:
+      return f(uint32_t{});
+    case DType::u64:
+      return f(uint64_t{});
+    case DType::f16:
+      return f(Half<DType::f16>{});
+    case DType::bf16:
+      return f(Half<DType::bf16>{});
+    case DType::f32:
+      return f(float{});
+    case DType::f64:
+      return f(double{});
+    case DType::c64:
+      return f(Complex<float>{});
+    case DType::c128:
+      return f(Complex<double>{});
   }
 }
 

@@ -248,9 +248,9 @@ std::string Allocator::Impl::table() const {
   std::string text;
   for (int c = k_classes - 1, rows = 0; c >= 0 && rows < 12; --c) {
     if (classes[c].live == 0 && classes[c].cached == 0) continue;
-    text += format("\n  blocks of {:>10}: {} live, {} cached",
-                   megabytes(static_cast<int64_t>(class_bytes(c))), classes[c].live,
-                   classes[c].cached);
+    text +=
+        format("\n  blocks of {:>10}: {} live, {} cached",
+               megabytes(static_cast<int64_t>(class_bytes(c))), classes[c].live, classes[c].cached);
     ++rows;
   }
   return text;
@@ -358,8 +358,7 @@ void Allocator::set_memory_fraction(double fraction) {
   QS_CHECK(fraction >= 0 && fraction <= 2, ValueError,
            "the memory fraction must be from 0 to 2, got {}", fraction);
   std::lock_guard lock(impl_->mutex);
-  impl_->s.limit_bytes =
-      static_cast<int64_t>(fraction * static_cast<double>(impl_->memory_bytes));
+  impl_->s.limit_bytes = static_cast<int64_t>(fraction * static_cast<double>(impl_->memory_bytes));
 }
 
 std::string Allocator::report() const {

@@ -23,8 +23,8 @@ namespace qs {
 
 class Allocator;
 
-/// A piece of device memory, shared by Ref<Block>. The last reference gives it back to its allocator,
-/// or, for memory that is not ours (a NumPy array's), calls its owner's callback.
+/// A piece of device memory, shared by Ref<Block>. The last reference gives it back to its
+/// allocator, or, for memory that is not ours (a NumPy array's), calls its owner's callback.
 class QS_API Block {
  public:
   using Release = void (*)(void* context) noexcept;
@@ -56,7 +56,7 @@ class QS_API Block {
 };
 
 struct MemoryStats {
-  int64_t live_bytes = 0;       // in blocks that somebody holds (external memory not counted)
+  int64_t live_bytes = 0;  // in blocks that somebody holds (external memory not counted)
   int64_t live_blocks = 0;
   int64_t peak_live_bytes = 0;  // since the start or reset_peak
   int64_t cached_bytes = 0;     // held for reuse: driver_bytes - live_bytes
@@ -77,9 +77,9 @@ class QS_API Allocator {
   Allocator(const Allocator&) = delete;
   Allocator& operator=(const Allocator&) = delete;
 
-  /// At least `bytes` bytes, aligned as the driver aligns (64 on the host, 256 on a GPU). Content is
-  /// undefined. Throws OutOfMemoryError with a table of who holds what, after it gave the driver all
-  /// cached memory back and asked again. 0 bytes give a small block.
+  /// At least `bytes` bytes, aligned as the driver aligns (64 on the host, 256 on a GPU). Content
+  /// is undefined. Throws OutOfMemoryError with a table of who holds what, after it gave the driver
+  /// all cached memory back and asked again. 0 bytes give a small block.
   Ref<Block> allocate(size_t bytes);
   /// Wraps memory of somebody else; `release(context)` runs when the last reference goes.
   Ref<Block> wrap(void* ptr, size_t bytes, Block::Release release, void* context);

@@ -31,7 +31,8 @@ const driver::Kernel* DeviceRuntime::kernel(std::string_view key, const driver::
       return it->second.get();
     }
   }
-  std::unique_ptr<driver::Kernel> built = driver_->build(source);  // may take long on a GPU: no lock
+  std::unique_ptr<driver::Kernel> built =
+      driver_->build(source);  // may take long on a GPU: no lock
   std::lock_guard lock(kernels_mutex_);
   const auto [it, fresh] = kernels_.try_emplace(std::string(key), std::move(built));
   ++(fresh ? counts_.built : counts_.hits);
@@ -73,8 +74,8 @@ struct Registry {
 
 Registry& registry();
 
-// Locks are taken in the order in which the rest of the program nests them: the devices' first, then
-// the pool's region (registered before them, so it runs after), the allocators' last.
+// Locks are taken in the order in which the rest of the program nests them: the devices' first,
+// then the pool's region (registered before them, so it runs after), the allocators' last.
 template <class F>
 void each_runtime(F&& f) {
   for (auto& slot : registry().runtimes)
@@ -143,7 +144,8 @@ DeviceRuntime& device_runtime(DeviceType type) {
   Registry& g = registry();
   auto& slot = g.runtimes[static_cast<int>(type)];
   DeviceRuntime* runtime = slot.load(std::memory_order_acquire);
-  if (runtime && (type == DeviceType::cpu || !g.mps_lost)) [[likely]] return *runtime;
+  if (runtime && (type == DeviceType::cpu || !g.mps_lost)) [[likely]]
+    return *runtime;
   std::lock_guard lock(g.mutex);
   runtime = slot.load(std::memory_order_acquire);
   if (type == DeviceType::cpu) {

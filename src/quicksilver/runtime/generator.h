@@ -9,7 +9,8 @@
 
 namespace qs {
 
-/// Draw i of an op is word i % 4 of Philox counter `offset + i / 4` under key `seed`, on every driver.
+/// Draw i of an op is word i % 4 of Philox counter `offset + i / 4` under key `seed`, on every
+/// driver.
 struct RandomRange {
   uint64_t seed = 0;
   uint64_t offset = 0;  // in counters of four 32-bit words

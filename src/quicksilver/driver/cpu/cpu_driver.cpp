@@ -2,15 +2,17 @@
 //
 // Both ways to run a list (submit and replay) walk it in one parallel region: the helpers are woken
 // once and stay near; each command's chunks are dealt out, and the next command starts when all of
-// them are done. A command of one chunk runs in the calling thread and wakes nobody. What differs is
-// where a command's preparations (resolved strides, piece sizes) live: submit makes them on the spot,
-// a frozen program has made them once and only looks up addresses and scalars in the launch table.
+// them are done. A command of one chunk runs in the calling thread and wakes nobody. What differs
+// is where a command's preparations (resolved strides, piece sizes) live: submit makes them on the
+// spot, a frozen program has made them once and only looks up addresses and scalars in the launch
+// table.
 //
 // A kernel that meets data it must refuse sets Launch.error. The commands behind it are skipped, so
 // that what it should have computed is not used; nothing is thrown.
 //
 // Complications: error records are sticky, so a list that starts with one set (a plan queued behind
-// a failed one) runs in full; and a program is shared by no two threads at a time (the plan's lock).
+// a failed one) runs in full; and a program is shared by no two threads at a time (the plan's
+// lock).
 #include "quicksilver/driver/cpu/cpu_driver.h"
 
 #include <algorithm>
@@ -69,8 +71,7 @@ void run_portable(const PortableKernel& kernel, const KernelArgs& args, int32_t 
     more_scalars.resize(args.scalars.size());
     scalars = more_scalars.data();
   }
-  for (size_t i = 0; i < args.pointers.size(); ++i)
-    pointers[i] = resolve(args.pointers[i], launch);
+  for (size_t i = 0; i < args.pointers.size(); ++i) pointers[i] = resolve(args.pointers[i], launch);
   for (size_t i = 0; i < args.scalars.size(); ++i) scalars[i] = resolve(args.scalars[i], launch);
   const KernelView view{pointers, args.ints.data(), scalars, launch.error, tag};
 
@@ -201,7 +202,7 @@ class CpuDriver final : public Driver {
   }
 
   std::unique_ptr<Kernel> build(const Source& source) override {
-    if (auto* tile = std::get_if<TileProgram>(&source)) 
+    if (auto* tile = std::get_if<TileProgram>(&source))
       return std::make_unique<cpu::TileKernel>(*tile);
     if (auto* portable = std::get_if<PortableKernel>(&source)) {
       QS_CHECK(portable->host, DeviceError, "kernel {} has no host function", portable->name);

@@ -21,8 +21,8 @@ struct Scratch {
 
 }  // namespace
 
-// A first touch costs 0.7 us per 4 KiB page and 0.18 us with huge pages, so it matters that they are
-// aligned: mmap alone gives an address that starts in the middle of one.
+// A first touch costs 0.7 us per 4 KiB page and 0.18 us with huge pages, so it matters that they
+// are aligned: mmap alone gives an address that starts in the middle of one.
 void* host_alloc(size_t bytes) noexcept {
   if (bytes < k_huge) return std::aligned_alloc(64, (bytes + 63) & ~size_t{63});
   const size_t size = whole_pages(bytes), with_slack = size + k_huge;
@@ -55,8 +55,8 @@ void* thread_scratch(size_t bytes) {
     host_release(scratch.p, scratch.bytes);
     scratch.bytes = 0;
     scratch.p = host_alloc(size);
-    QS_CHECK(scratch.p, OutOfMemoryError, "cpu is out of memory: {} bytes of scratch were asked for",
-             size);
+    QS_CHECK(scratch.p, OutOfMemoryError,
+             "cpu is out of memory: {} bytes of scratch were asked for", size);
     scratch.bytes = size;
   }
   return scratch.p;

@@ -5,8 +5,8 @@
 //   packed     own kernels, everything else
 //
 // A product is cut into chunks: over the batch when it is deep, else over rows and columns of C,
-// never over k. Own kernels give the same bits however C is cut, so the cut may follow the number of
-// threads; a library may not, so its cut follows the shape alone.
+// never over k. Own kernels give the same bits however C is cut, so the cut may follow the number
+// of threads; a library may not, so its cut follows the shape alone.
 //
 // f16 and bf16 are widened while they are packed; C is computed in f32 beside the destination and
 // rounded once. A bias is written to C first and added to (as PyTorch's addmm does).
@@ -37,13 +37,20 @@ const GemmTable& table() {
 
 GemmType type_of(DType d) {
   switch (d) {
-    case DType::f32: return g_f32;
-    case DType::f64: return g_f64;
-    case DType::f16: return g_f16;
-    case DType::bf16: return g_bf16;
-    case DType::i32: return g_i32;
-    case DType::i64: return g_i64;
-    default: return g_types;
+    case DType::f32:
+      return g_f32;
+    case DType::f64:
+      return g_f64;
+    case DType::f16:
+      return g_f16;
+    case DType::bf16:
+      return g_bf16;
+    case DType::i32:
+      return g_i32;
+    case DType::i64:
+      return g_i64;
+    default:
+      return g_types;
   }
 }
 
@@ -52,8 +59,9 @@ bool is_half(DType d) { return d == DType::f16 || d == DType::bf16; }
 enum class Preference : uint8_t { own, library, automatic };
 Preference preference() {
   const std::string& text = env().gemm;
-  return text == "own" ? Preference::own
-                       : text == "dnnl" ? Preference::library : Preference::automatic;
+  return text == "own"    ? Preference::own
+         : text == "dnnl" ? Preference::library
+                          : Preference::automatic;
 }
 
 // dnnl_sgemm wants one stride of 1 and the other at least as long as a line.
@@ -78,11 +86,28 @@ int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
 double load_element(DType d, const char* p) {
   switch (d) {
-    case DType::f32: { float v; std::memcpy(&v, p, 4); return v; }
-    case DType::f64: { double v; std::memcpy(&v, p, 8); return v; }
-    case DType::f16: { uint16_t v; std::memcpy(&v, p, 2); return f16_to_f32(v); }
-    case DType::bf16: { uint16_t v; std::memcpy(&v, p, 2); return bf16_to_f32(v); }
-    default: return 0;
+    case DType::f32: {
+      float v;
+      std::memcpy(&v, p, 4);
+      return v;
+    }
+    case DType::f64: {
+      double v;
+      std::memcpy(&v, p, 8);
+      return v;
+    }
+    case DType::f16: {
+      uint16_t v;
+      std::memcpy(&v, p, 2);
+      return f16_to_f32(v);
+    }
+    case DType::bf16: {
+      uint16_t v;
+      std::memcpy(&v, p, 2);
+      return bf16_to_f32(v);
+    }
+    default:
+      return 0;
   }
 }
 
@@ -104,8 +129,8 @@ void prepare_piece(T* c, const GemmMatrix& cs, const T* bias, const GemmMatrix& 
   }
 }
 
-// C = AB + beta * C + bias for a C that the kernels cannot write: half precision, or no stride of 1.
-// `ab` is dense, in the compute dtype, or null for 0.
+// C = AB + beta * C + bias for a C that the kernels cannot write: half precision, or no stride
+// of 1. `ab` is dense, in the compute dtype, or null for 0.
 template <class T>
 void store_piece(const T* ab, char* c, DType dtype, const GemmMatrix& cs, const char* bias,
                  const GemmMatrix& bs, double beta, int64_t rows, int64_t columns,
@@ -153,10 +178,14 @@ void store_piece(const T* ab, char* c, DType dtype, const GemmMatrix& cs, const 
 template <class F>
 auto with_compute_type(DType d, F&& f) {
   switch (d) {
-    case DType::f64: return f(double{});
-    case DType::i32: return f(uint32_t{});
-    case DType::i64: return f(uint64_t{});
-    default: return f(float{});
+    case DType::f64:
+      return f(double{});
+    case DType::i32:
+      return f(uint32_t{});
+    case DType::i64:
+      return f(uint64_t{});
+    default:
+      return f(float{});
   }
 }
 
@@ -197,7 +226,8 @@ GemmPlan::GemmPlan(const GemmShape& shape) : s_(shape) {
     return;
   }
   if (s_.alpha == 0) s_.k = 0;
-  // C^T = B^T A^T: afterwards C's rows are contiguous, or a vector times a matrix is C's one column.
+  // C^T = B^T A^T: afterwards C's rows are contiguous, or a vector times a matrix is C's one
+  // column.
   const auto transpose = [this] {
     const auto flip = [](GemmMatrix& x) { std::swap(x.row, x.column); };
     std::swap(s_.m, s_.n);
@@ -287,11 +317,10 @@ void GemmPlan::run(const GemmPointers& given, int64_t first, int64_t last) const
       GemmPointers item;
       item.a = at(p.a, b * s_.a.batch + row * s_.a.row);
       item.b = at(p.b, b * s_.b.batch + column * s_.b.column);
-      item.c = const_cast<char*>(
-          at(p.c, b * s_.c.batch + row * s_.c.row + column * s_.c.column));
-      item.bias = s_.has_bias ? at(p.bias, b * s_.bias.batch + row * s_.bias.row +
-                                               column * s_.bias.column)
-                              : nullptr;
+      item.c = const_cast<char*>(at(p.c, b * s_.c.batch + row * s_.c.row + column * s_.c.column));
+      item.bias = s_.has_bias
+                      ? at(p.bias, b * s_.bias.batch + row * s_.bias.row + column * s_.bias.column)
+                      : nullptr;
       run_piece(item, std::min(row_step_, s_.m - row), std::min(column_step_, s_.n - column));
     }
   }
@@ -350,8 +379,9 @@ void GemmPlan::run_piece(const GemmPointers& p, int64_t rows, int64_t columns) c
 GemmBlockFn GemmPlan::kernel() const {
   const GemmTable& t = table();
   const GemmType type = type_of(s_.dtype);
-  return method_ == Method::dot ? t.dot[type]
-                                : method_ == Method::axpy ? t.axpy[type] : t.packed[type];
+  return method_ == Method::dot    ? t.dot[type]
+         : method_ == Method::axpy ? t.axpy[type]
+                                   : t.packed[type];
 }
 
 bool GemmPlan::call_library(const GemmBlock& g) const {

@@ -56,7 +56,7 @@ class GemmPlan {
   GemmBlockFn kernel() const;
   bool call_library(const GemmBlock& block) const;
 
-  GemmShape s_;           // of C^T = B^T A^T when `swapped_`
+  GemmShape s_;  // of C^T = B^T A^T when `swapped_`
   bool swapped_ = false;
   Method method_ = Method::packed;
   int64_t batch_chunks_ = 1, batch_step_ = 1;    // items of the batch a chunk

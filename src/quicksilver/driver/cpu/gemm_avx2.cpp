@@ -32,10 +32,14 @@ QS_INLINE void store(T* p, Vec<T> v) {
 }
 template <class T>
 QS_INLINE Vec<T> splat(T x) {
-  if constexpr (std::is_same_v<T, float>) return (Vec<T>)_mm256_set1_ps(x);
-  else if constexpr (std::is_same_v<T, double>) return (Vec<T>)_mm256_set1_pd(x);
-  else if constexpr (sizeof(T) == 4) return (Vec<T>)_mm256_set1_epi32(static_cast<int>(x));
-  else return (Vec<T>)_mm256_set1_epi64x(static_cast<long long>(x));
+  if constexpr (std::is_same_v<T, float>)
+    return (Vec<T>)_mm256_set1_ps(x);
+  else if constexpr (std::is_same_v<T, double>)
+    return (Vec<T>)_mm256_set1_pd(x);
+  else if constexpr (sizeof(T) == 4)
+    return (Vec<T>)_mm256_set1_epi32(static_cast<int>(x));
+  else
+    return (Vec<T>)_mm256_set1_epi64x(static_cast<long long>(x));
 }
 template <class V>
 QS_INLINE V fma(V a, V b, V c) {
@@ -43,32 +47,39 @@ QS_INLINE V fma(V a, V b, V c) {
     return (V)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
   else if constexpr (std::is_same_v<V, Vec<double>>)
     return (V)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
-  else return a * b + c;
+  else
+    return a * b + c;
 }
 template <class T>
 QS_INLINE T fma_one(T a, T b, T c) {
-  if constexpr (std::is_same_v<T, float>) return __builtin_fmaf(a, b, c);
-  else if constexpr (std::is_same_v<T, double>) return __builtin_fma(a, b, c);
-  else return a * b + c;
+  if constexpr (std::is_same_v<T, float>)
+    return __builtin_fmaf(a, b, c);
+  else if constexpr (std::is_same_v<T, double>)
+    return __builtin_fma(a, b, c);
+  else
+    return a * b + c;
 }
 // All ones in the first `count` lanes.
 template <class T>
 QS_INLINE __m256i part_mask(int count) {
   if constexpr (sizeof(T) == 4)
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-  else return _mm256_cmpgt_epi64(_mm256_set1_epi64x(count), _mm256_setr_epi64x(0, 1, 2, 3));
+  else
+    return _mm256_cmpgt_epi64(_mm256_set1_epi64x(count), _mm256_setr_epi64x(0, 1, 2, 3));
 }
 template <class T>
 QS_INLINE Vec<T> load_part(const T* p, __m256i mask) {
   if constexpr (sizeof(T) == 4)
     return (Vec<T>)_mm256_maskload_epi32(reinterpret_cast<const int*>(p), mask);
-  else return (Vec<T>)_mm256_maskload_epi64(reinterpret_cast<const long long*>(p), mask);
+  else
+    return (Vec<T>)_mm256_maskload_epi64(reinterpret_cast<const long long*>(p), mask);
 }
 template <class T>
 QS_INLINE void store_part(T* p, Vec<T> v, __m256i mask) {
   if constexpr (sizeof(T) == 4)
     _mm256_maskstore_epi32(reinterpret_cast<int*>(p), mask, (__m256i)v);
-  else _mm256_maskstore_epi64(reinterpret_cast<long long*>(p), mask, (__m256i)v);
+  else
+    _mm256_maskstore_epi64(reinterpret_cast<long long*>(p), mask, (__m256i)v);
 }
 QS_INLINE __m256 load8(const float* p) { return _mm256_loadu_ps(p); }
 QS_INLINE __m256 load8(const F16* p) {

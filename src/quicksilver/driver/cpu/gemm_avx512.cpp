@@ -37,10 +37,14 @@ QS_INLINE void store(T* p, Vec<T> v) {
 }
 template <class T>
 QS_INLINE Vec<T> splat(T x) {
-  if constexpr (std::is_same_v<T, float>) return (Vec<T>)_mm512_set1_ps(x);
-  else if constexpr (std::is_same_v<T, double>) return (Vec<T>)_mm512_set1_pd(x);
-  else if constexpr (sizeof(T) == 4) return (Vec<T>)_mm512_set1_epi32(static_cast<int>(x));
-  else return (Vec<T>)_mm512_set1_epi64(static_cast<long long>(x));
+  if constexpr (std::is_same_v<T, float>)
+    return (Vec<T>)_mm512_set1_ps(x);
+  else if constexpr (std::is_same_v<T, double>)
+    return (Vec<T>)_mm512_set1_pd(x);
+  else if constexpr (sizeof(T) == 4)
+    return (Vec<T>)_mm512_set1_epi32(static_cast<int>(x));
+  else
+    return (Vec<T>)_mm512_set1_epi64(static_cast<long long>(x));
 }
 template <class V>
 QS_INLINE V fma(V a, V b, V c) {
@@ -48,13 +52,17 @@ QS_INLINE V fma(V a, V b, V c) {
     return (V)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
   else if constexpr (std::is_same_v<V, Vec<double>>)
     return (V)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
-  else return a * b + c;
+  else
+    return a * b + c;
 }
 template <class T>
 QS_INLINE T fma_one(T a, T b, T c) {
-  if constexpr (std::is_same_v<T, float>) return __builtin_fmaf(a, b, c);
-  else if constexpr (std::is_same_v<T, double>) return __builtin_fma(a, b, c);
-  else return a * b + c;
+  if constexpr (std::is_same_v<T, float>)
+    return __builtin_fmaf(a, b, c);
+  else if constexpr (std::is_same_v<T, double>)
+    return __builtin_fma(a, b, c);
+  else
+    return a * b + c;
 }
 template <class T>
 QS_INLINE uint32_t part_mask(int count) {
@@ -64,13 +72,15 @@ template <class T>
 QS_INLINE Vec<T> load_part(const T* p, uint32_t mask) {
   if constexpr (sizeof(T) == 4)
     return (Vec<T>)_mm512_maskz_loadu_epi32(static_cast<__mmask16>(mask), p);
-  else return (Vec<T>)_mm512_maskz_loadu_epi64(static_cast<__mmask8>(mask), p);
+  else
+    return (Vec<T>)_mm512_maskz_loadu_epi64(static_cast<__mmask8>(mask), p);
 }
 template <class T>
 QS_INLINE void store_part(T* p, Vec<T> v, uint32_t mask) {
   if constexpr (sizeof(T) == 4)
     _mm512_mask_storeu_epi32(p, static_cast<__mmask16>(mask), (__m512i)v);
-  else _mm512_mask_storeu_epi64(p, static_cast<__mmask8>(mask), (__m512i)v);
+  else
+    _mm512_mask_storeu_epi64(p, static_cast<__mmask8>(mask), (__m512i)v);
 }
 QS_INLINE __m512 load16(const float* p, __mmask16 m) { return _mm512_maskz_loadu_ps(m, p); }
 QS_INLINE __m512 load16(const F16* p, __mmask16 m) {

@@ -7,8 +7,9 @@
 // place: B with contiguous rows when few rows of A pass over it, A when it is A^T (its columns are
 // contiguous, which is what a panel looks like) or when few columns of B pass over it.
 //
-// Given: fma(a, b, c) for vectors; load_part / store_part for the last, incomplete vector; load_half
-// for a vector of f16 or bf16; transpose_panel for f32 panels whose source is contiguous along k.
+// Given: fma(a, b, c) for vectors; load_part / store_part for the last, incomplete vector;
+// load_half for a vector of f16 or bf16; transpose_panel for f32 panels whose source is contiguous
+// along k.
 
 namespace qs::driver::cpu::QS_GEMM_NAMESPACE {
 namespace {
@@ -32,8 +33,10 @@ constexpr int64_t k_direct_b_rows = 96, k_direct_a_columns = 192;
 // alpha and beta of an integer product: whole numbers, which may be negative.
 template <class T>
 QS_INLINE T factor(double x) {
-  if constexpr (std::is_integral_v<T>) return static_cast<T>(static_cast<int64_t>(x));
-  else return static_cast<T>(x);
+  if constexpr (std::is_integral_v<T>)
+    return static_cast<T>(static_cast<int64_t>(x));
+  else
+    return static_cast<T>(x);
 }
 
 template <class T>
@@ -155,9 +158,9 @@ int panel_rows(int64_t left) {
   return static_cast<int>(left <= 4 ? left : left & ~1);
 }
 
-// dst[k][h] for `h` lines of the source, `line` apart, elements of a line `step` apart; dst lines are
-// `width` long, of which [h, width) are zeroed when `fill` is set. May write up to one vector past
-// the end, where the next panel or slack follows.
+// dst[k][h] for `h` lines of the source, `line` apart, elements of a line `step` apart; dst lines
+// are `width` long, of which [h, width) are zeroed when `fill` is set. May write up to one vector
+// past the end, where the next panel or slack follows.
 template <class T, class S>
 void pack_panel(T* dst, const S* src, int64_t line, int64_t step, int h, int width, int64_t k,
                 bool fill) {
@@ -267,8 +270,10 @@ void packed_block(const GemmBlock& g) {
 
 template <class T, class S>
 QS_INLINE Vec<T> load_widened(const S* p) {
-  if constexpr (std::is_same_v<T, S>) return load<T>(p);
-  else return load_half(p);
+  if constexpr (std::is_same_v<T, S>)
+    return load<T>(p);
+  else
+    return load_half(p);
 }
 
 template <class T>
@@ -339,7 +344,8 @@ void axpy_block(const GemmBlock& g) {
       for (; j + lanes <= n; j += lanes) {
         Vec<T> v = load<T>(sums + j);
 #pragma GCC unroll 8
-        for (int u = 0; u < 8; ++u) v = fma(xv[u], load_widened<T, S>(b + (k + u) * g.b_row + j), v);
+        for (int u = 0; u < 8; ++u)
+          v = fma(xv[u], load_widened<T, S>(b + (k + u) * g.b_row + j), v);
         store<T>(sums + j, v);
       }
       for (; j < n; ++j)

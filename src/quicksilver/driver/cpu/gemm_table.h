@@ -1,5 +1,5 @@
-// The functions of one instruction set behind a matrix product. Plain data only: files built for one
-// instruction set include it.
+// The functions of one instruction set behind a matrix product. Plain data only: files built for
+// one instruction set include it.
 #pragma once
 #include <cstdint>
 
@@ -38,11 +38,11 @@ struct GemmTable {
   GemmBlockFn axpy[g_types] = {};
   /// Compute type to memory, one row.
   void (*narrow[g_types])(void* dst, const float* src, int64_t n) = {};  // g_f16, g_bf16 only
-  int tile_rows = 1, tile_columns = 1;  // of the f32 kernel
+  int tile_rows = 1, tile_columns = 1;                                   // of the f32 kernel
 };
 
-// Sizes of the blocks that are packed. k is cut evenly into the fewest steps of at most k_gemm_k, so
-// the order of additions depends on k alone, and is the same for every instruction set with FMA.
+// Sizes of the blocks that are packed. k is cut evenly into the fewest steps of at most k_gemm_k,
+// so the order of additions depends on k alone, and is the same for every instruction set with FMA.
 inline constexpr int64_t k_gemm_m = 224, k_gemm_n = 512, k_gemm_k = 256;
 
 /// What `packed` needs for any block.

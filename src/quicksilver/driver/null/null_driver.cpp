@@ -67,9 +67,7 @@ class NullDriver final : public Driver {
     allocated_ += static_cast<int64_t>(bytes);
     return reinterpret_cast<void*>(next_address_.fetch_add(size));
   }
-  void release(void*, size_t bytes) noexcept override {
-    allocated_ -= static_cast<int64_t>(bytes);
-  }
+  void release(void*, size_t bytes) noexcept override { allocated_ -= static_cast<int64_t>(bytes); }
   void write(void*, const void*, size_t) override {}
   void read(void* dst, const void*, size_t bytes) override {
     if (bytes) std::memset(dst, 0, bytes);
@@ -122,7 +120,8 @@ void reset_null_counters() {
 }
 
 int64_t touched_bytes(const Source& source, const Args& args) {
-  if (auto* tile = std::get_if<TileProgram>(&source)) return touched(*tile, std::get<TileArgs>(args));
+  if (auto* tile = std::get_if<TileProgram>(&source))
+    return touched(*tile, std::get<TileArgs>(args));
   if (auto* matmul = std::get_if<MatmulCall>(&source))
     return touched(*matmul, std::get<MatmulArgs>(args));
   return touched(std::get<PortableKernel>(source), std::get<KernelArgs>(args));

@@ -19,9 +19,9 @@ struct NullCounters {
 NullCounters null_counters();
 void reset_null_counters();
 
-/// What a command reads and writes: for each operand of a tile program the product of the extents of
-/// loops it moves along, times the element size; for a matrix product A, B, C (twice when beta is not
-/// 0) and the bias. A portable kernel does not tell, and counts 0.
+/// What a command reads and writes: for each operand of a tile program the product of the extents
+/// of loops it moves along, times the element size; for a matrix product A, B, C (twice when beta
+/// is not 0) and the bias. A portable kernel does not tell, and counts 0.
 int64_t touched_bytes(const Source& source, const Args& args);
 
 /// Memory is made of addresses only: read() gives zeros.

@@ -27,8 +27,8 @@ std::string describe(const PortableKernel& k, const KernelArgs& args) {
 }
 
 std::string describe(const MatmulCall& call, const MatmulArgs& a) {
-  std::string text = format("matmul {} {}x{}x{} batch {}", info(call.dtype).short_name, a.m, a.n,
-                            a.k, a.batch);
+  std::string text =
+      format("matmul {} {}x{}x{} batch {}", info(call.dtype).short_name, a.m, a.n, a.k, a.batch);
   if (call.bias) text += " bias";
   if (a.alpha != 1) text += format(" alpha {}", a.alpha);
   if (a.beta != 0) text += format(" beta {}", a.beta);
@@ -106,8 +106,10 @@ class RecordDriver final : public Driver, public CommandLog {
   }
   static std::string line(const Command& c) {
     const Source& s = kernel_of(c).source;
-    if (auto* tile = std::get_if<TileProgram>(&s)) return describe(*tile, std::get<TileArgs>(c.args));
-    if (auto* call = std::get_if<MatmulCall>(&s)) return describe(*call, std::get<MatmulArgs>(c.args));
+    if (auto* tile = std::get_if<TileProgram>(&s))
+      return describe(*tile, std::get<TileArgs>(c.args));
+    if (auto* call = std::get_if<MatmulCall>(&s))
+      return describe(*call, std::get<MatmulArgs>(c.args));
     return describe(std::get<PortableKernel>(s), std::get<KernelArgs>(c.args));
   }
   static std::vector<std::string> lines_of(std::span<const Command> commands) {
