@@ -20,7 +20,7 @@ class Random {
   ~Random() { plan::set_unfused(false); }
 
   std::vector<std::vector<double>> run() {
-    rows_ = pick({1, 3, 8, 33, 64});
+    rows_ = pick({1, 3, 8, 33, 64, 700});
     columns_ = pick({1, 2, 17, 40, 300});
     for (int i = 0; i < 4; ++i) add(p_.random(shape(), engine_()));
     add(p_.random({columns_}, engine_()));
@@ -77,7 +77,7 @@ class Random {
     constexpr Op unary[] = {Op::relu, Op::exp, Op::neg, Op::sigmoid, Op::tanh, Op::square, Op::abs};
     constexpr Op binary[] = {Op::add, Op::sub, Op::mul, Op::maximum, Op::div, Op::relu_backward};
     constexpr Op folds[] = {Op::sum, Op::amax, Op::mean, Op::logsumexp, Op::argmax, Op::amin};
-    switch (below(14)) {
+    switch (below(23)) {
       case 0: case 1: add(p_.unary(unary[below(7)], whole())); break;
       case 2: case 3: case 4: add(p_.binary(binary[below(6)], whole(), operand())); break;
       case 5: add(p_.binary(binary[below(4)], whole(), 0.5 + below(3))); break;
@@ -120,6 +120,75 @@ class Random {
       case 13: {
         T f = p_.full(shape(), 1.5);
         add(p_.binary(Op::mul, f, whole()));
+        break;
+      }
+      case 14: {  // draws are never merged nor moved
+        auto out = p_.record(Op::dropout, {whole(), 0.75, 1 / 0.75, 7.0, 4.0 * below(100)},
+                             {DType::f32, {DType::f32, DType::bool_}, {shape(), shape()}, {}, {}}, 2);
+        add(out[0]);
+        break;
+      }
+      case 15: {
+        T x = whole();
+        add(p_.matmul(x, x.t(), {}).slice(1, 0, 1));
+        T w = p_.random({columns_, columns_}, engine_());
+        add(p_.matmul(x, w, below(2) ? Arg(p_.random({columns_}, engine_())) : Arg(), 1, below(2) ? 1 : 0.5));
+        break;
+      }
+      case 16: {  // comparison, condition, integers
+        T c = p_.record(Op::gt, {whole(), operand()}, {DType::f32, {DType::bool_}, {shape()}, {}, {}})[0];
+        add(p_.record(Op::where, {c, whole(), operand()}, {DType::f32, {}, {shape()}, {}, {}})[0]);
+        T n = p_.record(Op::sum, {c}, {DType::i64, {DType::i64}, {{rows_}}, {2, 0}, {}})[0];
+        add(n);
+        add(p_.record(Op::copy, {n}, {DType::f32, {DType::f32}, {{rows_}}, {}, {}})[0]);
+        break;
+      }
+      case 17: {
+        T classes = p_.record(Op::argmax, {whole()}, {DType::f32, {DType::i64}, {{rows_}}, {2, 0}, {}})[0];
+        T x = whole();
+        auto f = p_.record(Op::cross_entropy, {x, classes},
+                           {DType::f32, {}, {{rows_}, {rows_}}, {2, 0, 1 << 20}, {}}, 2);
+        add(f[0]);
+        add(p_.record(Op::cross_entropy_backward, {f[0], x, classes, f[1]},
+                      {DType::f32, {}, {shape()}, {2, 0, 1 << 20}, {}})[0]);
+        break;
+      }
+      case 18: add(p_.record(Op::cumsum, {whole()}, {DType::f32, {}, {shape()}, {1}, {}})[0]); break;
+      case 19: {
+        T rows = p_.record(Op::argmax, {whole()}, {DType::f32, {DType::i64}, {{columns_}}, {1, 0}, {}})[0];
+        T x = whole();
+        T picked = p_.record(Op::index_select, {x, rows}, {DType::f32, {}, {{columns_, columns_}}, {0}, {}})[0];
+        add(p_.reduce(Op::sum, picked, 2));
+        T sum = p_.binary(Op::mul, x, 1.0);
+        p_.record(Op::index_add, {sum, rows, picked}, {DType::f32, {}, {}, {0}, {0}});
+        add(sum);
+        break;
+      }
+      case 20: {  // flat
+        T x = p_.unary(Op::tanh, whole());
+        if (x.layout.is_contiguous()) {
+          T flat = p_.binary(Op::add, x.view({rows_ * columns_}), 1.0);
+          add(flat);
+          add(p_.reduce(Op::sum, flat, 1));
+        }
+        break;
+      }
+      case 21: {
+        T w = p_.binary(Op::add, whole(), 0.0), m = p_.full(shape(), 0), v = p_.full(shape(), 0.5);
+        T g = whole();
+        for (int k = 0; k < 2; ++k)
+          p_.record(Op::adam_step, {w, g, m, v, 0.01, 0.9, 0.99, 1e-8, 0.1, 1.5},
+                    {DType::f32, {}, {}, {uint64_t(k)}, {0, 2, 3}}, 3);
+        add(w);
+        add(m);
+        break;
+      }
+      case 22: {  // doubles
+        T d = p_.cast(whole(), DType::f64);
+        T e = p_.unary(Op::exp, d, DType::f64);
+        T s = p_.reduce(Op::sum, e, 2, true, DType::f64);
+        T q = p_.binary(Op::div, e, s, DType::f64);
+        add(p_.record(Op::copy, {q}, {DType::f32, {DType::f32}, {shape()}, {}, {}})[0]);
         break;
       }
     }
