@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "quicksilver/core/export.h"
+
 namespace qs {
 
 enum class DType : uint8_t {
@@ -48,7 +50,7 @@ constexpr bool is_complex(DType d) { return kind_of(d) == DTypeKind::complex; }
 constexpr bool is_integral(DType d) { return kind_of(d) <= DTypeKind::integer; }  // bool too
 
 /// The dtype a binary op of two *tensors with dimensions* computes in (PyTorch's table).
-DType promote(DType a, DType b);
+QS_API DType promote(DType a, DType b);
 
 /// The dtype whose registers hold `d` while a kernel computes: f16, bf16 -> f32; u8, i8, i16, u16
 /// -> i32; u32 -> i64; the others themselves. A recorded result is rounded (wrapped) back to `d`.
@@ -65,6 +67,6 @@ constexpr DType compute_dtype(DType d) {
 /// over Python numbers; a lower rank matters only when its kind is higher.
 enum class PromotionRank : uint8_t { number, zero_dim, dimensioned };
 struct PromotionOperand { DType dtype; PromotionRank rank; };
-DType promote_all(const PromotionOperand* operands, size_t count, DType default_float);
+QS_API DType promote_all(const PromotionOperand* operands, size_t count, DType default_float);
 
 }  // namespace qs

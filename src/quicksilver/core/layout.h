@@ -4,6 +4,7 @@
 #include <span>
 #include <string>
 
+#include "quicksilver/core/export.h"
 #include "quicksilver/core/small_vector.h"
 
 namespace qs {
@@ -11,7 +12,7 @@ namespace qs {
 using Dims = SmallVector<int64_t, 5>;
 using DimSpan = std::span<const int64_t>;
 
-struct Layout {
+struct QS_API Layout {
   Dims shape;
   Dims strides;  // elements; 0 where the dimension is broadcast
   int64_t offset = 0;
@@ -43,18 +44,18 @@ struct Layout {
   }
 };
 
-Dims contiguous_strides(DimSpan shape);
+QS_API Dims contiguous_strides(DimSpan shape);
 /// PyTorch's broadcast of two shapes; throws RuntimeError in PyTorch's words when they do not match.
-Dims broadcast_shapes(DimSpan a, DimSpan b);
+QS_API Dims broadcast_shapes(DimSpan a, DimSpan b);
 /// `layout` seen as `shape` (stride 0 in new or stretched dimensions); shapes must be compatible.
-Layout broadcast_to(const Layout& layout, DimSpan shape);
+QS_API Layout broadcast_to(const Layout& layout, DimSpan shape);
 /// The strides a view of `shape` over `layout` has, or false when only a copy can have that shape.
-bool view_strides(const Layout& layout, DimSpan shape, Dims& strides);
+QS_API bool view_strides(const Layout& layout, DimSpan shape, Dims& strides);
 /// dim in [-rank, rank) -> [0, rank) (rank 0 counts as 1); IndexError otherwise, PyTorch's words.
-int wrap_dim(int64_t dim, int rank);
+QS_API int wrap_dim(int64_t dim, int rank);
 /// "[2, 3]"
-std::string to_string(DimSpan dims);
+QS_API std::string to_string(DimSpan dims);
 /// Product of extents; throws RuntimeError when it overflows int64.
-int64_t checked_numel(DimSpan shape);
+QS_API int64_t checked_numel(DimSpan shape);
 
 }  // namespace qs
