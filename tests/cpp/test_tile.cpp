@@ -18,7 +18,8 @@ using cpu::TileKernel;
 using cpu::TileLaunch;
 using cpu::TileScratch;
 
-// ---- running ------------------------------------------------------------------------------------------
+// ---- running
+// ------------------------------------------------------------------------------------------
 
 enum class Order { forward, backward };
 
@@ -42,7 +43,8 @@ ErrorRecord run(const TileLaunch& launch, const std::vector<void*>& bases,
   return error;
 }
 
-// ---- element access ------------------------------------------------------------------------------------
+// ---- element access
+// ------------------------------------------------------------------------------------
 
 struct Value {  // what a register holds: f for floats, i for the others
   double f = 0;
@@ -56,28 +58,45 @@ Value get(DType d, const char* p) {
     return x;
   };
   switch (d) {
-    case DType::f32: return {as(float{}), 0};
-    case DType::f64: return {as(double{}), 0};
-    case DType::f16: return {f16_to_f32(as(uint16_t{})), 0};
-    case DType::bf16: return {bf16_to_f32(as(uint16_t{})), 0};
-    case DType::bool_: case DType::u8: return {0, as(uint8_t{})};
-    case DType::i8: return {0, as(int8_t{})};
-    case DType::i16: return {0, as(int16_t{})};
-    case DType::u16: return {0, as(uint16_t{})};
-    case DType::i32: return {0, as(int32_t{})};
-    case DType::u32: return {0, as(uint32_t{})};
-    default: return {0, as(int64_t{})};
+    case DType::f32:
+      return {as(float{}), 0};
+    case DType::f64:
+      return {as(double{}), 0};
+    case DType::f16:
+      return {f16_to_f32(as(uint16_t{})), 0};
+    case DType::bf16:
+      return {bf16_to_f32(as(uint16_t{})), 0};
+    case DType::bool_:
+    case DType::u8:
+      return {0, as(uint8_t{})};
+    case DType::i8:
+      return {0, as(int8_t{})};
+    case DType::i16:
+      return {0, as(int16_t{})};
+    case DType::u16:
+      return {0, as(uint16_t{})};
+    case DType::i32:
+      return {0, as(int32_t{})};
+    case DType::u32:
+      return {0, as(uint32_t{})};
+    default:
+      return {0, as(int64_t{})};
   }
 }
 
 void put(DType d, char* p, Value v) {
   const auto as = [&](auto x) { std::memcpy(p, &x, sizeof x); };
   switch (d) {
-    case DType::f32: return as(static_cast<float>(v.f));
-    case DType::f64: return as(v.f);
-    case DType::f16: return as(f32_to_f16(static_cast<float>(v.f)));
-    case DType::bf16: return as(f32_to_bf16(static_cast<float>(v.f)));
-    default: std::memcpy(p, &v.i, size_of(d));  // little endian: the low bytes wrap
+    case DType::f32:
+      return as(static_cast<float>(v.f));
+    case DType::f64:
+      return as(v.f);
+    case DType::f16:
+      return as(f32_to_f16(static_cast<float>(v.f)));
+    case DType::bf16:
+      return as(f32_to_bf16(static_cast<float>(v.f)));
+    default:
+      std::memcpy(p, &v.i, size_of(d));  // little endian: the low bytes wrap
   }
 }
 
@@ -107,24 +126,40 @@ Value apply(Prim p, DType d, Value a, Value b, Value c) {
     return static_cast<int64_t>(f(static_cast<uint64_t>(x), static_cast<uint64_t>(y)));
   };
   switch (p) {
-    case Prim::copy: return a;
-    case Prim::neg: return number(-a.f, wrap(std::minus<uint64_t>(), 0, a.i));
-    case Prim::abs: return number(std::fabs(a.f), a.i < 0 ? wrap(std::minus<uint64_t>(), 0, a.i) : a.i);
-    case Prim::square: return number(a.f * a.f, wrap(std::multiplies<uint64_t>(), a.i, a.i));
-    case Prim::add: return number(a.f + b.f, wrap(std::plus<uint64_t>(), a.i, b.i));
-    case Prim::sub: return number(a.f - b.f, wrap(std::minus<uint64_t>(), a.i, b.i));
-    case Prim::mul: return number(a.f * b.f, wrap(std::multiplies<uint64_t>(), a.i, b.i));
-    case Prim::maximum: return number(a.f > b.f || a.f != a.f ? a.f : b.f, std::max(a.i, b.i));
-    case Prim::minimum: return number(a.f < b.f || a.f != a.f ? a.f : b.f, std::min(a.i, b.i));
-    case Prim::lt: return {0, real ? a.f < b.f : a.i < b.i};
-    case Prim::eq: return {0, real ? a.f == b.f : a.i == b.i};
-    case Prim::where: return a.i ? b : c;
-    case Prim::floor: return number(std::floor(a.f), a.i);
-    default: ADD_FAILURE() << info(p).name; return {};
+    case Prim::copy:
+      return a;
+    case Prim::neg:
+      return number(-a.f, wrap(std::minus<uint64_t>(), 0, a.i));
+    case Prim::abs:
+      return number(std::fabs(a.f), a.i < 0 ? wrap(std::minus<uint64_t>(), 0, a.i) : a.i);
+    case Prim::square:
+      return number(a.f * a.f, wrap(std::multiplies<uint64_t>(), a.i, a.i));
+    case Prim::add:
+      return number(a.f + b.f, wrap(std::plus<uint64_t>(), a.i, b.i));
+    case Prim::sub:
+      return number(a.f - b.f, wrap(std::minus<uint64_t>(), a.i, b.i));
+    case Prim::mul:
+      return number(a.f * b.f, wrap(std::multiplies<uint64_t>(), a.i, b.i));
+    case Prim::maximum:
+      return number(a.f > b.f || a.f != a.f ? a.f : b.f, std::max(a.i, b.i));
+    case Prim::minimum:
+      return number(a.f < b.f || a.f != a.f ? a.f : b.f, std::min(a.i, b.i));
+    case Prim::lt:
+      return {0, real ? a.f < b.f : a.i < b.i};
+    case Prim::eq:
+      return {0, real ? a.f == b.f : a.i == b.i};
+    case Prim::where:
+      return a.i ? b : c;
+    case Prim::floor:
+      return number(std::floor(a.f), a.i);
+    default:
+      ADD_FAILURE() << info(p).name;
+      return {};
   }
 }
 
-// ---- the interpreter of map programs ------------------------------------------------------------------------
+// ---- the interpreter of map programs
+// ------------------------------------------------------------------------
 
 double word_double(const ScalarRef& s) { return std::bit_cast<double>(s.value); }
 
@@ -179,7 +214,8 @@ void interpret_map(const TileProgram& program, const TileArgs& args,
   }
 }
 
-// ---- building programs ---------------------------------------------------------------------------------------
+// ---- building programs
+// ---------------------------------------------------------------------------------------
 
 struct Maker {
   TileProgram program;
@@ -264,9 +300,9 @@ struct Maker {
   }
 };
 
-constexpr DType k_storage[] = {DType::bool_, DType::u8,  DType::i8,  DType::i16, DType::i32,
-                               DType::i64,   DType::u16, DType::u32, DType::f16, DType::bf16,
-                               DType::f32,   DType::f64};
+constexpr DType k_storage[] = {DType::bool_, DType::u8,   DType::i8,  DType::i16,
+                               DType::i32,   DType::i64,  DType::u16, DType::u32,
+                               DType::f16,   DType::bf16, DType::f32, DType::f64};
 constexpr DType k_registers[] = {DType::f32, DType::f64, DType::i32, DType::i64, DType::bool_};
 
 class IsaScope {
@@ -317,8 +353,8 @@ std::string difference(DType d, const std::vector<char>& got, const std::vector<
 }
 
 std::string describe(const Maker& m) {
-  std::string text = format("\nmode {} extents {}", static_cast<int>(m.program.mode),
-                            to_string(m.args.extents));
+  std::string text =
+      format("\nmode {} extents {}", static_cast<int>(m.program.mode), to_string(m.args.extents));
   for (size_t o = 0; o < m.program.operands.size(); ++o)
     text += format("\noperand {} {} strides {}", o, name_of(m.program.operands[o].dtype),
                    to_string(m.args.operands[o].strides));
@@ -326,8 +362,8 @@ std::string describe(const Maker& m) {
     for (const auto* list : {&p.body, &p.tail})
       for (const TileInstr& i : *list)
         text += format("\n{} {} r{}:{} <- {} {} {} aux {}", static_cast<int>(i.kind),
-                       info(i.prim).name, i.dst, name_of(m.program.registers[i.dst].dtype), i.src[0],
-                       i.src[1], i.src[2], i.aux);
+                       info(i.prim).name, i.dst, name_of(m.program.registers[i.dst].dtype),
+                       i.src[0], i.src[1], i.src[2], i.aux);
   return text;
 }
 
@@ -391,11 +427,13 @@ TEST(Tile, RandomMapsMatchTheInterpreter) {
       const DType natural = compute_dtype(m.program.operands[o].dtype);
       values.push_back(m.load(o, random() % 4 ? natural : pick(random, k_registers)));
     }
-    if (random() % 3 == 0) values.push_back(m.scalar(static_cast<double>(random() % 7) - 3, pick(random, k_registers)));
+    if (random() % 3 == 0)
+      values.push_back(m.scalar(static_cast<double>(random() % 7) - 3, pick(random, k_registers)));
     if (random() % 4 == 0) {
       Dims s(rank, 0);
       for (size_t l = 0; l < rank; ++l) s[l] = static_cast<int64_t>(random() % 9) - 4;
-      values.push_back(m.load(m.affine(static_cast<int64_t>(random() % 5), s), pick(random, k_registers)));
+      values.push_back(
+          m.load(m.affine(static_cast<int64_t>(random() % 5), s), pick(random, k_registers)));
     }
     const size_t ops = random() % 8;
     for (size_t i = 0; i < ops; ++i) {
@@ -406,10 +444,14 @@ TEST(Tile, RandomMapsMatchTheInterpreter) {
       const uint16_t a = value_of(d), b = value_of(d);
       const int kind = static_cast<int>(random() % 6);
       uint16_t r;
-      if (kind == 0) r = m.op(pick(random, k_one), {a}, d);
-      else if (kind == 1) r = m.op(random() % 2 ? Prim::lt : Prim::eq, {a, b}, DType::bool_);
-      else if (kind == 2) r = m.op(Prim::where, {value_of(DType::bool_), a, b}, d);
-      else r = m.op(pick(random, k_two), {a, b}, d);
+      if (kind == 0)
+        r = m.op(pick(random, k_one), {a}, d);
+      else if (kind == 1)
+        r = m.op(random() % 2 ? Prim::lt : Prim::eq, {a, b}, DType::bool_);
+      else if (kind == 2)
+        r = m.op(Prim::where, {value_of(DType::bool_), a, b}, d);
+      else
+        r = m.op(pick(random, k_two), {a, b}, d);
       values.push_back(r);
     }
     const size_t outputs = 1 + random() % 2;
@@ -436,14 +478,16 @@ TEST(Tile, RandomMapsMatchTheInterpreter) {
         run(launch, bases_of(got));
         for (size_t b = 0; b < got.size(); ++b)
           ASSERT_TRUE(got[b] == expected[b])
-              << "turn " << turn << ", operand " << b << ", " << name_of(memories[b].dtype) << " on "
-              << name_of(isa) << difference(memories[b].dtype, got[b], expected[b]) << describe(m);
+              << "turn " << turn << ", operand " << b << ", " << name_of(memories[b].dtype)
+              << " on " << name_of(isa) << difference(memories[b].dtype, got[b], expected[b])
+              << describe(m);
       }
     }
   }
 }
 
-// ---- folds -----------------------------------------------------------------------------------------------
+// ---- folds
+// -----------------------------------------------------------------------------------------------
 
 /// The fold of `x` (points in loop order) exactly as the contract orders it.
 template <class T, class Combine>
@@ -478,17 +522,17 @@ struct FoldCase {
 std::vector<FoldCase> fold_cases() {
   const TileMode row = TileMode::row, column = TileMode::column;
   return {
-      {row, {7}, {10}},         {row, {64}, {10}},       {row, {3, 5}, {64}},
-      {row, {100}, {17}},       {row, {2}, {1}},         {row, {1025}, {1}},
-      {row, {3}, {513}},        {row, {2, 2}, {1024}},   {row, {2}, {5000}},
-      {row, {1}, {16384}},      {row, {1}, {16385}},     {row, {1}, {1000003}},
-      {row, {2}, {3, 1000}},    {row, {2}, {40, 11}},    {row, {3}, {4, 5, 6}},
-      {row, {1}, {300, 7, 50}}, {row, {1}, {2000, 777}}, {row, {1}, {3, 2, 400, 500}},
-      {row, {}, {200000}},      {row, {4}, {0}},         {row, {0}, {4}},
-      {column, {7}, {10}},      {column, {10}, {700}},   {column, {3, 33}, {511}},
-      {column, {1000}, {513}},  {column, {1500}, {20}},  {column, {2}, {3, 1000}},
+      {row, {7}, {10}},          {row, {64}, {10}},        {row, {3, 5}, {64}},
+      {row, {100}, {17}},        {row, {2}, {1}},          {row, {1025}, {1}},
+      {row, {3}, {513}},         {row, {2, 2}, {1024}},    {row, {2}, {5000}},
+      {row, {1}, {16384}},       {row, {1}, {16385}},      {row, {1}, {1000003}},
+      {row, {2}, {3, 1000}},     {row, {2}, {40, 11}},     {row, {3}, {4, 5, 6}},
+      {row, {1}, {300, 7, 50}},  {row, {1}, {2000, 777}},  {row, {1}, {3, 2, 400, 500}},
+      {row, {}, {200000}},       {row, {4}, {0}},          {row, {0}, {4}},
+      {column, {7}, {10}},       {column, {10}, {700}},    {column, {3, 33}, {511}},
+      {column, {1000}, {513}},   {column, {1500}, {20}},   {column, {2}, {3, 1000}},
       {column, {10}, {4, 5, 6}}, {column, {64}, {100000}}, {column, {2, 100}, {300, 50}},
-      {column, {5}, {0}},       {column, {}, {3000}},    {column, {3}, {2, 3, 4, 100}},
+      {column, {5}, {0}},        {column, {}, {3000}},     {column, {3}, {2, 3, 4, 100}},
   };
 }
 
@@ -538,7 +582,8 @@ TEST(Tile, FoldsKeepTheContractsOrder) {
       const Dims strides = random_strides(random, extents);
       const int64_t kept = product(c.kept), reduced = product(c.reduced);
       std::vector<float> x(static_cast<size_t>(kept * reduced) + 1);
-      for (float& v : x) v = static_cast<float>(static_cast<int64_t>(random() % 2000001) - 1000000) / 1999;
+      for (float& v : x)
+        v = static_cast<float>(static_cast<int64_t>(random() % 2000001) - 1000000) / 1999;
       std::vector<float> sum(static_cast<size_t>(kept), -1), largest(sum), scaled(sum);
       std::vector<int64_t> whole(static_cast<size_t>(kept), -1);
       Maker m(c.mode, c.kept, c.reduced);
@@ -555,7 +600,8 @@ TEST(Tile, FoldsKeepTheContractsOrder) {
       m.store(m.operand(DType::f32, 1, out, TileDomain::kept), s);
       m.store(m.operand(DType::f32, 2, out, TileDomain::kept), big);
       m.store(m.operand(DType::i64, 3, out, TileDomain::kept), w);
-      const uint16_t half = m.op(Prim::mul, {s, m.scalar(0.5, DType::f32)}, DType::f32, TileDomain::kept);
+      const uint16_t half =
+          m.op(Prim::mul, {s, m.scalar(0.5, DType::f32)}, DType::f32, TileDomain::kept);
       m.store(m.operand(DType::f32, 4, out, TileDomain::kept), half);
       std::vector<float> points;
       std::vector<float> expect_sum, expect_max;
@@ -570,8 +616,10 @@ TEST(Tile, FoldsKeepTheContractsOrder) {
           points.push_back(e * e);
           total += static_cast<int64_t>(e);
         });
-        expect_sum.push_back(ordered_fold(c.mode, points, 0.0f, [](float a, float b) { return a + b; }));
-        expect_max.push_back(ordered_fold(c.mode, plain, -INFINITY, [](float a, float b) { return std::max(a, b); }));
+        expect_sum.push_back(
+            ordered_fold(c.mode, points, 0.0f, [](float a, float b) { return a + b; }));
+        expect_max.push_back(ordered_fold(c.mode, plain, -INFINITY,
+                                          [](float a, float b) { return std::max(a, b); }));
         expect_whole.push_back(total);
       });
       for (Isa isa : isas())
@@ -579,7 +627,8 @@ TEST(Tile, FoldsKeepTheContractsOrder) {
           IsaScope scope(isa);
           const TileKernel kernel(m.program);
           const TileLaunch launch = m.launch(kernel);
-          run(launch, {x.data(), sum.data(), largest.data(), whole.data(), scaled.data()}, {}, order);
+          run(launch, {x.data(), sum.data(), largest.data(), whole.data(), scaled.data()}, {},
+              order);
           for (size_t k = 0; k < sum.size(); ++k) {
             ASSERT_EQ(sum[k], expect_sum[k]) << k << describe(m) << name_of(isa);
             ASSERT_EQ(scaled[k], expect_sum[k] * 0.5f);
@@ -609,19 +658,20 @@ TEST(Tile, ArgFoldsFindTheFirstExtremeAndNaN) {
       for (size_t l = 0; l < c.reduced.size(); ++l) out.push_back(0);
       const uint16_t v = m.load(m.operand(DType::f32, 0, strides), DType::f32);
       const uint16_t test = m.op(Prim::gt, {v, m.scalar(47, DType::f32)}, DType::bool_);
-      const uint16_t folds[] = {m.fold(qs::Fold::argmax, v, DType::i64),
-                                m.fold(qs::Fold::argmin, v, DType::i64),
-                                m.fold(qs::Fold::max, v, DType::f32),
-                                m.fold(qs::Fold::any, test, DType::bool_),
-                                m.fold(qs::Fold::all, test, DType::bool_)};
+      const uint16_t folds[] = {
+          m.fold(qs::Fold::argmax, v, DType::i64), m.fold(qs::Fold::argmin, v, DType::i64),
+          m.fold(qs::Fold::max, v, DType::f32), m.fold(qs::Fold::any, test, DType::bool_),
+          m.fold(qs::Fold::all, test, DType::bool_)};
       const DType types[] = {DType::i64, DType::i64, DType::f32, DType::bool_, DType::bool_};
       m.tail();
-      for (int k = 0; k < 5; ++k) m.store(m.operand(types[k], 1 + k, out, TileDomain::kept), folds[k]);
+      for (int k = 0; k < 5; ++k)
+        m.store(m.operand(types[k], 1 + k, out, TileDomain::kept), folds[k]);
       for (Isa isa : isas()) {
         IsaScope scope(isa);
         const TileKernel kernel(m.program);
-        run(m.launch(kernel), {x.data(), high.data(), low.data(), biggest.data(), some.data(), every.data()},
-            {}, Order::backward);
+        run(m.launch(kernel),
+            {x.data(), high.data(), low.data(), biggest.data(), some.data(), every.data()}, {},
+            Order::backward);
         size_t k = 0;
         each_point(c.kept, strides, 0, [&](int64_t base) {
           int64_t at = 0, best = 0, worst = 0;
@@ -630,7 +680,8 @@ TEST(Tile, ArgFoldsFindTheFirstExtremeAndNaN) {
           each_point(c.reduced, strides, c.kept.size(), [&](int64_t offset) {
             const float e = x[static_cast<size_t>(base + offset)];
             if (at == 0 || e > top || (std::isnan(e) && !std::isnan(top))) best = at, top = e;
-            if (at == 0 || e < bottom || (std::isnan(e) && !std::isnan(bottom))) worst = at, bottom = e;
+            if (at == 0 || e < bottom || (std::isnan(e) && !std::isnan(bottom)))
+              worst = at, bottom = e;
             any |= e > 47;
             all &= e > 47;
             ++at;
@@ -691,7 +742,8 @@ TEST(Tile, PhasesReadKeptAndPersistentRegisters) {
           most = std::max(most, row.back());
         });
         for (float& e : row) e -= most;
-        const float sum = ordered_fold(c.mode, row, 0.0f, [](float p, float q) { return p + q; }) + 1;
+        const float sum =
+            ordered_fold(c.mode, row, 0.0f, [](float p, float q) { return p + q; }) + 1;
         size_t at = 0;
         each_point(c.reduced, strides, c.kept.size(), [&](int64_t o) {
           const float product_of = row[at++] * sum;
@@ -704,7 +756,8 @@ TEST(Tile, PhasesReadKeptAndPersistentRegisters) {
         IsaScope scope(isa);
         const TileKernel kernel(m.program);
         std::vector<float> data = x, result(x.size());
-        run(m.launch(kernel), {data.data(), scale.data(), result.data(), got_totals.data(), got_tops.data()});
+        run(m.launch(kernel),
+            {data.data(), scale.data(), result.data(), got_totals.data(), got_tops.data()});
         const std::vector<float>& got = in_place ? data : result;
         for (size_t i = 0; i < static_cast<size_t>(kept * reduced); ++i)
           ASSERT_EQ(got[i], expected[i]) << i << describe(m) << name_of(isa);
@@ -715,7 +768,8 @@ TEST(Tile, PhasesReadKeptAndPersistentRegisters) {
       }
     }
 }
-// ---- every primitive -------------------------------------------------------------------------------------
+// ---- every primitive
+// -------------------------------------------------------------------------------------
 
 /// Runs one op over vectors of elements of the register dtypes.
 template <class D, class... S>
@@ -744,7 +798,8 @@ double ulps(T got, long double expected) {
   if (std::isnan(expected)) return std::isnan(got) ? 0 : 1e9;
   const T rounded = static_cast<T>(expected);
   if (std::isinf(rounded) || std::isinf(got))  // an overflow may come half an ulp early or late
-    return got == rounded || std::fabs(expected) > 0.999999 * std::numeric_limits<T>::max() ? 0 : 1e9;
+    return got == rounded || std::fabs(expected) > 0.999999 * std::numeric_limits<T>::max() ? 0
+                                                                                            : 1e9;
   int exponent;
   std::frexp(expected, &exponent);
   const int digits = std::numeric_limits<T>::digits;
@@ -756,9 +811,34 @@ double ulps(T got, long double expected) {
 template <class T>
 std::vector<T> edge_values() {
   using L = std::numeric_limits<T>;
-  std::vector<T> v = {0, 1, T(0.5), 2, 3, T(1e-3), T(0.1), 10, 88, 89, 100, 104, 710, 746, T(0.55), T(0.92),
-                      T(1e10), T(1e30), L::min(), L::denorm_min(), L::min() / 4, L::max(),
-                      L::epsilon(), L::infinity(), T(1) - L::epsilon(), T(1.5), T(2.5), T(1e5)};
+  std::vector<T> v = {0,
+                      1,
+                      T(0.5),
+                      2,
+                      3,
+                      T(1e-3),
+                      T(0.1),
+                      10,
+                      88,
+                      89,
+                      100,
+                      104,
+                      710,
+                      746,
+                      T(0.55),
+                      T(0.92),
+                      T(1e10),
+                      T(1e30),
+                      L::min(),
+                      L::denorm_min(),
+                      L::min() / 4,
+                      L::max(),
+                      L::epsilon(),
+                      L::infinity(),
+                      T(1) - L::epsilon(),
+                      T(1.5),
+                      T(2.5),
+                      T(1e5)};
   const size_t n = v.size();
   for (size_t i = 0; i < n; ++i) v.push_back(-v[i]);
   v.push_back(L::quiet_NaN());
@@ -771,21 +851,46 @@ struct FloatRow {
   long double (*f80)(long double);
   double ulp32, ulp64;
 };
-#define SAME(name) Prim::name, [](double x) -> double { return std::name(x); }, \
-                   [](long double x) -> long double { return std::name(x); }
-#define EXPR(name, expr) Prim::name, [](double x) -> double { return expr; }, \
-                         [](long double x) -> long double { return expr; }
+#define SAME(name)                                             \
+  Prim::name, [](double x) -> double { return std::name(x); }, \
+      [](long double x) -> long double { return std::name(x); }
+#define EXPR(name, expr)                               \
+  Prim::name, [](double x) -> double { return expr; }, \
+      [](long double x) -> long double { return expr; }
 const FloatRow k_float_rows[] = {
-    {EXPR(neg, -x), 0, 0}, {EXPR(abs, std::fabs(x)), 0, 0}, {EXPR(square, x * x), 0.5, 0.5},
-    {EXPR(sign, (x > 0) - (x < 0)), 0, 0}, {SAME(sqrt), 0.51, 0.51},
-    {EXPR(rsqrt, 1 / std::sqrt(x)), 2, 2}, {EXPR(reciprocal, 1 / x), 0.51, 0.51},
-    {SAME(exp), 1, 1}, {SAME(exp2), 1, 1}, {SAME(expm1), 1, 1.5}, {SAME(log), 1, 1.01},
-    {SAME(log2), 1, 1}, {SAME(log10), 1, 2}, {SAME(log1p), 1, 1}, {SAME(sin), 1, 1},
-    {SAME(cos), 1, 1}, {SAME(tan), 1, 1}, {SAME(asin), 1, 1}, {SAME(acos), 1, 1},
-    {SAME(atan), 1, 1}, {SAME(sinh), 1, 2}, {SAME(cosh), 1, 2}, {SAME(asinh), 1, 2},
-    {SAME(acosh), 1, 3}, {SAME(atanh), 1, 2}, {SAME(tanh), 2, 3},
-    {EXPR(sigmoid, 1 / (1 + std::exp(-x))), 3, 3}, {SAME(erf), 2, 1.5}, {SAME(erfc), 1, 5},
-    {SAME(floor), 0, 0}, {SAME(ceil), 0, 0}, {SAME(trunc), 0, 0}, {EXPR(round, std::nearbyint(x)), 0, 0},
+    {EXPR(neg, -x), 0, 0},
+    {EXPR(abs, std::fabs(x)), 0, 0},
+    {EXPR(square, x* x), 0.5, 0.5},
+    {EXPR(sign, (x > 0) - (x < 0)), 0, 0},
+    {SAME(sqrt), 0.51, 0.51},
+    {EXPR(rsqrt, 1 / std::sqrt(x)), 2, 2},
+    {EXPR(reciprocal, 1 / x), 0.51, 0.51},
+    {SAME(exp), 1, 1},
+    {SAME(exp2), 1, 1},
+    {SAME(expm1), 1, 1.5},
+    {SAME(log), 1, 1.01},
+    {SAME(log2), 1, 1},
+    {SAME(log10), 1, 2},
+    {SAME(log1p), 1, 1},
+    {SAME(sin), 1, 1},
+    {SAME(cos), 1, 1},
+    {SAME(tan), 1, 1},
+    {SAME(asin), 1, 1},
+    {SAME(acos), 1, 1},
+    {SAME(atan), 1, 1},
+    {SAME(sinh), 1, 2},
+    {SAME(cosh), 1, 2},
+    {SAME(asinh), 1, 2},
+    {SAME(acosh), 1, 3},
+    {SAME(atanh), 1, 2},
+    {SAME(tanh), 2, 3},
+    {EXPR(sigmoid, 1 / (1 + std::exp(-x))), 3, 3},
+    {SAME(erf), 2, 1.5},
+    {SAME(erfc), 1, 5},
+    {SAME(floor), 0, 0},
+    {SAME(ceil), 0, 0},
+    {SAME(trunc), 0, 0},
+    {EXPR(round, std::nearbyint(x)), 0, 0},
 };
 #undef SAME
 #undef EXPR
@@ -820,14 +925,17 @@ TEST(Tile, FloatFunctionsAreAccurateAndTheSameOnAllInstructionSets) {
         first64 = y64;
       }
       for (size_t i = 0; i < x32.size(); ++i)
-        ASSERT_TRUE(std::isnan(y32[i]) || std::bit_cast<uint32_t>(y32[i]) == std::bit_cast<uint32_t>(first32[i]))
+        ASSERT_TRUE(std::isnan(y32[i]) ||
+                    std::bit_cast<uint32_t>(y32[i]) == std::bit_cast<uint32_t>(first32[i]))
             << info(row.prim).name << "(" << x32[i] << ")";
       for (size_t i = 0; i < x64.size(); ++i)
-        ASSERT_TRUE(std::isnan(y64[i]) || std::bit_cast<uint64_t>(y64[i]) == std::bit_cast<uint64_t>(first64[i]))
+        ASSERT_TRUE(std::isnan(y64[i]) ||
+                    std::bit_cast<uint64_t>(y64[i]) == std::bit_cast<uint64_t>(first64[i]))
             << info(row.prim).name << "(" << x64[i] << ")";
     }
     // Signed zeros pass through odd functions.
-    const auto zero = run_op<float>(row.prim, DType::f32, {DType::f32}, nullptr, std::vector<float>{-0.0f});
+    const auto zero =
+        run_op<float>(row.prim, DType::f32, {DType::f32}, nullptr, std::vector<float>{-0.0f});
     const double expected = row.f64(-0.0);
     if (expected == 0 && row.prim != Prim::sign) {
       EXPECT_EQ(std::signbit(zero[0]), std::signbit(expected)) << info(row.prim).name;
@@ -838,9 +946,10 @@ TEST(Tile, FloatFunctionsAreAccurateAndTheSameOnAllInstructionSets) {
 TEST(Tile, RareFunctions) {
   const std::vector<double> x = {1, 0.5, 10, -0.5, 100, 2.5};
   const double digamma[] = {-0.57721566490153286, -1.9635100260214235, 2.2517525890667211,
-                            0.036489973978576520, 4.6001618527380874, 0.70315664064524319};
+                            0.036489973978576520, 4.6001618527380874,  0.70315664064524319};
   const auto y = run_op<double>(Prim::digamma, DType::f64, {DType::f64}, nullptr, x);
-  for (size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(y[i], digamma[i], 1e-14 * std::max(1.0, std::fabs(digamma[i])));
+  for (size_t i = 0; i < x.size(); ++i)
+    EXPECT_NEAR(y[i], digamma[i], 1e-14 * std::max(1.0, std::fabs(digamma[i])));
   const auto gamma = run_op<double>(Prim::lgamma, DType::f64, {DType::f64}, nullptr, x);
   for (size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(gamma[i], std::lgamma(x[i]), 1e-13);
   std::vector<double> z;
@@ -848,8 +957,9 @@ TEST(Tile, RareFunctions) {
   z.insert(z.end(), {1 - 1e-12, -1 + 1e-9, 1e-300, 1, -1, 1.5});
   const auto inverse = run_op<double>(Prim::erfinv, DType::f64, {DType::f64}, nullptr, z);
   for (size_t i = 0; i + 3 < z.size(); ++i) {
-    const double there = std::fabs(z[i]) > 0.5 ? std::erfc(std::fabs(inverse[i])) - (1 - std::fabs(z[i]))
-                                               : std::erf(inverse[i]) - z[i];
+    const double there = std::fabs(z[i]) > 0.5
+                             ? std::erfc(std::fabs(inverse[i])) - (1 - std::fabs(z[i]))
+                             : std::erf(inverse[i]) - z[i];
     EXPECT_LE(std::fabs(there), 4e-15 * std::min(std::fabs(z[i]), 1.0)) << z[i];
   }
   EXPECT_EQ(inverse[z.size() - 3], INFINITY);
@@ -872,13 +982,19 @@ TEST(Tile, FloatPairs) {
     x.push_back(static_cast<float>(random() % 100000) / 1000);
     y.push_back(static_cast<float>(static_cast<int64_t>(random() % 20000) - 10000) / 1000);
   }
-  const struct { Prim prim; double (*f)(double, double); double bound; } rows[] = {
+  const struct {
+    Prim prim;
+    double (*f)(double, double);
+    double bound;
+  } rows[] = {
       {Prim::add, [](double a, double b) { return a + b; }, 0.5},
       {Prim::sub, [](double a, double b) { return a - b; }, 0.5},
       {Prim::mul, [](double a, double b) { return a * b; }, 0.5},
       {Prim::div, [](double a, double b) { return a / b; }, 0.51},
-      {Prim::maximum, [](double a, double b) { return std::isnan(a) || std::isnan(b) ? NAN : std::max(a, b); }, 0},
-      {Prim::minimum, [](double a, double b) { return std::isnan(a) || std::isnan(b) ? NAN : std::min(a, b); }, 0},
+      {Prim::maximum,
+       [](double a, double b) { return std::isnan(a) || std::isnan(b) ? NAN : std::max(a, b); }, 0},
+      {Prim::minimum,
+       [](double a, double b) { return std::isnan(a) || std::isnan(b) ? NAN : std::min(a, b); }, 0},
       {Prim::fmax, [](double a, double b) { return std::fmax(a, b); }, 0},
       {Prim::fmin, [](double a, double b) { return std::fmin(a, b); }, 0},
       {Prim::pow, [](double a, double b) { return std::pow(a, b); }, 1},
@@ -886,7 +1002,11 @@ TEST(Tile, FloatPairs) {
       {Prim::atan2, [](double a, double b) { return std::atan2(a, b); }, 1},
       {Prim::hypot, [](double a, double b) { return std::hypot(a, b); }, 1},
       {Prim::copysign, [](double a, double b) { return std::copysign(a, b); }, 0},
-      {Prim::nextafter, [](double a, double b) -> double { return std::nextafterf(static_cast<float>(a), static_cast<float>(b)); }, 0},
+      {Prim::nextafter,
+       [](double a, double b) -> double {
+         return std::nextafterf(static_cast<float>(a), static_cast<float>(b));
+       },
+       0},
   };
   for (Isa isa : isas()) {
     IsaScope scope(isa);
@@ -896,8 +1016,10 @@ TEST(Tile, FloatPairs) {
         ASSERT_LE(ulps(z[i], row.f(x[i], y[i])), row.bound)
             << info(row.prim).name << "(" << x[i] << ", " << y[i] << ") = " << z[i];
     }
-    const std::vector<float> a = {7, -7, 7, -7, 0, 5.5f, -0.5f, 1}, b = {2, 2, -2, -2, 3, 0.5f, 1, 0};
-    const auto quotient = run_op<float>(Prim::floor_div, DType::f32, {DType::f32, DType::f32}, nullptr, a, b);
+    const std::vector<float> a = {7, -7, 7, -7, 0, 5.5f, -0.5f, 1},
+                             b = {2, 2, -2, -2, 3, 0.5f, 1, 0};
+    const auto quotient =
+        run_op<float>(Prim::floor_div, DType::f32, {DType::f32, DType::f32}, nullptr, a, b);
     const auto rest = run_op<float>(Prim::rem, DType::f32, {DType::f32, DType::f32}, nullptr, a, b);
     for (size_t i = 0; i + 1 < a.size(); ++i) {
       EXPECT_EQ(quotient[i], std::floor(a[i] / b[i]));
@@ -906,7 +1028,8 @@ TEST(Tile, FloatPairs) {
     EXPECT_EQ(quotient.back(), INFINITY);
     const auto tests = run_op<uint8_t>(Prim::isinf, DType::bool_, {DType::f32}, nullptr, edges);
     const auto finite = run_op<uint8_t>(Prim::isfinite, DType::bool_, {DType::f32}, nullptr, edges);
-    const auto negative = run_op<uint8_t>(Prim::signbit, DType::bool_, {DType::f32}, nullptr, edges);
+    const auto negative =
+        run_op<uint8_t>(Prim::signbit, DType::bool_, {DType::f32}, nullptr, edges);
     for (size_t i = 0; i < edges.size(); ++i) {
       EXPECT_EQ(tests[i], std::isinf(edges[i]));
       EXPECT_EQ(finite[i], std::isfinite(edges[i]));
@@ -920,7 +1043,9 @@ void check_integers(DType d) {
   using U = std::make_unsigned_t<T>;
   std::mt19937_64 random(12);
   const T low = std::numeric_limits<T>::min(), high = std::numeric_limits<T>::max();
-  std::vector<T> values = {0, 1, static_cast<T>(-1), 2, 7, static_cast<T>(-7), 31, 32, 63, 64, low, high, static_cast<T>(low + 1)};
+  std::vector<T> values = {
+      0,   1,    static_cast<T>(-1),     2, 7, static_cast<T>(-7), 31, 32, 63, 64,
+      low, high, static_cast<T>(low + 1)};
   for (int i = 0; i < 10; ++i) values.push_back(static_cast<T>(random()));
   std::vector<T> x, y, safe;
   for (T a : values)
@@ -932,7 +1057,8 @@ void check_integers(DType d) {
   const auto check = [&](Prim p, const std::vector<T>& right, auto f) {
     const auto z = run_op<T>(p, d, {d, d}, nullptr, x, right);
     for (size_t i = 0; i < x.size(); ++i)
-      ASSERT_EQ(z[i], static_cast<T>(f(x[i], right[i]))) << info(p).name << "(" << +x[i] << ", " << +right[i] << ")";
+      ASSERT_EQ(z[i], static_cast<T>(f(x[i], right[i])))
+          << info(p).name << "(" << +x[i] << ", " << +right[i] << ")";
   };
   const auto overflows = [&](T a, T b) { return low < 0 && a == low && b == static_cast<T>(-1); };
   check(Prim::add, y, [](T a, T b) { return U(a) + U(b); });
@@ -956,12 +1082,15 @@ void check_integers(DType d) {
   });
   const T width = static_cast<T>(sizeof(T) * 8);
   check(Prim::shift_left, y, [&](T a, T b) { return b >= 0 && b < width ? U(a) << b : U(0); });
-  check(Prim::shift_right, y, [&](T a, T b) { return b >= 0 && b < width ? a >> b : a < 0 ? T(-1) : T(0); });
+  check(Prim::shift_right, y, [&](T a, T b) {
+    return b >= 0 && b < width ? a >> b : a < 0 ? T(-1) : T(0);
+  });
   const std::vector<T> powers(x.size(), 5);
   check(Prim::pow, powers, [](T a, T) { return U(a) * U(a) * U(a) * U(a) * U(a); });
   const auto one = [&](Prim p, auto f) {
     const auto z = run_op<T>(p, d, {d}, nullptr, x);
-    for (size_t i = 0; i < x.size(); ++i) ASSERT_EQ(z[i], static_cast<T>(f(x[i]))) << info(p).name << +x[i];
+    for (size_t i = 0; i < x.size(); ++i)
+      ASSERT_EQ(z[i], static_cast<T>(f(x[i]))) << info(p).name << +x[i];
   };
   one(Prim::neg, [](T a) { return U(0) - U(a); });
   one(Prim::abs, [](T a) { return a < 0 ? U(0) - U(a) : U(a); });
@@ -994,19 +1123,22 @@ TEST(Tile, BadDataSetsTheRecordOnce) {
     IsaScope scope(isa);
     ErrorRecord error;
     const std::vector<int64_t> x = {5, 6, 7, 8}, y = {2, 0, 3, 0};
-    const auto z = run_op<int64_t>(Prim::floor_div, DType::i64, {DType::i64, DType::i64}, &error, x, y);
+    const auto z =
+        run_op<int64_t>(Prim::floor_div, DType::i64, {DType::i64, DType::i64}, &error, x, y);
     EXPECT_EQ(z, (std::vector<int64_t>{2, 0, 2, 0}));
     EXPECT_EQ(error.set, 42);
     EXPECT_EQ(error.reason, 2);
     const std::vector<int64_t> index = {0, 9, -1, 12, 3}, bound(5, 10);
-    const auto safe = run_op<int64_t>(Prim::check_index, DType::i64, {DType::i64, DType::i64}, &error, index, bound);
+    const auto safe = run_op<int64_t>(Prim::check_index, DType::i64, {DType::i64, DType::i64},
+                                      &error, index, bound);
     EXPECT_EQ(safe, (std::vector<int64_t>{0, 9, 0, 0, 3}));
     EXPECT_EQ(error.set, 42);
     EXPECT_EQ(error.reason, 1);
     EXPECT_EQ(error.value, -1);
     EXPECT_EQ(error.bound, 10);
-    const auto fine = run_op<int64_t>(Prim::check_index, DType::i64, {DType::i64, DType::i64}, &error,
-                                      std::vector<int64_t>{0, 9}, std::vector<int64_t>{1, 10});
+    const auto fine =
+        run_op<int64_t>(Prim::check_index, DType::i64, {DType::i64, DType::i64}, &error,
+                        std::vector<int64_t>{0, 9}, std::vector<int64_t>{1, 10});
     EXPECT_EQ(fine[1], 9);
     EXPECT_EQ(error.set, 0);
   }
@@ -1017,9 +1149,11 @@ TEST(Tile, ConversionsOutOfRangeAreDefined) {
     IsaScope scope(isa);
     const std::vector<float> x = {1.9f, -1.9f, 3e9f, -3e9f, 1e20f, NAN, INFINITY, 300, -0.0f};
     EXPECT_EQ(run_op<int32_t>(Prim::cast, DType::i32, {DType::f32}, nullptr, x),
-              (std::vector<int32_t>{1, -1, INT32_MIN, INT32_MIN, INT32_MIN, INT32_MIN, INT32_MIN, 300, 0}));
+              (std::vector<int32_t>{1, -1, INT32_MIN, INT32_MIN, INT32_MIN, INT32_MIN, INT32_MIN,
+                                    300, 0}));
     EXPECT_EQ(run_op<int64_t>(Prim::cast, DType::i64, {DType::f32}, nullptr, x),
-              (std::vector<int64_t>{1, -1, 3000000000, -3000000000, INT64_MIN, INT64_MIN, INT64_MIN, 300, 0}));
+              (std::vector<int64_t>{1, -1, 3000000000, -3000000000, INT64_MIN, INT64_MIN, INT64_MIN,
+                                    300, 0}));
     EXPECT_EQ(run_op<uint8_t>(Prim::cast, DType::bool_, {DType::f32}, nullptr, x),
               (std::vector<uint8_t>{1, 1, 1, 1, 1, 1, 1, 1, 0}));
     const std::vector<double> y = {1.8e19, -1, 9.3e18, 5};
@@ -1033,7 +1167,8 @@ TEST(Tile, PhiloxIsTheSameInAnyOrder) {
   std::vector<int64_t> linear, seed, offset;
   for (int64_t i = 0; i < 200; ++i) linear.push_back(i < 100 ? i * 7 % 100 : i - 100);
   const auto z = [&](std::vector<int64_t> s, std::vector<int64_t> o) {
-    return run_op<int64_t>(Prim::philox, DType::i64, {DType::i64, DType::i64, DType::i64}, nullptr, linear, s, o);
+    return run_op<int64_t>(Prim::philox, DType::i64, {DType::i64, DType::i64, DType::i64}, nullptr,
+                           linear, s, o);
   };
   const auto all = z(std::vector<int64_t>(200, 12345), std::vector<int64_t>(200, 678));
   for (size_t i = 0; i < 100; ++i) {
@@ -1045,7 +1180,9 @@ TEST(Tile, PhiloxIsTheSameInAnyOrder) {
   Maker m(TileMode::map, {100}, {});
   std::vector<int64_t> out(100);
   const uint16_t l = m.load(m.affine(0, {1}), DType::i64);
-  m.store(m.operand(DType::i64, 0, {1}), m.op(Prim::philox, {l, m.scalar(12345, DType::i64), m.scalar(678, DType::i64)}, DType::i64));
+  m.store(
+      m.operand(DType::i64, 0, {1}),
+      m.op(Prim::philox, {l, m.scalar(12345, DType::i64), m.scalar(678, DType::i64)}, DType::i64));
   for (Isa isa : isas()) {
     IsaScope scope(isa);
     run(m.launch(TileKernel(m.program)), {out.data()});
@@ -1070,7 +1207,8 @@ TEST(Tile, HalfTypesRoundToNearestEven) {
   std::vector<float> x = edge_values<float>();
   for (int i = 0; i < 100000; ++i) {
     x.push_back(std::bit_cast<float>(static_cast<uint32_t>(random())));
-    x.push_back(std::ldexp(static_cast<float>(random() % 8192), static_cast<int>(random() % 48) - 36));
+    x.push_back(
+        std::ldexp(static_cast<float>(random() % 8192), static_cast<int>(random() % 48) - 36));
   }
   for (Isa isa : isas()) {
     IsaScope scope(isa);
@@ -1080,8 +1218,8 @@ TEST(Tile, HalfTypesRoundToNearestEven) {
       std::vector<float> rounded(x.size());
       const uint16_t r = m.load(m.operand(DType::f32, 0, {1}), DType::f32);
       m.store(m.operand(d, 1, {1}), r);
-      m.store(m.operand(DType::f32, 2, {1}),
-              m.op(Prim::round_to, {r}, DType::f32, TileDomain::full, false, static_cast<uint32_t>(d)));
+      m.store(m.operand(DType::f32, 2, {1}), m.op(Prim::round_to, {r}, DType::f32, TileDomain::full,
+                                                  false, static_cast<uint32_t>(d)));
       run(m.launch(TileKernel(m.program)), {x.data(), half.data(), rounded.data()});
       for (size_t i = 0; i < x.size(); ++i) {
         const uint16_t expected = d == DType::f16 ? f32_to_f16(x[i]) : f32_to_bf16(x[i]);
@@ -1093,7 +1231,8 @@ TEST(Tile, HalfTypesRoundToNearestEven) {
   }
 }
 
-// ---- memory --------------------------------------------------------------------------------------------------
+// ---- memory
+// --------------------------------------------------------------------------------------------------
 
 TEST(Tile, InPlaceAndOverlappingOperandsKeepProgramOrder) {
   // y = x + 1 is stored over x before x is read again: the second read must see the loaded value.
@@ -1143,7 +1282,8 @@ TEST(Tile, TheLaunchTableGivesPointersOffsetsAndScalars) {
   for (size_t i = 0; i < data.size(); ++i) data[i] = static_cast<float>(i);
   float extra = 0.5f;
   for (uint64_t offset : {0, 10, 50}) {
-    run(launch, {data.data(), &extra, out.data()}, {offset, std::bit_cast<uint64_t>(1.5), offset + 2});
+    run(launch, {data.data(), &extra, out.data()},
+        {offset, std::bit_cast<uint64_t>(1.5), offset + 2});
     for (size_t i = 0; i < 4; ++i)
       EXPECT_EQ(out[i], data[offset + i] * (1.5f * static_cast<float>(offset + 2)) + 0.5f);
   }

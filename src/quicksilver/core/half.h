@@ -1,5 +1,6 @@
 // f16 and bf16 as 16 bits, converted to and from f32: round to nearest even, NaN stays NaN.
-// Bit for bit what F16C instructions give (a signalling NaN becomes quiet); pure integer arithmetic.
+// Bit for bit what F16C instructions give (a signalling NaN becomes quiet); pure integer
+// arithmetic.
 #pragma once
 #include <cstdint>
 #include <cstring>

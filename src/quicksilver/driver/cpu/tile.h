@@ -4,8 +4,9 @@
 // once and run any number of times, by any number of threads, but never two runs at a time:
 //
 //   launch.begin(table);                                  // one thread, after all earlier commands
-//   launch.run(table, first, last, scratch);              // any threads, any split of [0, chunks())
-//   launch.finish(table, first, last, scratch);           // after all of run; [0, finish_chunks())
+//   launch.run(table, first, last, scratch);              // any threads, any split of [0,
+//   chunks()) launch.finish(table, first, last, scratch);           // after all of run; [0,
+//   finish_chunks())
 //
 // The results do not depend on who ran which chunk.
 #pragma once
@@ -58,7 +59,8 @@ class TileLaunch {
   TileLaunch& operator=(TileLaunch&&) noexcept;
   ~TileLaunch();
 
-  /// Independent pieces of work, about 30 us each; 1 for a small launch, 0 when there is nothing to do.
+  /// Independent pieces of work, about 30 us each; 1 for a small launch, 0 when there is nothing to
+  /// do.
   int64_t chunks() const;
   /// Pieces of the second stage, which combines the parts of a split reduction; usually 0.
   int64_t finish_chunks() const;

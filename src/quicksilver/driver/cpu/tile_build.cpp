@@ -1,5 +1,5 @@
-// Lowers a TileProgram: checks it, sorts instructions into sections by domain, inserts the copies and
-// broadcasts that the sections need, joins pairs, picks functions and assigns slots.
+// Lowers a TileProgram: checks it, sorts instructions into sections by domain, inserts the copies
+// and broadcasts that the sections need, joins pairs, picks functions and assigns slots.
 #include "quicksilver/driver/cpu/tile_build.h"
 
 #include <algorithm>
@@ -13,20 +13,46 @@ namespace {
 
 constexpr TileDomain wider(TileDomain a, TileDomain b) { return a > b ? a : b; }
 
-int log2_size(DType d) { return size_of(d) == 1 ? 0 : size_of(d) == 2 ? 1 : size_of(d) == 4 ? 2 : 3; }
+int log2_size(DType d) {
+  return size_of(d) == 1 ? 0 : size_of(d) == 2 ? 1 : size_of(d) == 4 ? 2 : 3;
+}
 
 /// Measured order of magnitude, ns an element with AVX-512; `exact` functions are scalar.
 float cost_of(Prim p, RegClass r, bool exact) {
   if (exact) return p == Prim::check_index ? 0.6f : 6.0f;
   float cost = r == r_f32 || r == r_i32 ? 0.025f : r == r_bool ? 0.01f : 0.05f;
   switch (p) {
-    case Prim::exp: case Prim::log: case Prim::sin: case Prim::cos: case Prim::tanh:
-    case Prim::sigmoid: case Prim::erf: cost *= 8; break;
-    case Prim::div: case Prim::sqrt: case Prim::rsqrt: case Prim::reciprocal: cost *= 4; break;
-    case Prim::pow: case Prim::tan: case Prim::log1p: case Prim::expm1: case Prim::exp2:
-    case Prim::log2: case Prim::log10: case Prim::sinh: case Prim::cosh: cost *= 25; break;
-    case Prim::philox: cost = 1.5f; break;
-    default: break;
+    case Prim::exp:
+    case Prim::log:
+    case Prim::sin:
+    case Prim::cos:
+    case Prim::tanh:
+    case Prim::sigmoid:
+    case Prim::erf:
+      cost *= 8;
+      break;
+    case Prim::div:
+    case Prim::sqrt:
+    case Prim::rsqrt:
+    case Prim::reciprocal:
+      cost *= 4;
+      break;
+    case Prim::pow:
+    case Prim::tan:
+    case Prim::log1p:
+    case Prim::expm1:
+    case Prim::exp2:
+    case Prim::log2:
+    case Prim::log10:
+    case Prim::sinh:
+    case Prim::cosh:
+      cost *= 25;
+      break;
+    case Prim::philox:
+      cost = 1.5f;
+      break;
+    default:
+      break;
   }
   return cost;
 }
@@ -34,12 +60,30 @@ float cost_of(Prim p, RegClass r, bool exact) {
 /// Scalar loops and those that can raise: lanes beyond n would cost or lie.
 bool is_exact(Prim p, RegClass r) {
   switch (p) {
-    case Prim::floor_div: case Prim::rem: case Prim::fmod: return true;
-    case Prim::trunc_div: case Prim::pow: return r != r_f32 && r != r_f64 ? r != r_bool || p == Prim::trunc_div : p == Prim::pow && r == r_f64;
-    case Prim::check_index: case Prim::asin: case Prim::acos: case Prim::atan: case Prim::asinh:
-    case Prim::acosh: case Prim::atanh: case Prim::erfc: case Prim::erfinv: case Prim::lgamma:
-    case Prim::digamma: case Prim::atan2: case Prim::hypot: case Prim::nextafter: return true;
-    default: return false;
+    case Prim::trunc_div:
+      return r != r_f32 && r != r_f64;
+    case Prim::pow:
+      return r != r_f32 && r != r_bool;
+    case Prim::floor_div:
+    case Prim::rem:
+    case Prim::fmod:
+    case Prim::check_index:
+    case Prim::asin:
+    case Prim::acos:
+    case Prim::atan:
+    case Prim::asinh:
+    case Prim::acosh:
+    case Prim::atanh:
+    case Prim::erfc:
+    case Prim::erfinv:
+    case Prim::lgamma:
+    case Prim::digamma:
+    case Prim::atan2:
+    case Prim::hypot:
+    case Prim::nextafter:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -172,8 +216,7 @@ class Builder {
     i.fn = fn;
     i.aux = aux;
     i.dst = static_cast<uint16_t>(dst);
-    for (int s : sources)
-      i.src[i.arity++] = static_cast<uint16_t>(seen_from(s, reg(dst).domain));
+    for (int s : sources) i.src[i.arity++] = static_cast<uint16_t>(seen_from(s, reg(dst).domain));
     i.exact = is_exact(prim, by);
     i.cost = cost_of(prim, by, i.exact);
     section(reg(dst).domain).push_back(i);
@@ -194,11 +237,16 @@ class Builder {
 
   void lower(const TileInstr& t) {
     switch (t.kind) {
-      case TileInstr::load: return lower_load(t);
-      case TileInstr::store: return lower_store(t);
-      case TileInstr::scalar: return lower_scalar(t);
-      case TileInstr::op: return lower_op(t);
-      case TileInstr::fold: return lower_fold(t);
+      case TileInstr::load:
+        return lower_load(t);
+      case TileInstr::store:
+        return lower_store(t);
+      case TileInstr::scalar:
+        return lower_scalar(t);
+      case TileInstr::op:
+        return lower_op(t);
+      case TileInstr::fold:
+        return lower_fold(t);
     }
     CHECK(false, "unknown instruction kind {}", static_cast<int>(t.kind));
   }
@@ -320,16 +368,22 @@ class Builder {
     phase().body.push_back(i);
   }
 
-  // ---- pairs -------------------------------------------------------------------------------------------
+  // ---- pairs
+  // -------------------------------------------------------------------------------------------
 
   static int first_code(Prim p) {
     return p == Prim::add ? 0 : p == Prim::sub ? 1 : p == Prim::mul || p == Prim::square ? 2 : -1;
   }
   static int second_code(Prim p) {
-    return p == Prim::add ? 0 : p == Prim::sub ? 1 : p == Prim::mul ? 2 : p == Prim::maximum ? 3 : -1;
+    return p == Prim::add       ? 0
+           : p == Prim::sub     ? 1
+           : p == Prim::mul     ? 2
+           : p == Prim::maximum ? 3
+                                : -1;
   }
 
-  /// add, sub or mul whose only reader is an add, sub, mul or maximum: both in one pass, both rounded.
+  /// add, sub or mul whose only reader is an add, sub, mul or maximum: both in one pass, both
+  /// rounded.
   void join_pairs(std::vector<CodeInstr>& list) {
     std::vector<int> uses(code_.registers.size(), 0), maker(code_.registers.size(), -1);
     const auto count = [&](const std::vector<CodeInstr>& l) {
@@ -377,7 +431,8 @@ class Builder {
     list.resize(kept);
   }
 
-  // ---- positions and slots -----------------------------------------------------------------------------
+  // ---- positions and slots
+  // -----------------------------------------------------------------------------
 
   void number_positions() {
     int position = 0;
@@ -442,7 +497,8 @@ class Builder {
           const bool local = g.domain == TileDomain::full && !g.persist && !dedicated[i.src[k]];
           const bool again = std::find(i.src, i.src + k, i.src[k]) != i.src + k;
           if (!local || g.last_use != i.position || again) continue;
-          // A loaded register may turn out to be one splat group: its last reader must not write it.
+          // A loaded register may turn out to be one splat group: its last reader must not write
+          // it.
           (loaded[i.src[k]] ? later[g.size] : free_slots[g.size]).push_back(g.slot);
         }
         const auto release = [&] {

@@ -11,10 +11,10 @@ struct CodeRegister {
   TileDomain domain = TileDomain::full;
   bool persist = false;
   uint8_t size = 4;
-  int32_t slot = -1;      // byte offset in the worker's slots; uniform: in the launch's splats
-  int32_t define = -1;    // positions in program order
+  int32_t slot = -1;    // byte offset in the worker's slots; uniform: in the launch's splats
+  int32_t define = -1;  // positions in program order
   int32_t last_use = -1;
-  int16_t operand = -1;   // loaded from it without conversion: may be used in place
+  int16_t operand = -1;  // loaded from it without conversion: may be used in place
 };
 
 struct CodeInstr {
@@ -22,16 +22,16 @@ struct CodeInstr {
   Kind kind = op;
   Prim prim = Prim::copy;
   qs::Fold fold_op = qs::Fold::sum;
-  bool exact = false;     // n must not be rounded up: it may set the error record or is slow
+  bool exact = false;  // n must not be rounded up: it may set the error record or is slow
   uint8_t arity = 0;
   uint16_t dst = 0, src[3] = {0, 0, 0};
-  uint32_t aux = 0;       // op: as in TileInstr; load, store: operand; fold: number; scalar: number
+  uint32_t aux = 0;  // op: as in TileInstr; load, store: operand; fold: number; scalar: number
   int32_t position = 0;
-  TileFn fn = nullptr;             // op
-  TileFn convert[2] = {};          // load, store: one after the other, either may be null
-  RegClass middle = r_count;       // what lies between the two
+  TileFn fn = nullptr;        // op
+  TileFn convert[2] = {};     // load, store: one after the other, either may be null
+  RegClass middle = r_count;  // what lies between the two
   const FoldTable* folds = nullptr;
-  float cost = 0;                  // ns an element
+  float cost = 0;  // ns an element
 };
 
 /// A kept register seen by full instructions: spread over the block once a phase.
@@ -51,7 +51,7 @@ struct CodeFold {
   RegClass from = r_f32;  // class of the folded values
   uint8_t size = 4;
   uint16_t dst = 0;
-  int32_t state = 0;      // byte offset in the worker's slots
+  int32_t state = 0;  // byte offset in the worker's slots
   const FoldTable* table = nullptr;
 };
 
@@ -59,14 +59,14 @@ struct TileCode {
   TileMode mode = TileMode::map;
   int kept_loops = 1, reduced_loops = 0, scalar_count = 0;
   std::vector<TileOperand> operands;
-  std::vector<bool> written, loaded;       // by operand
+  std::vector<bool> written, loaded;  // by operand
   std::vector<CodeRegister> registers;
-  std::vector<CodeInstr> uniform;          // scalars, uniform loads and ops: once a launch
+  std::vector<CodeInstr> uniform;  // scalars, uniform loads and ops: once a launch
   std::vector<CodePhase> phases;
   std::vector<CodeFold> folds;
-  int64_t tile = k_tile;                   // elements of a block, at most
-  size_t splat_bytes = 0;                  // of the launch
-  size_t slot_bytes = 0;                   // of a worker, without persist buffers
+  int64_t tile = k_tile;   // elements of a block, at most
+  size_t splat_bytes = 0;  // of the launch
+  size_t slot_bytes = 0;   // of a worker, without persist buffers
   bool has_persist = false;
   const IsaTable* isa = nullptr;
 };

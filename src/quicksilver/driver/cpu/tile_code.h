@@ -24,19 +24,19 @@ struct ErrorTarget {
 };
 
 struct TileStep;
-/// dst[i] = f(a[i], b[i], c[i]) for i < n. Sources may be the very same memory as dst. A source whose
-/// step.stride is 0 is one group of equal elements; other strides are the bytes of one group.
+/// dst[i] = f(a[i], b[i], c[i]) for i < n. Sources may be the very same memory as dst. A source
+/// whose step.stride is 0 is one group of equal elements; other strides are the bytes of one group.
 using TileFn = void (*)(char* dst, const char* a, const char* b, const char* c, int64_t n,
                         const TileStep& step);
 
 struct TileStep {
   TileFn fn = nullptr;
-  uint8_t kind = 0;              // CodeInstr::Kind
-  bool padded = false;           // n may be rounded up to whole groups
-  uint16_t dst = 0;              // indices into the worker's table of pointers
+  uint8_t kind = 0;     // CodeInstr::Kind
+  bool padded = false;  // n may be rounded up to whole groups
+  uint16_t dst = 0;     // indices into the worker's table of pointers
   uint16_t src[3] = {0, 0, 0};
   int32_t stride[3] = {0, 0, 0};
-  uint32_t aux = 0;              // round_to: DType; load, store, fold: index of its record
+  uint32_t aux = 0;  // round_to: DType; load, store, fold: index of its record
   const ErrorTarget* error = nullptr;
 };
 
@@ -68,12 +68,12 @@ struct FoldTable {
 struct IsaTable {
   double cost = 1;  // of an element, relative to AVX-512
   TileFn op[static_cast<int>(Prim::count_)][r_count] = {};
-  TileFn cast[r_count][r_count] = {};          // register to register
-  TileFn widen[k_dtype_count] = {};            // memory -> its compute dtype; null: the same
-  TileFn narrow[k_dtype_count] = {};           // compute dtype -> memory; null: the same
-  TileFn round_to[k_dtype_count] = {};         // in the compute register
-  TileFn copy[4] = {};                         // by log2 of the element size
-  FoldTable fold[8][r_count] = {};             // by qs::Fold
+  TileFn cast[r_count][r_count] = {};   // register to register
+  TileFn widen[k_dtype_count] = {};     // memory -> its compute dtype; null: the same
+  TileFn narrow[k_dtype_count] = {};    // compute dtype -> memory; null: the same
+  TileFn round_to[k_dtype_count] = {};  // in the compute register
+  TileFn copy[4] = {};                  // by log2 of the element size
+  FoldTable fold[8][r_count] = {};      // by qs::Fold
   /// Dense dst[p][r][c] from src + p*sp + r*sr + c*sc (bytes), by log2 of the element size.
   void (*gather[4])(char* dst, const char* src, const int64_t* n, const int64_t* stride) = {};
   void (*scatter[4])(char* dst, const char* src, const int64_t* n, const int64_t* stride) = {};
@@ -82,7 +82,7 @@ struct IsaTable {
   /// dst[r][c] = src[r] for all c / dst[r][c] = src[c] for all r; by log2 of the element size.
   void (*expand_rows[4])(char* dst, const char* src, int64_t rows, int64_t columns) = {};
   void (*expand_columns[4])(char* dst, const char* src, int64_t rows, int64_t columns) = {};
-  TileFn pair[2][16 * 16][2] = {};             // see pair_index in tile_build.cpp
+  TileFn pair[2][16 * 16][2] = {};  // see pair_index in tile_build.cpp
 };
 
 const IsaTable& generic_table();
@@ -93,13 +93,20 @@ const IsaTable& isa_table();
 
 inline RegClass reg_class(DType d) {
   switch (d) {
-    case DType::f32: return r_f32;
-    case DType::f64: return r_f64;
-    case DType::i32: return r_i32;
-    case DType::i64: return r_i64;
-    case DType::u64: return r_u64;
-    case DType::bool_: return r_bool;
-    default: return r_count;
+    case DType::f32:
+      return r_f32;
+    case DType::f64:
+      return r_f64;
+    case DType::i32:
+      return r_i32;
+    case DType::i64:
+      return r_i64;
+    case DType::u64:
+      return r_u64;
+    case DType::bool_:
+      return r_bool;
+    default:
+      return r_count;
   }
 }
 

@@ -1,5 +1,5 @@
-// Conversions between element types, rounding in place, and the movement of blocks: gather, scatter,
-// broadcast, ramps, streaming stores. Included once per instruction set.
+// Conversions between element types, rounding in place, and the movement of blocks: gather,
+// scatter, broadcast, ramps, streaming stores. Included once per instruction set.
 #include "quicksilver/core/half.h"
 #include "quicksilver/driver/cpu/tile_simd.h"
 
@@ -33,8 +33,8 @@ struct Convert {
       return (fits ? static_cast<uint64_t>(whole) : 1ull << 63) ^ (high ? 1ull << 63 : 0);
     } else if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>) {
       const From k_limit = From(sizeof(To) == 4 ? 2147483648.0 : 9223372036854775808.0);
-      const bool fits = x < k_limit && (sizeof(To) == 4 && sizeof(From) == 8 ? x > -k_limit - 1
-                                                                             : x >= -k_limit);
+      const bool fits =
+          x < k_limit && (sizeof(To) == 4 && sizeof(From) == 8 ? x > -k_limit - 1 : x >= -k_limit);
       const To whole = static_cast<To>(fits ? x : From(0));
       return fits ? whole : static_cast<To>(1ull << (sizeof(To) * 8 - 1));
     } else {
@@ -62,7 +62,8 @@ void copy_op(char* d, const char* a, const char* b, const char* c, int64_t n,
                              });
 }
 
-// ---- half types: 8 or 16 at a time ---------------------------------------------------------------------
+// ---- half types: 8 or 16 at a time
+// ---------------------------------------------------------------------
 
 #if defined(__AVX2__)
 void f16_to_f32_op(char* d, const char* a, const char* b, const char* c, int64_t n,
@@ -108,7 +109,9 @@ QS_INLINE uint32_t bf16_rounded(uint32_t bits) {  // the high 16 bits are the re
   return (bits & 0x7fffffffu) > 0x7f800000u ? bits | 0x400000u : rounded;
 }
 struct Bf16Down {
-  static QS_INLINE uint16_t apply(uint32_t x) { return static_cast<uint16_t>(bf16_rounded(x) >> 16); }
+  static QS_INLINE uint16_t apply(uint32_t x) {
+    return static_cast<uint16_t>(bf16_rounded(x) >> 16);
+  }
 };
 struct Bf16Round {
   static QS_INLINE uint32_t apply(uint32_t x) { return bf16_rounded(x) & 0xffff0000u; }
@@ -132,7 +135,8 @@ struct Wrap {
   static QS_INLINE Wide apply(Wide x) { return static_cast<Wide>(static_cast<Narrow>(x)); }
 };
 
-// ---- blocks ------------------------------------------------------------------------------------------------
+// ---- blocks
+// ------------------------------------------------------------------------------------------------
 
 /// memcpy for rows that are mostly short.
 QS_INLINE void copy_bytes(char* d, const char* s, int64_t n) {
@@ -194,7 +198,8 @@ QS_INLINE void transpose8(char* d, int64_t ld, const char* s, int64_t ls) {
     r[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
   }
   for (int i = 0; i < 4; ++i) {
-    _mm256_storeu_ps(reinterpret_cast<float*>(d + i * ld), _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
+    _mm256_storeu_ps(reinterpret_cast<float*>(d + i * ld),
+                     _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
     _mm256_storeu_ps(reinterpret_cast<float*>(d + (i + 4) * ld),
                      _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
   }
@@ -342,14 +347,16 @@ void fill_conversions(IsaTable& t) {
   t.copy[1] = copy_op<2>;
   t.copy[2] = copy_op<4>;
   t.copy[3] = copy_op<8>;
-#define SIZE(i, T)                             \
-  t.gather[i] = gather<T>;                     \
-  t.scatter[i] = scatter<T>;                   \
-  t.expand_rows[i] = expand_rows<T>;           \
+#define SIZE(i, T)                   \
+  t.gather[i] = gather<T>;           \
+  t.scatter[i] = scatter<T>;         \
+  t.expand_rows[i] = expand_rows<T>; \
   t.expand_columns[i] = expand_columns<T>;
-  SIZE(0, uint8_t) SIZE(1, uint16_t) SIZE(2, uint32_t) SIZE(3, uint64_t)
+  SIZE(0, uint8_t)
+  SIZE(1, uint16_t)
+  SIZE(2, uint32_t) SIZE(3, uint64_t)
 #undef SIZE
-  t.stream = stream;
+      t.stream = stream;
   t.ramp = ramp;
 }
 

@@ -1,14 +1,15 @@
 // Folds. The order of combination is part of the results and is fixed here and in tile_run.cpp:
 //
-//   row mode     the reduced space in loop order is cut into chunks of k_fold_chunk points; point i of
-//                a chunk is added to lane i % 64; the lanes are combined as a tree (lane i with lane
-//                i + 32, then i + 16, ... i + 1); chunk results are combined left to right.
+//   row mode     the reduced space in loop order is cut into chunks of k_fold_chunk points; in a
+//                chunk point i is added to lane i % 64; the lanes are combined as a tree (lane i
+//                with lane i + 32, then i + 16, ... i + 1); chunks are combined left to right.
 //   column mode  chunks of k_fold_rows points; points one after another, chunks left to right.
 //
-// Lanes and totals start from the identity, so an untouched lane changes nothing (0 + x is never -0,
-// and x + 0 = x for all others), which lets short rows skip the empty part of the tree.
+// Lanes and totals start from the identity, so an untouched lane changes nothing (0 + x is never
+// -0, and x + 0 = x for all others), which lets short rows skip the empty part of the tree.
 //
-// argmax and argmin do not depend on order: the first of the extreme values wins, NaN being extreme.
+// argmax and argmin do not depend on order: the first of the extreme values wins, NaN being
+// extreme.
 #include "quicksilver/driver/cpu/tile_simd.h"
 
 #if defined(__GNUC__) && !defined(__clang__)
@@ -34,38 +35,51 @@ template <class T>
 struct Sum {
   static constexpr T identity() { return T(0); }
   template <class V>
-  static QS_INLINE V apply(V x, V y) { return (V)(x + y); }
+  static QS_INLINE V apply(V x, V y) {
+    return (V)(x + y);
+  }
 };
 template <class T>
 struct Prod {
   static constexpr T identity() { return T(1); }
   template <class V>
-  static QS_INLINE V apply(V x, V y) { return (V)(x * y); }
+  static QS_INLINE V apply(V x, V y) {
+    return (V)(x * y);
+  }
 };
 template <class T>
 struct Max {
   static constexpr T identity() { return lowest<T>(); }
   template <class V>
-  static QS_INLINE V apply(V x, V y) { return larger(x, y); }
+  static QS_INLINE V apply(V x, V y) {
+    return larger(x, y);
+  }
 };
 template <class T>
 struct Min {
   static constexpr T identity() { return highest<T>(); }
   template <class V>
-  static QS_INLINE V apply(V x, V y) { return smaller(x, y); }
+  static QS_INLINE V apply(V x, V y) {
+    return smaller(x, y);
+  }
 };
 struct Any {
   static constexpr uint8_t identity() { return 0; }
   template <class V>
-  static QS_INLINE V apply(V x, V y) { return (V)(x | y); }
+  static QS_INLINE V apply(V x, V y) {
+    return (V)(x | y);
+  }
 };
 struct All {
   static constexpr uint8_t identity() { return 1; }
   template <class V>
-  static QS_INLINE V apply(V x, V y) { return (V)(x & y); }
+  static QS_INLINE V apply(V x, V y) {
+    return (V)(x & y);
+  }
 };
 
-// ---- vectors of lanes ---------------------------------------------------------------------------------
+// ---- vectors of lanes
+// ---------------------------------------------------------------------------------
 
 template <class T>
 constexpr int k_lanes = VecOf<T>::lanes;
@@ -89,7 +103,8 @@ QS_INLINE Vec<T> load_some(const T* p, int64_t n, int64_t room) {
     for (int i = 0; i < k_lanes<T>; ++i) copy[i] = i < n ? p[i] : F::identity();
     return load<V>(copy);
   }
-  // A window into n ones followed by zeros would need a table; comparing with lane numbers does not.
+  // A window into n ones followed by zeros would need a table; comparing with lane numbers does
+  // not.
   Vec<T> v = load<V>(p);
   using S = std::conditional_t<sizeof(T) == 8, int64_t,
                                std::conditional_t<sizeof(T) == 4, int32_t, int8_t>>;
@@ -167,7 +182,8 @@ struct Plain {
       for (int64_t r = 0; r < count; ++r, x += columns) {
         const T* high = x + k_lanes<T>;
         Vec<T> v = F::apply(identity, load<Vec<T>>(x));
-        const Vec<T> w = F::apply(identity, load_some<T, F>(high, columns - k_lanes<T>, end - high));
+        const Vec<T> w =
+            F::apply(identity, load_some<T, F>(high, columns - k_lanes<T>, end - high));
         v = F::apply(v, w);
         tree_step<T, F, k_lanes<T> / 2>(v);
         out[r] = v[0];
@@ -207,7 +223,8 @@ struct Plain {
       const T* p = x + c;
       for (int64_t r = 0; r < rows; ++r, p += columns)
 #pragma GCC unroll 4
-        for (int k = 0; k < k_wide; ++k) acc[k] = F::apply(acc[k], load<Vec<T>>(p + k * k_lanes<T>));
+        for (int k = 0; k < k_wide; ++k)
+          acc[k] = F::apply(acc[k], load<Vec<T>>(p + k * k_lanes<T>));
       for (int k = 0; k < k_wide; ++k) store(out + c + k * k_lanes<T>, acc[k]);
     }
     for (; c < columns; c += k_lanes<T>) {
@@ -231,7 +248,8 @@ struct Plain {
   }
 };
 
-// ---- argmax, argmin ---------------------------------------------------------------------------------------
+// ---- argmax, argmin
+// ---------------------------------------------------------------------------------------
 
 template <class T, class F>
 struct Arg {

@@ -1,5 +1,5 @@
-// Fits a built tile program to extents and strides: loops are collapsed, a block shape is chosen, each
-// operand is classed by how a block of it lies in memory, and instructions become steps.
+// Fits a built tile program to extents and strides: loops are collapsed, a block shape is chosen,
+// each operand is classed by how a block of it lies in memory, and instructions become steps.
 #include "quicksilver/driver/cpu/tile_launch.h"
 
 #include <algorithm>
@@ -9,12 +9,12 @@
 namespace qs::driver::cpu {
 namespace {
 
-constexpr int64_t k_piece_ns = 30000;      // work of a chunk, about
-constexpr int64_t k_small_ns = 10000;      // launches below stay in one piece
+constexpr int64_t k_piece_ns = 30000;                  // work of a chunk, about
+constexpr int64_t k_small_ns = 10000;                  // launches below stay in one piece
 constexpr int64_t k_stream_bytes = int64_t{16} << 20;  // larger outputs go around the caches
 constexpr int64_t k_far_bytes = int64_t{1} << 20;      // what the near caches do not hold
-constexpr int64_t k_long_tile = 8192;      // of maps that are one step without temporaries
-constexpr int64_t k_transposed = 32;       // side of a block of transposed access
+constexpr int64_t k_long_tile = 8192;  // of maps that are one step without temporaries
+constexpr int64_t k_transposed = 32;   // side of a block of transposed access
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -63,8 +63,7 @@ void TileState::collapse() {
   kept_points = reduced_points = 1;
   const auto stride_of = [&](int o, int loop) {
     const TileDomain d = code->operands[o].domain;
-    const bool unused =
-        loop >= kept ? d != TileDomain::full : d == TileDomain::uniform;
+    const bool unused = loop >= kept ? d != TileDomain::full : d == TileDomain::uniform;
     return unused ? 0 : args.operands[o].strides[loop] * walks[o].item;
   };
   const auto take = [&](int first, int last, int64_t& points) {
@@ -118,8 +117,8 @@ void TileState::shape_block() {
     bool transposed = false;
     if (last >= 1 && extent[last] >= 16 && extent[last - 1] >= 16)
       for (const Walk& w : walks)
-        transposed |= w.memory && w.stride[last - 1] == w.item &&
-                      std::abs(w.stride[last]) > 4 * w.item;
+        transposed |=
+            w.memory && w.stride[last - 1] == w.item && std::abs(w.stride[last]) > 4 * w.item;
     if (transposed) {
       const int64_t bytes = kept_points * 4;  // longer runs of the output when caches are no help
       set(2, last, std::min(extent[last], bytes > k_far_bytes ? 2 * k_transposed : k_transposed));
@@ -139,13 +138,14 @@ void TileState::shape_block() {
   } else {
     int64_t columns = most;
     if (code->has_persist)
-      columns = std::clamp<int64_t>(65536 / std::max<int64_t>(reduced_points, 1) / 64 * 64, 64, most);
+      columns =
+          std::clamp<int64_t>(65536 / std::max<int64_t>(reduced_points, 1) / 64 * 64, 64, most);
     set(2, last, even_part(extent[last], columns));
     fill(1, kept_loops + reduced_loops - 1, kept_loops, most / block[2]);
   }
   for (int d = 0; d < k_block_dims; ++d)
     if (block_loop[d] >= 0 && block_loop[d] < kept_loops) step[block_loop[d]] = block[d];
-  unit_kept = code->mode == TileMode::map  ? block[0] * block[1] * block[2]
+  unit_kept = code->mode == TileMode::map      ? block[0] * block[1] * block[2]
               : code->mode == TileMode::column ? block[2]
               : rows_share                     ? block[0]
                                                : 1;
@@ -185,8 +185,8 @@ bool TileState::in_place(const CodeRegister& r) const {
   return (r.domain == TileDomain::full ? w.full_reach : w.kept_reach) == Reach::dense;
 }
 
-/// Whether an output should go around the caches: large, and not the memory of an input, whose lines
-/// are in the cache already.
+/// Whether an output should go around the caches: large, and not the memory of an input, whose
+/// lines are in the cache already.
 bool TileState::streams(uint32_t operand) const {
   const PtrRef& to = args.operands[operand].ptr;
   if (kept_points * reduced_points * walks[operand].item < k_stream_bytes) return false;
@@ -209,7 +209,8 @@ void TileState::make_section(const std::vector<CodeInstr>& list, TileDomain doma
       if (i.kind != CodeInstr::store || i.convert[0] || i.convert[1]) continue;
       const Walk& w = walks[i.aux];
       const CodeRegister& r = code->registers[i.src[0]];
-      if (w.full_reach != Reach::dense || r.persist || in_memory_[i.src[0]] || in_place(r)) continue;
+      if (w.full_reach != Reach::dense || r.persist || in_memory_[i.src[0]] || in_place(r))
+        continue;
       if (streams(i.aux)) continue;
       for (size_t def = 0; def < at; ++def)
         if (list[def].kind == CodeInstr::op && list[def].dst == i.src[0]) {
@@ -244,9 +245,10 @@ void TileState::make_section(const std::vector<CodeInstr>& list, TileDomain doma
       t.log2_register = static_cast<uint8_t>(log2_of(r.size));
       t.reach = domain == TileDomain::full ? w.full_reach : w.kept_reach;
       t.splat_register = i.kind == CodeInstr::load && splat_[reg];
-      const bool rows = t.reach == Reach::strided && w.block[2] == w.item && block[2] * w.item >= 64;
-      t.stream = i.kind == CodeInstr::store && (t.reach == Reach::dense || rows) &&
-                 !i.convert[0] && !i.convert[1] && domain == TileDomain::full && streams(i.aux);
+      const bool rows =
+          t.reach == Reach::strided && w.block[2] == w.item && block[2] * w.item >= 64;
+      t.stream = i.kind == CodeInstr::store && (t.reach == Reach::dense || rows) && !i.convert[0] &&
+                 !i.convert[1] && domain == TileDomain::full && streams(i.aux);
       s.aux = static_cast<uint32_t>(transfers.size());
       s.src[0] = i.src[0];
       transfers.push_back(t);
@@ -298,9 +300,10 @@ void TileState::make_steps() {
     const int64_t points = code->mode == TileMode::column ? reduced_points * block[2]
                            : rows_share                   ? k_tile
                                                           : reduced_points;
-    persists.push_back({static_cast<uint16_t>(r), -1, static_cast<int64_t>(scratch_bytes),
-                        registers[r].size});
-    scratch_bytes += static_cast<size_t>((points + 2 * k_group) * registers[r].size + 191) / 64 * 64;
+    persists.push_back(
+        {static_cast<uint16_t>(r), -1, static_cast<int64_t>(scratch_bytes), registers[r].size});
+    scratch_bytes +=
+        static_cast<size_t>((points + 2 * k_group) * registers[r].size + 191) / 64 * 64;
   }
   for (size_t p = 0; p < phases.size(); ++p) {
     const CodePhase& from = code->phases[p];
@@ -334,7 +337,8 @@ void TileState::find_hazards() {
     for (const CodeInstr& i : list) {
       if (i.kind == CodeInstr::load && walks[i.aux].memory) {
         const CodeRegister& r = code->registers[i.dst];
-        loads.push_back({&i, i.position, in_place(r) ? std::max(r.last_use, i.position) : i.position});
+        loads.push_back(
+            {&i, i.position, in_place(r) ? std::max(r.last_use, i.position) : i.position});
       } else if (i.kind == CodeInstr::store) {
         const CodeRegister& r = code->registers[i.src[0]];
         const bool early = in_memory_[i.src[0]] && !in_place(r);
@@ -403,7 +407,8 @@ void TileState::plan_pieces() {
   }
 }
 
-// ---- the public face ----------------------------------------------------------------------------------
+// ---- the public face
+// ----------------------------------------------------------------------------------
 
 TileKernel::TileKernel(const TileProgram& program)
     : code_(std::make_unique<const TileCode>(build_tile_code(program))) {}

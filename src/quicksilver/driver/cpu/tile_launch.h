@@ -1,8 +1,8 @@
 // What a TileLaunch knows: loops after collapsing, the shape of a block, resolved steps.
 //
-// Loops are renumbered: kept ones first, then reduced ones, extents of 1 dropped, neighbours that every
-// operand walks as one merged. `Walk` gives an operand's strides over them: bytes for memory, units of
-// the value for affine operands.
+// Loops are renumbered: kept ones first, then reduced ones, extents of 1 dropped, neighbours that
+// every operand walks as one merged. `Walk` gives an operand's strides over them: bytes for memory,
+// units of the value for affine operands.
 #pragma once
 #include <memory>
 #include <vector>
@@ -17,17 +17,17 @@ inline constexpr int k_block_dims = 3;
 
 /// How a block of operand elements is laid out, relative to the block's dense shape.
 enum class Reach : uint8_t {
-  dense,    // contiguous: may be used in place
-  splat,    // one element for the whole block
+  dense,  // contiguous: may be used in place
+  splat,  // one element for the whole block
   strided,
 };
 
 struct Walk {
-  SmallVector<int64_t, 6> stride;        // by loop
-  int64_t block[k_block_dims] = {};      // by block dimension, outer to inner
-  int64_t kept = 0;                      // along the kept points of a block
+  SmallVector<int64_t, 6> stride;    // by loop
+  int64_t block[k_block_dims] = {};  // by block dimension, outer to inner
+  int64_t kept = 0;                  // along the kept points of a block
   Reach full_reach = Reach::strided, kept_reach = Reach::strided;
-  int64_t low = 0, high = 0;             // bytes it may touch: [low, high) from its address
+  int64_t low = 0, high = 0;  // bytes it may touch: [low, high) from its address
   int16_t item = 4;
   bool memory = true;
 };
@@ -43,10 +43,10 @@ struct Transfer {
 
 struct Bind {  // what a register points at, found anew for every block or unit
   uint16_t reg;
-  int16_t operand;      // or -1: its persist buffer
-  int64_t offset = 0;   // of the persist buffer in the worker's memory
+  int16_t operand;     // or -1: its persist buffer
+  int64_t offset = 0;  // of the persist buffer in the worker's memory
   int16_t size = 4;
-  bool far = false;     // too large for the near caches: its next block is prefetched
+  bool far = false;  // too large for the near caches: its next block is prefetched
 };
 
 struct Section {
@@ -70,13 +70,13 @@ struct TileState {
   bool safe = false;  // nothing in place, no store early: memory operands overlap in a harmful way
   bool empty = false;
   int kept_loops = 0, reduced_loops = 0;
-  SmallVector<int64_t, 6> extent;      // by loop
-  SmallVector<int64_t, 6> step;        // by kept loop: how far a unit reaches
+  SmallVector<int64_t, 6> extent;  // by loop
+  SmallVector<int64_t, 6> step;    // by kept loop: how far a unit reaches
   int64_t kept_points = 0, reduced_points = 1;
   int64_t block[k_block_dims] = {1, 1, 1};  // most points of a block along its dimensions
   int8_t block_loop[k_block_dims] = {-1, -1, -1};
-  bool rows_share = false;             // row mode: a block holds several whole rows
-  int64_t unit_kept = 1;               // kept points of a whole unit
+  bool rows_share = false;  // row mode: a block holds several whole rows
+  int64_t unit_kept = 1;    // kept points of a whole unit
   int64_t units = 1;
   std::vector<Walk> walks;
   std::vector<Transfer> transfers;
@@ -93,8 +93,8 @@ struct TileState {
   size_t scratch_bytes = 0, pointer_bytes = 0;
   // set by begin
   ErrorTarget error;
-  std::vector<char*> bases;            // by operand; an affine operand's value as an integer
-  std::unique_ptr<char[]> owned;       // splats, then partial results
+  std::vector<char*> bases;       // by operand; an affine operand's value as an integer
+  std::unique_ptr<char[]> owned;  // splats, then partial results
   char* splats = nullptr;
   char* partials = nullptr;
   std::unique_ptr<TileState> fallback;  // the safe twin, built when first needed
@@ -112,8 +112,8 @@ struct TileState {
   void find_hazards();
   bool in_place(const CodeRegister& r) const;
   bool streams(uint32_t operand) const;
-  std::vector<uint8_t> splat_;     // by register: one group stands for all elements
-  std::vector<uint8_t> in_memory_; // by register: bound to an operand
+  std::vector<uint8_t> splat_;      // by register: one group stands for all elements
+  std::vector<uint8_t> in_memory_;  // by register: bound to an operand
 };
 
 }  // namespace qs::driver::cpu

@@ -1,4 +1,5 @@
-// The transcendental primitives. Included once per instruction set; vector_math.inl has the vectors.
+// The transcendental primitives. Included once per instruction set; vector_math.inl has the
+// vectors.
 #include <math.h>
 
 #include "quicksilver/driver/cpu/tile_simd.h"
@@ -76,9 +77,13 @@ double pow_of(double x, double y) { return ::pow(x, y); }
 
 /// A function of f64 used on f32: one rounding more, still well under one ulp.
 template <double (*f)(double)>
-float through(float x) { return static_cast<float>(f(x)); }
+float through(float x) {
+  return static_cast<float>(f(x));
+}
 template <double (*f)(double, double)>
-float through2(float x, float y) { return static_cast<float>(f(x, y)); }
+float through2(float x, float y) {
+  return static_cast<float>(f(x, y));
+}
 
 template <double (*f)(double)>
 void put(IsaTable& t, Prim p) {
@@ -95,25 +100,28 @@ void put2(IsaTable& t, Prim p) {
 
 void fill_math(IsaTable& t) {
 #define ROW(name) put<::name>(t, Prim::name);
-  ROW(exp) ROW(exp2) ROW(expm1) ROW(log) ROW(log2) ROW(log10) ROW(log1p) ROW(sin) ROW(cos) ROW(tan)
-  ROW(asin) ROW(acos) ROW(atan) ROW(sinh) ROW(cosh) ROW(asinh) ROW(acosh) ROW(atanh) ROW(tanh)
-  ROW(erf) ROW(erfc)
+  ROW(exp)
+  ROW(exp2)
+  ROW(expm1) ROW(log) ROW(log2) ROW(log10) ROW(log1p) ROW(sin) ROW(cos) ROW(tan) ROW(asin) ROW(acos)
+      ROW(atan) ROW(sinh) ROW(cosh) ROW(asinh) ROW(acosh) ROW(atanh) ROW(tanh) ROW(erf) ROW(erfc)
 #undef ROW
-  put<sigmoid_of>(t, Prim::sigmoid);
+          put<sigmoid_of>(t, Prim::sigmoid);
   put<erfinv>(t, Prim::erfinv);
   put<digamma>(t, Prim::digamma);
   put<lgamma_of>(t, Prim::lgamma);
   put2<::atan2>(t, Prim::atan2);
   put2<pow_of>(t, Prim::pow);
 #define ROW(name, F) t.op[static_cast<int>(Prim::name)][r_f32] = vector_op<float, F, 1>;
-  ROW(exp, Exp) ROW(exp2, Exp2) ROW(expm1, Expm1) ROW(log, Log) ROW(log2, Log2) ROW(log10, Log10)
-  ROW(log1p, Log1p) ROW(sin, Sin) ROW(cos, Cos) ROW(tan, Tan) ROW(sinh, Sinh) ROW(cosh, Cosh)
-  ROW(tanh, Tanh) ROW(sigmoid, Sigmoid) ROW(erf, Erf)
+  ROW(exp, Exp)
+  ROW(exp2, Exp2)
+  ROW(expm1, Expm1) ROW(log, Log) ROW(log2, Log2) ROW(log10, Log10) ROW(log1p, Log1p) ROW(sin, Sin)
+      ROW(cos, Cos) ROW(tan, Tan) ROW(sinh, Sinh) ROW(cosh, Cosh) ROW(tanh, Tanh)
+          ROW(sigmoid, Sigmoid) ROW(erf, Erf)
 #undef ROW
 #define ROW(name, F) t.op[static_cast<int>(Prim::name)][r_f64] = vector_op<double, F, 1>;
-  ROW(exp, ExpF64) ROW(log, LogF64) ROW(sigmoid, SigmoidF64)
+              ROW(exp, ExpF64) ROW(log, LogF64) ROW(sigmoid, SigmoidF64)
 #undef ROW
-  t.op[static_cast<int>(Prim::pow)][r_f32] = vector_op<float, Pow, 2>;
+                  t.op[static_cast<int>(Prim::pow)][r_f32] = vector_op<float, Pow, 2>;
 }
 
 }  // namespace qs::driver::cpu::QS_ISA_NAMESPACE

@@ -1,5 +1,5 @@
-// The primitives that are exact or nearly so: arithmetic, comparisons, bits, where, and the pairs of
-// instructions that run as one. Included once per instruction set.
+// The primitives that are exact or nearly so: arithmetic, comparisons, bits, where, and the pairs
+// of instructions that run as one. Included once per instruction set.
 #include "quicksilver/driver/cpu/tile_simd.h"
 
 #if defined(__GNUC__) && !defined(__clang__)
@@ -11,24 +11,24 @@
 namespace qs::driver::cpu::QS_ISA_NAMESPACE {
 namespace {
 
-#define VECTOR1(name, expr)                   \
-  struct name {                               \
-    template <class V>                        \
-    static QS_INLINE V apply(V x) {           \
-      return (V)(expr);                       \
-    }                                         \
+#define VECTOR1(name, expr)         \
+  struct name {                     \
+    template <class V>              \
+    static QS_INLINE V apply(V x) { \
+      return (V)(expr);             \
+    }                               \
   };
-#define VECTOR2(name, expr)                   \
-  struct name {                               \
-    template <class V>                        \
-    static QS_INLINE V apply(V x, V y) {      \
-      return (V)(expr);                       \
-    }                                         \
+#define VECTOR2(name, expr)              \
+  struct name {                          \
+    template <class V>                   \
+    static QS_INLINE V apply(V x, V y) { \
+      return (V)(expr);                  \
+    }                                    \
   };
 VECTOR1(Neg, -x)
 VECTOR1(AbsFloat, abs_of(x))
 VECTOR1(AbsInt, x < 0 ? -x : x)
-VECTOR1(Square, x * x)
+VECTOR1(Square, x* x)
 VECTOR1(Copy, x)
 VECTOR1(Not, ~x)
 VECTOR1(SignFloat, (x > 0 ? V{} + 1 : (x < 0 ? V{} - 1 : V{})))
@@ -57,12 +57,14 @@ VECTOR2(CopySign, with_sign(abs_of(x), y))
 #undef VECTOR1
 #undef VECTOR2
 
-// ---- one element at a time --------------------------------------------------------------------------
+// ---- one element at a time
+// --------------------------------------------------------------------------
 
 void set_error(const TileStep& step, int32_t reason, int64_t value, int64_t bound) {
   const ErrorTarget* target = step.error;
   if (!target || !target->record) return;
-  // Two threads may race: whoever claims `reason` first fills in the rest; `set` is what others read.
+  // Two threads may race: whoever claims `reason` first fills in the rest; `set` is what others
+  // read.
   int32_t none = 0;
   if (__atomic_compare_exchange_n(&target->record->set, &none, 1 + target->tag, false,
                                   __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
@@ -111,7 +113,9 @@ T rem_float(T x, T y) {
   return mod;
 }
 template <class T>
-T fmod_float(T x, T y) { return static_cast<T>(::fmod(x, y)); }
+T fmod_float(T x, T y) {
+  return static_cast<T>(::fmod(x, y));
+}
 inline float hypot_f32(float x, float y) { return ::hypotf(x, y); }
 inline float next_f32(float x, float y) { return ::nextafterf(x, y); }
 
@@ -136,26 +140,28 @@ void check_index(char* d, const char* a, const char* b, const char*, int64_t n,
     const int64_t index = element<int64_t>(a, i, step.stride[0]);
     const int64_t bound = element<int64_t>(b, i, step.stride[1]);
     const bool good = static_cast<uint64_t>(index) < static_cast<uint64_t>(bound < 0 ? 0 : bound);
-    if (!good) [[unlikely]] set_error(step, 1, index, bound);
+    if (!good) [[unlikely]]
+      set_error(step, 1, index, bound);
     out[i] = good ? index : 0;
   }
 }
 
-// ---- loops the compiler vectorises -------------------------------------------------------------------
+// ---- loops the compiler vectorises
+// -------------------------------------------------------------------
 
-#define SCALAR1(name, expr)                                                  \
-  struct name {                                                              \
-    template <class T>                                                       \
-    static QS_INLINE auto apply(T x) {                                       \
-      return expr;                                                           \
-    }                                                                        \
+#define SCALAR1(name, expr)            \
+  struct name {                        \
+    template <class T>                 \
+    static QS_INLINE auto apply(T x) { \
+      return expr;                     \
+    }                                  \
   };
-#define SCALAR2(name, expr)                                                  \
-  struct name {                                                              \
-    template <class T>                                                       \
-    static QS_INLINE auto apply(T x, T y) {                                  \
-      return expr;                                                           \
-    }                                                                        \
+#define SCALAR2(name, expr)                 \
+  struct name {                             \
+    template <class T>                      \
+    static QS_INLINE auto apply(T x, T y) { \
+      return expr;                          \
+    }                                       \
   };
 SCALAR2(Eq, static_cast<uint8_t>(x == y))
 SCALAR2(Ne, static_cast<uint8_t>(x != y))
@@ -174,7 +180,9 @@ SCALAR1(IsNan, static_cast<uint8_t>(x != x))
 
 struct IsInf {
   static QS_INLINE uint8_t apply(uint32_t x) { return (x & 0x7fffffffu) == 0x7f800000u; }
-  static QS_INLINE uint8_t apply(uint64_t x) { return (x & ~(1ull << 63)) == 0x7ff0000000000000ull; }
+  static QS_INLINE uint8_t apply(uint64_t x) {
+    return (x & ~(1ull << 63)) == 0x7ff0000000000000ull;
+  }
 };
 struct IsFinite {
   static QS_INLINE uint8_t apply(uint32_t x) { return (x & 0x7fffffffu) < 0x7f800000u; }
@@ -186,7 +194,9 @@ struct SignBit {
 };
 template <class T>  // T unsigned for the logical left shift
 struct ShiftLeft {
-  static QS_INLINE T apply(T x, T y) { return y < sizeof(T) * 8 ? x << (y & (sizeof(T) * 8 - 1)) : 0; }
+  static QS_INLINE T apply(T x, T y) {
+    return y < sizeof(T) * 8 ? x << (y & (sizeof(T) * 8 - 1)) : 0;
+  }
 };
 template <class T>
 struct ShiftRight {
@@ -200,18 +210,18 @@ template <class T>
 void where_op(char* d, const char* a, const char* b, const char* c, int64_t n,
               const TileStep& step) {
   constexpr int k_size = sizeof(T);
-  drive<3, k_size, 1, k_size, k_size>(
-      d, a, b, c, n, step, [](char* d, const char* a, const char* b, const char* c) {
-        T* out = reinterpret_cast<T*>(d);
-        const uint8_t* cond = reinterpret_cast<const uint8_t*>(a);
-        const T* x = reinterpret_cast<const T*>(b);
-        const T* y = reinterpret_cast<const T*>(c);
+  drive<3, k_size, 1, k_size, k_size>(d, a, b, c, n, step,
+                                      [](char* d, const char* a, const char* b, const char* c) {
+                                        T* out = reinterpret_cast<T*>(d);
+                                        const uint8_t* cond = reinterpret_cast<const uint8_t*>(a);
+                                        const T* x = reinterpret_cast<const T*>(b);
+                                        const T* y = reinterpret_cast<const T*>(c);
 #pragma GCC ivdep
-        for (int i = 0; i < k_group; ++i) {
-          const T p = x[i], q = y[i];
-          out[i] = cond[i] ? p : q;
-        }
-      });
+                                        for (int i = 0; i < k_group; ++i) {
+                                          const T p = x[i], q = y[i];
+                                          out[i] = cond[i] ? p : q;
+                                        }
+                                      });
 }
 
 /// Philox4x32-10: counter (linear / 4, offset), key seed; word linear % 4 of the four it gives.
@@ -246,8 +256,7 @@ struct Philox {
 #endif
   }
 };
-void philox(char* d, const char* a, const char* b, const char* c, int64_t n,
-            const TileStep& step) {
+void philox(char* d, const char* a, const char* b, const char* c, int64_t n, const TileStep& step) {
   constexpr int k_lanes = VecOf<uint64_t>::lanes;
   const bool one_key = step.stride[1] == 0 && step.stride[2] == 0;
   drive<3, 8, 8, 8, 8>(
@@ -276,7 +285,8 @@ void philox(char* d, const char* a, const char* b, const char* c, int64_t n,
       });
 }
 
-// ---- pairs: two instructions, both rounded, in one pass ---------------------------------------------
+// ---- pairs: two instructions, both rounded, in one pass
+// ---------------------------------------------
 
 template <class First, class Second, bool swapped>
 struct Pair {
@@ -302,26 +312,31 @@ void fill_pairs(IsaTable& t) {
   put(Maximum{}, 3);
 }
 
-// ---- the table ------------------------------------------------------------------------------------------
+// ---- the table
+// ------------------------------------------------------------------------------------------
 
 TileFn& slot(IsaTable& t, Prim p, RegClass r) { return t.op[static_cast<int>(p)][r]; }
 
 template <class T, class U>
 void fill_float(IsaTable& t, RegClass r) {
 #define ROW(prim, F) slot(t, Prim::prim, r) = vector_op<T, F, info(Prim::prim).arity>;
-  ROW(copy, Copy) ROW(neg, Neg) ROW(abs, AbsFloat) ROW(sign, SignFloat) ROW(square, Square)
-  ROW(add, Add) ROW(sub, Sub) ROW(mul, Mul) ROW(div, Div) ROW(trunc_div, TruncDivFloat)
-  ROW(maximum, Maximum) ROW(minimum, Minimum) ROW(fmax, FMax) ROW(fmin, FMin)
-  ROW(sqrt, SqrtFloat) ROW(rsqrt, Rsqrt) ROW(reciprocal, Reciprocal)
-  ROW(floor, Floor) ROW(ceil, Ceil) ROW(trunc, Trunc) ROW(round, Round) ROW(copysign, CopySign)
+  ROW(copy, Copy)
+  ROW(neg, Neg)
+  ROW(abs, AbsFloat) ROW(sign, SignFloat) ROW(square, Square) ROW(add, Add) ROW(sub, Sub)
+      ROW(mul, Mul) ROW(div, Div) ROW(trunc_div, TruncDivFloat) ROW(maximum, Maximum)
+          ROW(minimum, Minimum) ROW(fmax, FMax) ROW(fmin, FMin) ROW(sqrt, SqrtFloat)
+              ROW(rsqrt, Rsqrt) ROW(reciprocal, Reciprocal) ROW(floor, Floor) ROW(ceil, Ceil)
+                  ROW(trunc, Trunc) ROW(round, Round) ROW(copysign, CopySign)
 #undef ROW
-  slot(t, Prim::floor_div, r) = exact2<T, T, floor_div_float<T>>;
+                      slot(t, Prim::floor_div, r) = exact2<T, T, floor_div_float<T>>;
   slot(t, Prim::rem, r) = exact2<T, T, rem_float<T>>;
   slot(t, Prim::fmod, r) = exact2<T, T, fmod_float<T>>;
 #define ROW(prim, F) slot(t, Prim::prim, r) = scalar_op2<uint8_t, T, F>;
-  ROW(eq, Eq) ROW(ne, Ne) ROW(lt, Lt) ROW(le, Le) ROW(gt, Gt) ROW(ge, Ge)
+  ROW(eq, Eq)
+  ROW(ne, Ne)
+  ROW(lt, Lt) ROW(le, Le) ROW(gt, Gt) ROW(ge, Ge)
 #undef ROW
-  slot(t, Prim::isnan, r) = scalar_op1<uint8_t, T, IsNan>;
+      slot(t, Prim::isnan, r) = scalar_op1<uint8_t, T, IsNan>;
   slot(t, Prim::isinf, r) = scalar_op1<uint8_t, U, IsInf>;
   slot(t, Prim::isfinite, r) = scalar_op1<uint8_t, U, IsFinite>;
   slot(t, Prim::signbit, r) = scalar_op1<uint8_t, U, SignBit>;
@@ -333,14 +348,18 @@ template <class T, class U>
 void fill_int(IsaTable& t, RegClass r) {
   // Wrapping arithmetic is done on unsigned lanes; only what looks at the sign needs T.
 #define ROW(prim, V, F) slot(t, Prim::prim, r) = vector_op<V, F, info(Prim::prim).arity>;
-  ROW(copy, U, Copy) ROW(neg, U, Neg) ROW(square, U, Square) ROW(add, U, Add) ROW(sub, U, Sub)
-  ROW(mul, U, Mul) ROW(maximum, T, MaximumInt) ROW(minimum, T, MinimumInt)
-  ROW(fmax, T, MaximumInt) ROW(fmin, T, MinimumInt) ROW(floor, U, Copy) ROW(ceil, U, Copy)
-  ROW(trunc, U, Copy) ROW(round, U, Copy) ROW(bit_not, U, Not) ROW(bit_and, U, And)
-  ROW(bit_or, U, Or) ROW(bit_xor, U, Xor)
+  ROW(copy, U, Copy)
+  ROW(neg, U, Neg)
+  ROW(square, U, Square) ROW(add, U, Add) ROW(sub, U, Sub) ROW(mul, U, Mul)
+      ROW(maximum, T, MaximumInt) ROW(minimum, T, MinimumInt) ROW(fmax, T, MaximumInt)
+          ROW(fmin, T, MinimumInt) ROW(floor, U, Copy) ROW(ceil, U, Copy) ROW(trunc, U, Copy)
+              ROW(round, U, Copy) ROW(bit_not, U, Not) ROW(bit_and, U, And) ROW(bit_or, U, Or)
+                  ROW(bit_xor, U, Xor)
 #undef ROW
-  struct AbsOf {
-    static QS_INLINE T apply(T x) { return x < T(0) ? static_cast<T>(U(0) - static_cast<U>(x)) : x; }
+                      struct AbsOf {
+    static QS_INLINE T apply(T x) {
+      return x < T(0) ? static_cast<T>(U(0) - static_cast<U>(x)) : x;
+    }
   };
   slot(t, Prim::abs, r) = scalar_op1<T, T, AbsOf>;
   slot(t, Prim::sign, r) = scalar_op1<T, T, SignInt>;
@@ -350,9 +369,11 @@ void fill_int(IsaTable& t, RegClass r) {
   slot(t, Prim::fmod, r) = divide_int<T, rem_trunc>;
   slot(t, Prim::pow, r) = exact2<T, T, pow_int<T>>;
 #define ROW(prim, F) slot(t, Prim::prim, r) = scalar_op2<uint8_t, T, F>;
-  ROW(eq, Eq) ROW(ne, Ne) ROW(lt, Lt) ROW(le, Le) ROW(gt, Gt) ROW(ge, Ge)
+  ROW(eq, Eq)
+  ROW(ne, Ne)
+  ROW(lt, Lt) ROW(le, Le) ROW(gt, Gt) ROW(ge, Ge)
 #undef ROW
-  slot(t, Prim::isnan, r) = scalar_op1<uint8_t, T, Zero>;
+      slot(t, Prim::isnan, r) = scalar_op1<uint8_t, T, Zero>;
   slot(t, Prim::isinf, r) = scalar_op1<uint8_t, T, Zero>;
   slot(t, Prim::isfinite, r) = scalar_op1<uint8_t, T, One>;
   slot(t, Prim::signbit, r) = scalar_op1<uint8_t, T, SignbitInt>;
@@ -364,22 +385,25 @@ void fill_int(IsaTable& t, RegClass r) {
 
 struct XorOne {
   template <class V>
-  static QS_INLINE V apply(V x) { return x ^ 1; }
+  static QS_INLINE V apply(V x) {
+    return x ^ 1;
+  }
 };
 
 void fill_bool(IsaTable& t) {
   using T = uint8_t;
 #define ROW(prim, F) slot(t, Prim::prim, r_bool) = vector_op<T, F, info(Prim::prim).arity>;
-  ROW(copy, Copy) ROW(neg, Copy) ROW(abs, Copy) ROW(sign, Copy) ROW(square, Copy) ROW(add, Or)
-  ROW(sub, Xor) ROW(mul, And) ROW(maximum, Or) ROW(minimum, And) ROW(fmax, Or) ROW(fmin, And)
-  ROW(floor, Copy) ROW(ceil, Copy) ROW(trunc, Copy) ROW(round, Copy)
-  ROW(bit_and, And) ROW(bit_or, Or) ROW(bit_xor, Xor) ROW(ne, Xor)
-  ROW(bit_not, XorOne) ROW(logical_not, XorOne)
+  ROW(copy, Copy)
+  ROW(neg, Copy)
+  ROW(abs, Copy) ROW(sign, Copy) ROW(square, Copy) ROW(add, Or) ROW(sub, Xor) ROW(mul, And)
+      ROW(maximum, Or) ROW(minimum, And) ROW(fmax, Or) ROW(fmin, And) ROW(floor, Copy)
+          ROW(ceil, Copy) ROW(trunc, Copy) ROW(round, Copy) ROW(bit_and, And) ROW(bit_or, Or)
+              ROW(bit_xor, Xor) ROW(ne, Xor) ROW(bit_not, XorOne) ROW(logical_not, XorOne)
 #undef ROW
 #define ROW(prim, F) slot(t, Prim::prim, r_bool) = scalar_op2<T, T, F>;
-  ROW(eq, Eq) ROW(lt, Lt) ROW(le, Le) ROW(gt, Gt) ROW(ge, Ge)
+                  ROW(eq, Eq) ROW(lt, Lt) ROW(le, Le) ROW(gt, Gt) ROW(ge, Ge)
 #undef ROW
-  slot(t, Prim::floor_div, r_bool) = divide_int<T, floor_div>;
+                      slot(t, Prim::floor_div, r_bool) = divide_int<T, floor_div>;
   slot(t, Prim::trunc_div, r_bool) = divide_int<T, trunc_div>;
   slot(t, Prim::rem, r_bool) = divide_int<T, rem_floor>;
   slot(t, Prim::fmod, r_bool) = divide_int<T, rem_trunc>;

@@ -50,19 +50,25 @@ void splat_scalar(char* dst, RegClass r, const ScalarRef& s, const Launch& table
   const int64_t i = static_cast<int64_t>(word);
   const double d = std::bit_cast<double>(word);
   switch (r) {
-    case r_f32: return splat_group(dst, whole ? static_cast<float>(i) : static_cast<float>(d));
-    case r_f64: return splat_group(dst, whole ? static_cast<double>(i) : d);
+    case r_f32:
+      return splat_group(dst, whole ? static_cast<float>(i) : static_cast<float>(d));
+    case r_f64:
+      return splat_group(dst, whole ? static_cast<double>(i) : d);
     case r_i32: {
       const bool fits = d > -2147483649.0 && d < 2147483648.0;
-      return splat_group(dst, whole ? static_cast<int32_t>(i)
-                                    : fits ? static_cast<int32_t>(d) : INT32_MIN);
+      return splat_group(dst, whole  ? static_cast<int32_t>(i)
+                              : fits ? static_cast<int32_t>(d)
+                                     : INT32_MIN);
     }
-    case r_i64: return splat_group(dst, whole ? i : to_int64(d));
+    case r_i64:
+      return splat_group(dst, whole ? i : to_int64(d));
     case r_u64:
       return splat_group(dst, whole ? word
-                              : d >= 0x1p63 ? static_cast<uint64_t>(to_int64(d - 0x1p63)) ^ (1ull << 63)
-                                            : static_cast<uint64_t>(to_int64(d)));
-    default: return splat_group(dst, static_cast<uint8_t>(whole ? i != 0 : d != 0));
+                              : d >= 0x1p63
+                                  ? static_cast<uint64_t>(to_int64(d - 0x1p63)) ^ (1ull << 63)
+                                  : static_cast<uint64_t>(to_int64(d)));
+    default:
+      return splat_group(dst, static_cast<uint8_t>(whole ? i != 0 : d != 0));
   }
 }
 
@@ -144,7 +150,8 @@ class Worker {
   }
 
  private:
-  // ---- where we are --------------------------------------------------------------------------------------
+  // ---- where we are
+  // --------------------------------------------------------------------------------------
 
   void seek(int64_t unit) {
     for (size_t o = 0; o < operands_; ++o) unit_[o] = reinterpret_cast<int64_t>(s_.bases[o]);
@@ -187,7 +194,8 @@ class Worker {
     for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(p + i);
   }
 
-  // ---- sections ------------------------------------------------------------------------------------------
+  // ---- sections
+  // ------------------------------------------------------------------------------------------
 
   void run_map() {
     const Section& body = s_.phases[0].body;
@@ -257,7 +265,8 @@ class Worker {
       for (int d = inner; d >= 0 && s_.block_loop[d] >= s_.kept_loops; --d, --loop) {
         // Whole inner loops may be followed by several values of the next one out.
         const int64_t extent = s_.extent[s_.kept_loops + loop];
-        n[d] = std::min({s_.block[d], extent - index[loop], std::max<int64_t>((to - at_) / count_, 1)});
+        n[d] = std::min(
+            {s_.block[d], extent - index[loop], std::max<int64_t>((to - at_) / count_, 1)});
         count_ *= n[d];
         if (n[d] < extent) {
           --loop;
@@ -298,7 +307,8 @@ class Worker {
                                  : memory_ + b.offset + at_ * width * b.size;
   }
 
-  // ---- steps ---------------------------------------------------------------------------------------------
+  // ---- steps
+  // ---------------------------------------------------------------------------------------------
 
   void execute(const Section& section, int64_t n, const int64_t* dims, const int64_t* address,
                bool full) {
@@ -308,10 +318,17 @@ class Worker {
         case CodeInstr::op:
           t.fn(p_[t.dst], p_[t.src[0]], p_[t.src[1]], p_[t.src[2]], t.padded ? padded : n, t);
           break;
-        case CodeInstr::load: load(s_.transfers[t.aux], t, n, dims, address, full); break;
-        case CodeInstr::store: store(s_.transfers[t.aux], t, n, dims, address, full); break;
-        case CodeInstr::fold: fold(t.aux, p_[t.src[0]]); break;
-        default: break;
+        case CodeInstr::load:
+          load(s_.transfers[t.aux], t, n, dims, address, full);
+          break;
+        case CodeInstr::store:
+          store(s_.transfers[t.aux], t, n, dims, address, full);
+          break;
+        case CodeInstr::fold:
+          fold(t.aux, p_[t.src[0]]);
+          break;
+        default:
+          break;
       }
     }
   }
@@ -395,7 +412,8 @@ class Worker {
     isa_.scatter[t.log2_item](out, x, dims, stride);
   }
 
-  // ---- folds ---------------------------------------------------------------------------------------------
+  // ---- folds
+  // ---------------------------------------------------------------------------------------------
   //
   // state, row mode:     FoldLanes, then k_tile values of argmax's totals
   //        column mode:  values, indices, argmax's total values; k_tile of each
@@ -409,7 +427,8 @@ class Worker {
   char* total_value(const CodeFold& f) {
     if (!f.arg) return p_[f.dst];
     return slots_ + f.state +
-           (code_.mode == TileMode::column ? 2 * k_tile * 8 : static_cast<int64_t>(sizeof(FoldLanes)));
+           (code_.mode == TileMode::column ? 2 * k_tile * 8
+                                           : static_cast<int64_t>(sizeof(FoldLanes)));
   }
   int64_t* total_index(const CodeFold& f) {
     return f.arg ? reinterpret_cast<int64_t*>(p_[f.dst]) : nullptr;
@@ -494,14 +513,14 @@ class Worker {
   const TileCode& code_;
   const IsaTable& isa_;
   char* memory_;
-  char** p_;                            // by register
-  int64_t *unit_, *block_;              // by operand: address, or value of an affine operand
+  char** p_;                // by register
+  int64_t *unit_, *block_;  // by operand: address, or value of an affine operand
   char *temp_[2], *slots_;
   size_t operands_;
-  SmallVector<int64_t, 6> index_;       // by kept loop
+  SmallVector<int64_t, 6> index_;  // by kept loop
   int64_t n_[k_block_dims] = {1, 1, 1};
-  int64_t kept_ = 1;                    // kept points of the unit
-  int64_t at_ = 0, count_ = 0;          // reduced points of the block: [at_, at_ + count_)
+  int64_t kept_ = 1;            // kept points of the unit
+  int64_t at_ = 0, count_ = 0;  // reduced points of the block: [at_, at_ + count_)
 };
 
 bool overlap(const TileState& s, const Hazard& h) {
@@ -522,9 +541,9 @@ void TileLaunch::begin(const Launch& table) const {
       const TileArgs::Operand& from = s.args.operands[o];
       if (!s.walks[o].memory) {
         const uint64_t value = word_of(from.base, table);
-        s.bases[o] = reinterpret_cast<char*>(
-            is_integral(from.base.dtype) ? static_cast<int64_t>(value)
-                                         : to_int64(std::bit_cast<double>(value)));
+        s.bases[o] = reinterpret_cast<char*>(is_integral(from.base.dtype)
+                                                 ? static_cast<int64_t>(value)
+                                                 : to_int64(std::bit_cast<double>(value)));
         continue;
       }
       int64_t offset = from.ptr.bytes;
@@ -537,7 +556,8 @@ void TileLaunch::begin(const Launch& table) const {
       const size_t splats = (s.code->splat_bytes + 63) / 64 * 64;
       const size_t partials = s.split ? static_cast<size_t>(s.units * s.partial_bytes) : 0;
       s.owned = std::make_unique_for_overwrite<char[]>(splats + partials + 64);
-      s.splats = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(s.owned.get()) + 63) / 64 * 64);
+      s.splats =
+          reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(s.owned.get()) + 63) / 64 * 64);
       s.partials = s.splats + splats;
     }
   };

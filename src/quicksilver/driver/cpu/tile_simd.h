@@ -79,18 +79,28 @@ QS_INLINE vf64 splat(double x) { return x - vf64{}; }
 constexpr int k_to_nearest = 0, k_down = 1, k_up = 2, k_to_zero = 3;
 
 #if defined(__AVX512F__)
-QS_INLINE vf32 fma(vf32 a, vf32 b, vf32 c) { return (vf32)_mm512_fmadd_ps((Float)a, (Float)b, (Float)c); }
-QS_INLINE vf64 fma(vf64 a, vf64 b, vf64 c) { return (vf64)_mm512_fmadd_pd((Double)a, (Double)b, (Double)c); }
+QS_INLINE vf32 fma(vf32 a, vf32 b, vf32 c) {
+  return (vf32)_mm512_fmadd_ps((Float)a, (Float)b, (Float)c);
+}
+QS_INLINE vf64 fma(vf64 a, vf64 b, vf64 c) {
+  return (vf64)_mm512_fmadd_pd((Double)a, (Double)b, (Double)c);
+}
 QS_INLINE vf32 sqrt_of(vf32 a) { return (vf32)_mm512_sqrt_ps((Float)a); }
 QS_INLINE vf64 sqrt_of(vf64 a) { return (vf64)_mm512_sqrt_pd((Double)a); }
 template <int mode>
-QS_INLINE vf32 rounded(vf32 a) { return (vf32)_mm512_roundscale_ps((Float)a, mode | _MM_FROUND_NO_EXC); }
+QS_INLINE vf32 rounded(vf32 a) {
+  return (vf32)_mm512_roundscale_ps((Float)a, mode | _MM_FROUND_NO_EXC);
+}
 template <int mode>
-QS_INLINE vf64 rounded(vf64 a) { return (vf64)_mm512_roundscale_pd((Double)a, mode | _MM_FROUND_NO_EXC); }
-QS_INLINE vi32 to_int(vf32 a) { return (vi32)_mm512_cvtps_epi32((Float)a); }    // nearest even
+QS_INLINE vf64 rounded(vf64 a) {
+  return (vf64)_mm512_roundscale_pd((Double)a, mode | _MM_FROUND_NO_EXC);
+}
+QS_INLINE vi32 to_int(vf32 a) { return (vi32)_mm512_cvtps_epi32((Float)a); }  // nearest even
 QS_INLINE vf32 to_float(vi32 a) { return (vf32)_mm512_cvtepi32_ps((Int)a); }
 QS_INLINE vf64 widen_low(vf32 a) { return (vf64)_mm512_cvtps_pd(_mm512_castps512_ps256((Float)a)); }
-QS_INLINE vf64 widen_high(vf32 a) { return (vf64)_mm512_cvtps_pd(_mm512_extractf32x8_ps((Float)a, 1)); }
+QS_INLINE vf64 widen_high(vf32 a) {
+  return (vf64)_mm512_cvtps_pd(_mm512_extractf32x8_ps((Float)a, 1));
+}
 QS_INLINE vf32 narrow(vf64 a, vf64 b) {
   return (vf32)_mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps((Double)a)),
                                   _mm512_cvtpd_ps((Double)b), 1);
@@ -100,53 +110,72 @@ QS_INLINE bool any(vi64 mask) { return _mm512_movepi64_mask((Int)mask) != 0; }
 QS_INLINE unsigned lane_bits(vi32 mask) { return _mm512_movepi32_mask((Int)mask); }
 QS_INLINE unsigned lane_bits(vi64 mask) { return _mm512_movepi64_mask((Int)mask); }
 #elif defined(__AVX2__)
-QS_INLINE vf32 fma(vf32 a, vf32 b, vf32 c) { return (vf32)_mm256_fmadd_ps((Float)a, (Float)b, (Float)c); }
-QS_INLINE vf64 fma(vf64 a, vf64 b, vf64 c) { return (vf64)_mm256_fmadd_pd((Double)a, (Double)b, (Double)c); }
+QS_INLINE vf32 fma(vf32 a, vf32 b, vf32 c) {
+  return (vf32)_mm256_fmadd_ps((Float)a, (Float)b, (Float)c);
+}
+QS_INLINE vf64 fma(vf64 a, vf64 b, vf64 c) {
+  return (vf64)_mm256_fmadd_pd((Double)a, (Double)b, (Double)c);
+}
 QS_INLINE vf32 sqrt_of(vf32 a) { return (vf32)_mm256_sqrt_ps((Float)a); }
 QS_INLINE vf64 sqrt_of(vf64 a) { return (vf64)_mm256_sqrt_pd((Double)a); }
 template <int mode>
-QS_INLINE vf32 rounded(vf32 a) { return (vf32)_mm256_round_ps((Float)a, mode | _MM_FROUND_NO_EXC); }
+QS_INLINE vf32 rounded(vf32 a) {
+  return (vf32)_mm256_round_ps((Float)a, mode | _MM_FROUND_NO_EXC);
+}
 template <int mode>
-QS_INLINE vf64 rounded(vf64 a) { return (vf64)_mm256_round_pd((Double)a, mode | _MM_FROUND_NO_EXC); }
+QS_INLINE vf64 rounded(vf64 a) {
+  return (vf64)_mm256_round_pd((Double)a, mode | _MM_FROUND_NO_EXC);
+}
 QS_INLINE vi32 to_int(vf32 a) { return (vi32)_mm256_cvtps_epi32((Float)a); }
 QS_INLINE vf32 to_float(vi32 a) { return (vf32)_mm256_cvtepi32_ps((Int)a); }
 QS_INLINE vf64 widen_low(vf32 a) { return (vf64)_mm256_cvtps_pd(_mm256_castps256_ps128((Float)a)); }
-QS_INLINE vf64 widen_high(vf32 a) { return (vf64)_mm256_cvtps_pd(_mm256_extractf128_ps((Float)a, 1)); }
+QS_INLINE vf64 widen_high(vf32 a) {
+  return (vf64)_mm256_cvtps_pd(_mm256_extractf128_ps((Float)a, 1));
+}
 QS_INLINE vf32 narrow(vf64 a, vf64 b) {
   return (vf32)_mm256_insertf128_ps(_mm256_castps128_ps256(_mm256_cvtpd_ps((Double)a)),
                                     _mm256_cvtpd_ps((Double)b), 1);
 }
 QS_INLINE bool any(vi32 mask) { return _mm256_movemask_ps((Float)mask) != 0; }
 QS_INLINE bool any(vi64 mask) { return _mm256_movemask_pd((Double)mask) != 0; }
-QS_INLINE unsigned lane_bits(vi32 mask) { return static_cast<unsigned>(_mm256_movemask_ps((Float)mask)); }
-QS_INLINE unsigned lane_bits(vi64 mask) { return static_cast<unsigned>(_mm256_movemask_pd((Double)mask)); }
+QS_INLINE unsigned lane_bits(vi32 mask) {
+  return static_cast<unsigned>(_mm256_movemask_ps((Float)mask));
+}
+QS_INLINE unsigned lane_bits(vi64 mask) {
+  return static_cast<unsigned>(_mm256_movemask_pd((Double)mask));
+}
 #else
 // Any processor: lane by lane, with the same results.
-#define QS_LANES(V, expr)                                             \
-  V r;                                                                \
+#define QS_LANES(V, expr)                                              \
+  V r;                                                                 \
   for (unsigned i = 0; i < sizeof(V) / sizeof(r[0]); ++i) r[i] = expr; \
   return r;
-QS_INLINE vf32 fma(vf32 a, vf32 b, vf32 c) { QS_LANES(vf32, ::fmaf(a[i], b[i], c[i])) }
-QS_INLINE vf64 fma(vf64 a, vf64 b, vf64 c) { QS_LANES(vf64, ::fma(a[i], b[i], c[i])) }
-QS_INLINE vf32 sqrt_of(vf32 a) { QS_LANES(vf32, ::sqrtf(a[i])) }
-QS_INLINE vf64 sqrt_of(vf64 a) { QS_LANES(vf64, ::sqrt(a[i])) }
+QS_INLINE vf32 fma(vf32 a, vf32 b, vf32 c){QS_LANES(vf32, ::fmaf(a[i], b[i], c[i]))} QS_INLINE vf64
+    fma(vf64 a, vf64 b, vf64 c){QS_LANES(vf64, ::fma(a[i], b[i], c[i]))} QS_INLINE vf32
+    sqrt_of(vf32 a){QS_LANES(vf32, ::sqrtf(a[i]))} QS_INLINE vf64 sqrt_of(vf64 a) {
+  QS_LANES(vf64, ::sqrt(a[i]))
+}
 template <int mode>
 QS_INLINE double round_one(double x) {
-  return mode == k_to_nearest ? ::nearbyint(x) : mode == k_down ? ::floor(x)
-         : mode == k_up       ? ::ceil(x)      : ::trunc(x);
+  return mode == k_to_nearest ? ::nearbyint(x)
+         : mode == k_down     ? ::floor(x)
+         : mode == k_up       ? ::ceil(x)
+                              : ::trunc(x);
 }
 template <int mode>
-QS_INLINE vf32 rounded(vf32 a) { QS_LANES(vf32, static_cast<float>(round_one<mode>(a[i]))) }
-template <int mode>
-QS_INLINE vf64 rounded(vf64 a) { QS_LANES(vf64, round_one<mode>(a[i])) }
-QS_INLINE vi32 to_int(vf32 a) {
-  QS_LANES(vi32, a[i] > -2147483904.0f && a[i] < 2147483648.0f
-                     ? static_cast<int32_t>(::nearbyint(static_cast<double>(a[i]))) : INT32_MIN)
+QS_INLINE vf32 rounded(vf32 a) {
+  QS_LANES(vf32, static_cast<float>(round_one<mode>(a[i])))
 }
-QS_INLINE vf32 to_float(vi32 a) { QS_LANES(vf32, static_cast<float>(a[i])) }
-QS_INLINE vf64 widen_low(vf32 a) { QS_LANES(vf64, a[i]) }
-QS_INLINE vf64 widen_high(vf32 a) { QS_LANES(vf64, a[i + 2]) }
-QS_INLINE vf32 narrow(vf64 a, vf64 b) { QS_LANES(vf32, static_cast<float>(i < 2 ? a[i] : b[i - 2])) }
+template <int mode>
+QS_INLINE vf64 rounded(vf64 a){QS_LANES(vf64, round_one<mode>(a[i]))} QS_INLINE vi32
+    to_int(vf32 a){QS_LANES(vi32, a[i] > -2147483904.0f && a[i] < 2147483648.0f
+                                      ? static_cast<int32_t>(::nearbyint(static_cast<double>(a[i])))
+                                      : INT32_MIN)} QS_INLINE vf32
+    to_float(vi32 a){QS_LANES(vf32, static_cast<float>(a[i]))} QS_INLINE vf64
+    widen_low(vf32 a){QS_LANES(vf64, a[i])} QS_INLINE vf64
+    widen_high(vf32 a){QS_LANES(vf64, a[i + 2])} QS_INLINE vf32 narrow(vf64 a, vf64 b) {
+  QS_LANES(vf32, static_cast<float>(i < 2 ? a[i] : b[i - 2]))
+}
 #undef QS_LANES
 template <class V>
 QS_INLINE unsigned lane_bits(V mask) {
@@ -155,25 +184,31 @@ QS_INLINE unsigned lane_bits(V mask) {
   return found;
 }
 template <class V>
-QS_INLINE bool any(V mask) { return lane_bits(mask) != 0; }
+QS_INLINE bool any(V mask) {
+  return lane_bits(mask) != 0;
+}
 #endif
 
 // The larger, the smaller; NaN wins. x86's instruction gives its second source when either is NaN.
 template <class V>
-QS_INLINE V larger(V x, V y) { return (V)(x != x ? x : (x > y ? x : y)); }
+QS_INLINE V larger(V x, V y) {
+  return (V)(x != x ? x : (x > y ? x : y));
+}
 template <class V>
-QS_INLINE V smaller(V x, V y) { return (V)(x != x ? x : (x < y ? x : y)); }
+QS_INLINE V smaller(V x, V y) {
+  return (V)(x != x ? x : (x < y ? x : y));
+}
 #if defined(__AVX512F__)
-#define QS_EXTREME(name, vec, raw, suffix, op)                                     \
-  QS_INLINE vec name(vec x, vec y) {                                               \
-    return (vec)_mm512_mask_mov_##suffix(_mm512_##op##_##suffix((raw)x, (raw)y),   \
+#define QS_EXTREME(name, vec, raw, suffix, op)                                                     \
+  QS_INLINE vec name(vec x, vec y) {                                                               \
+    return (vec)_mm512_mask_mov_##suffix(_mm512_##op##_##suffix((raw)x, (raw)y),                   \
                                          _mm512_cmp_##suffix##_mask((raw)x, (raw)x, _CMP_UNORD_Q), \
-                                         (raw)x);                                  \
+                                         (raw)x);                                                  \
   }
 #elif defined(__AVX2__)
-#define QS_EXTREME(name, vec, raw, suffix, op)                                     \
-  QS_INLINE vec name(vec x, vec y) {                                               \
-    return (vec)_mm256_blendv_##suffix(_mm256_##op##_##suffix((raw)x, (raw)y), (raw)x, \
+#define QS_EXTREME(name, vec, raw, suffix, op)                                             \
+  QS_INLINE vec name(vec x, vec y) {                                                       \
+    return (vec)_mm256_blendv_##suffix(_mm256_##op##_##suffix((raw)x, (raw)y), (raw)x,     \
                                        _mm256_cmp_##suffix((raw)x, (raw)x, _CMP_UNORD_Q)); \
   }
 #endif
@@ -248,13 +283,13 @@ void vector_op(char* d, const char* a, const char* b, const char* c, int64_t n,
 template <class D, class A, class F>
 void scalar_op1(char* d, const char* a, const char* b, const char* c, int64_t n,
                 const TileStep& step) {
-  drive<1, sizeof(D), sizeof(A), 1, 1>(
-      d, a, b, c, n, step, [](char* d, const char* a, const char*, const char*) {
-        D* out = reinterpret_cast<D*>(d);
-        const A* x = reinterpret_cast<const A*>(a);
+  drive<1, sizeof(D), sizeof(A), 1, 1>(d, a, b, c, n, step,
+                                       [](char* d, const char* a, const char*, const char*) {
+                                         D* out = reinterpret_cast<D*>(d);
+                                         const A* x = reinterpret_cast<const A*>(a);
 #pragma GCC ivdep
-        for (int i = 0; i < k_group; ++i) out[i] = F::apply(x[i]);
-      });
+                                         for (int i = 0; i < k_group; ++i) out[i] = F::apply(x[i]);
+                                       });
 }
 template <class D, class A, class F>
 void scalar_op2(char* d, const char* a, const char* b, const char* c, int64_t n,
@@ -276,8 +311,7 @@ QS_INLINE T element(const char* p, int64_t i, int32_t stride) {
 }
 template <class D, class A, D (*f)(A)>
 void exact1(char* d, const char* a, const char*, const char*, int64_t n, const TileStep& step) {
-  for (int64_t i = 0; i < n; ++i)
-    reinterpret_cast<D*>(d)[i] = f(element<A>(a, i, step.stride[0]));
+  for (int64_t i = 0; i < n; ++i) reinterpret_cast<D*>(d)[i] = f(element<A>(a, i, step.stride[0]));
 }
 template <class D, class A, D (*f)(A, A)>
 void exact2(char* d, const char* a, const char* b, const char*, int64_t n, const TileStep& step) {

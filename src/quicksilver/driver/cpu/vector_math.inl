@@ -1,9 +1,10 @@
 // Vector versions of the elementary functions. Included by tile_math.inl, once per instruction set.
 //
-// The polynomials are minimax fits of our own (weighted least squares, reweighted until the error is
-// level) where coefficients look odd, Taylor series where they are plain fractions. Every operation is
-// lane by lane and correctly rounded, so AVX2 and AVX-512 give the same bits. fma is used inside these
-// functions only. f32 functions that are not hot are computed in f64 and rounded once.
+// The polynomials are minimax fits of our own (weighted least squares, reweighted until the error
+// is level) where coefficients look odd, Taylor series where they are plain fractions. Every
+// operation is lane by lane and correctly rounded, so AVX2 and AVX-512 give the same bits. fma is
+// used inside these functions only. f32 functions that are not hot are computed in f64 and rounded
+// once.
 namespace qs::driver::cpu::QS_ISA_NAMESPACE {
 namespace {
 
@@ -20,12 +21,17 @@ QS_INLINE V horner(V x, V sum, T next, Rest... rest) {
 }
 /// Coefficients from the highest power down.
 template <class V, class T, class... Rest>
-QS_INLINE V polynomial(V x, T first, Rest... rest) { return horner(x, splat(first), rest...); }
+QS_INLINE V polynomial(V x, T first, Rest... rest) {
+  return horner(x, splat(first), rest...);
+}
 
 template <class F>
-QS_INLINE vf32 in_f64(vf32 x, F f) { return narrow(f(widen_low(x)), f(widen_high(x))); }
+QS_INLINE vf32 in_f64(vf32 x, F f) {
+  return narrow(f(widen_low(x)), f(widen_high(x)));
+}
 
-// ---- f32 ------------------------------------------------------------------------------------------------
+// ---- f32
+// ------------------------------------------------------------------------------------------------
 
 /// y * 2^n for integers n in [-300, 300], one rounding.
 QS_INLINE vf32 scale(vf32 y, vf32 n) {
@@ -44,8 +50,8 @@ struct Exp {
     const vf32 n = nearest(x * 1.44269504f);
     vf32 r = fma(n, splat(-0.693359375f), x);
     r = fma(n, splat(2.12194440e-4f), r);
-    const vf32 p = polynomial(r, 0.00138144649f, 0.00836878084f, 0.0416683927f, 0.166665196f,
-                              0.49999994f);
+    const vf32 p =
+        polynomial(r, 0.00138144649f, 0.00836878084f, 0.0416683927f, 0.166665196f, 0.49999994f);
     return scale(fma(r * r, p, r) + 1.0f, n);
   }
 };
@@ -59,7 +65,8 @@ struct Log {
     const vf32 f = (vf32)((i & 0x7fffff) + 0x3f3504f3) - 1.0f;
     const vf32 z = f * f;
     vf32 y = polynomial(f, 0.067465879f, -0.116760388f, 0.118883938f, -0.124055468f, 0.14219518f,
-                        -0.166679963f, 0.200021207f, -0.250000089f, 0.333333135f) * f * z;
+                        -0.166679963f, 0.200021207f, -0.250000089f, 0.333333135f) *
+             f * z;
     y = fma(e, splat(-2.12194440e-4f), y);
     y = fma(z, splat(-0.5f), y);
     y = fma(e, splat(0.693359375f), f + y);
@@ -71,7 +78,8 @@ struct Log {
 
 struct Sigmoid {
   static QS_INLINE vf32 apply(vf32 x) {
-    const vf32 e = Exp::apply((vf32)((vu32)x | 0x80000000u));  // exp(-|x|): small results stay exact
+    const vf32 e =
+        Exp::apply((vf32)((vu32)x | 0x80000000u));  // exp(-|x|): small results stay exact
     return (x < 0.0f ? e : splat(1.0f)) / (e + 1.0f);
   }
 };
@@ -79,8 +87,8 @@ struct Sigmoid {
 struct Tanh {
   static QS_INLINE vf32 apply(vf32 x) {
     const vf32 a = abs_of(x), z = x * x;
-    const vf32 p = polynomial(z, -0.00628246693f, 0.021077754f, -0.0538538583f, 0.133326024f,
-                              -0.333333194f);
+    const vf32 p =
+        polynomial(z, -0.00628246693f, 0.021077754f, -0.0538538583f, 0.133326024f, -0.333333194f);
     const vf32 small = with_sign(abs_of(fma(x * z, p, x)), x);  // -0 stays
     const vf32 large = 1.0f - 2.0f / (Exp::apply(a + a) + 1.0f);
     return a < 0.55f ? small : with_sign(large, x);
@@ -101,7 +109,8 @@ struct Erf {
   }
 };
 
-// ---- f64 ------------------------------------------------------------------------------------------------
+// ---- f64
+// ------------------------------------------------------------------------------------------------
 
 /// y * 2^n for integers n, |n| < 2000, one rounding.
 QS_INLINE vf64 scale(vf64 y, vf64 n) {
@@ -121,9 +130,9 @@ QS_INLINE vf64 exp_f64(vf64 x) {
   const vf64 n = nearest(x * 1.44269504088896340736);
   vf64 r = fma(n, splat(-k_ln2_high), x);
   r = fma(n, splat(-k_ln2_low), r);
-  const vf64 p = polynomial(r, 1.0 / 6227020800, 1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800,
-                            1.0 / 362880, 1.0 / 40320, 1.0 / 5040, 1.0 / 720, 1.0 / 120, 1.0 / 24,
-                            1.0 / 6, 0.5);
+  const vf64 p =
+      polynomial(r, 1.0 / 6227020800, 1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880,
+                 1.0 / 40320, 1.0 / 5040, 1.0 / 720, 1.0 / 120, 1.0 / 24, 1.0 / 6, 0.5);
   return scale(fma(r * r, p, r) + 1.0, n);
 }
 
@@ -131,10 +140,11 @@ QS_INLINE vf64 log_f64(vf64 x) {
   const auto tiny = x < 0x1p-1022;
   const vf64 normal = tiny ? x * 0x1p54 : x;
   constexpr uint64_t k_root = 0x3fe6a09e667f3bcd;  // sqrt(1/2)
-  // The exponent, biased by 1023 so that no arithmetic shift is needed, as the mantissa of 2^52 + e.
+  // The exponent, biased by 1023 so that no arithmetic shift is needed, as the mantissa of 2^52 +
+  // e.
   const vu64 i = (vu64)normal - k_root + (uint64_t{1023} << 52);
-  const vf64 e = (vf64)((i >> 52) | 0x4330000000000000ull) - (0x1p52 + 1023.0) -
-                 (tiny ? splat(54.0) : vf64{});
+  const vf64 e =
+      (vf64)((i >> 52) | 0x4330000000000000ull) - (0x1p52 + 1023.0) - (tiny ? splat(54.0) : vf64{});
   const vf64 f = (vf64)((i & 0xfffffffffffffull) + k_root) - 1.0;
   const vf64 half = 0.5 * f * f, s = f / (2.0 + f), z = s * s;
   const vf64 series = z * polynomial(z, 2.0 / 21, 2.0 / 19, 2.0 / 17, 2.0 / 15, 2.0 / 13, 2.0 / 11,
@@ -158,13 +168,14 @@ struct SigmoidF64 {
   }
 };
 
-// ---- f32 through f64 --------------------------------------------------------------------------------------
+// ---- f32 through f64
+// --------------------------------------------------------------------------------------
 
-#define THROUGH_F64(Name, ...)                                              \
-  struct Name {                                                             \
-    static QS_INLINE vf32 apply(vf32 wide) {                                \
-      return in_f64(wide, [](vf64 x) { __VA_ARGS__ });                      \
-    }                                                                       \
+#define THROUGH_F64(Name, ...)                         \
+  struct Name {                                        \
+    static QS_INLINE vf32 apply(vf32 wide) {           \
+      return in_f64(wide, [](vf64 x) { __VA_ARGS__ }); \
+    }                                                  \
   };
 THROUGH_F64(Exp2, return exp_f64(x * 0.693147180559945309417);)
 THROUGH_F64(Log2, return log_f64(x) * 1.44269504088896340736;)
@@ -187,10 +198,12 @@ QS_INLINE vf64 reduce(vf64 x, vu64& quarter) {
   return fma(n, splat(-0x1.1a62633145c07p-54), r);
 }
 QS_INLINE vf64 sin_part(vf64 r, vf64 z) {
-  return fma(r * z, polynomial(z, -1.0 / 39916800, 1.0 / 362880, -1.0 / 5040, 1.0 / 120, -1.0 / 6), r);
+  return fma(r * z, polynomial(z, -1.0 / 39916800, 1.0 / 362880, -1.0 / 5040, 1.0 / 120, -1.0 / 6),
+             r);
 }
 QS_INLINE vf64 cos_part(vf64 z) {
-  return polynomial(z, 1.0 / 479001600, -1.0 / 3628800, 1.0 / 40320, -1.0 / 720, 1.0 / 24, -0.5, 1.0);
+  return polynomial(z, 1.0 / 479001600, -1.0 / 3628800, 1.0 / 40320, -1.0 / 720, 1.0 / 24, -0.5,
+                    1.0);
 }
 /// sin(x + shift * pi/2)
 template <int shift>
@@ -242,7 +255,8 @@ struct Pow {
     if (any(~plain)) [[unlikely]] {
       for (int i = 0; i < VecOf<float>::lanes; ++i)
         if (!plain[i])
-          result[i] = static_cast<float>(::pow(static_cast<double>(x[i]), static_cast<double>(y[i])));
+          result[i] =
+              static_cast<float>(::pow(static_cast<double>(x[i]), static_cast<double>(y[i])));
     }
     return result;
   }
