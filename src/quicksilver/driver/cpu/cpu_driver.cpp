@@ -257,6 +257,8 @@ class CpuDriver final : public Driver {
 
 }  // namespace
 
+std::string cpu_libraries() { return GemmPlan::description(); }
+
 std::unique_ptr<Driver> open_cpu_driver() { return std::make_unique<CpuDriver>(); }
 
 }  // namespace qs::driver

@@ -78,8 +78,14 @@ bool library_fits(const GemmShape& s) {
          library_stride(s.c.column, s.c.row, s.m, s.n) && s.m > 0 && s.n > 0 && s.k > 0;
 }
 
-// As measured on Zen 5 with AVX-512 (docs/decisions.md): see prefer_library's callers' bench.
-bool library_is_better(const GemmShape&) { return false; }
+// As measured on Zen 5 with AVX-512 (bench/, docs/decisions.md): own kernels are as fast or faster
+// except where B is large and few rows pass over it, so that laying it out is most of the work
+// (B^T) or it comes from memory at a stride.
+bool library_is_better(const GemmShape& s) {
+  const int64_t elements = s.k * s.n;
+  if (s.m < 4) return false;
+  return s.b.column == 1 ? s.m <= 96 && elements >= 1 << 20 : s.m <= 16 && elements >= 1 << 18;
+}
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }

@@ -29,6 +29,7 @@ QS_INLINE float widen<float, BF16>(BF16 x) {
 
 // Operands are read in place when so few panels of the other one pass over them.
 constexpr int64_t k_direct_b_rows = 96, k_direct_a_columns = 192;
+constexpr int64_t k_small_b_bytes = 24 << 10;
 
 // alpha and beta of an integer product: whole numbers, which may be negative.
 template <class T>
@@ -175,6 +176,25 @@ void pack_panel(T* dst, const S* src, int64_t line, int64_t step, int h, int wid
       return;
     }
   }
+  if constexpr (std::is_same_v<T, S>) {
+    if (line == 1) {
+      // Whole vectors; what a narrow line writes too much is overwritten by the next one.
+      constexpr int lanes = k_vector_bytes / sizeof(T);
+      for (int at = 0; at < width; at += lanes) {
+        const int left = h - at < 0 ? 0 : h - at < lanes ? h - at : lanes;
+        const auto mask = part_mask<T>(left);
+        const T* from = src + at;
+        T* to = dst + at;
+        for (int64_t p = 0; p + 1 < k; ++p)
+          store<T>(to + p * width, load_part<T>(from + p * step, mask));
+        if (k > 0) {
+          const auto room = part_mask<T>(width - at < lanes ? width - at : lanes);
+          store_part<T>(to + (k - 1) * width, load_part<T>(from + (k - 1) * step, mask), room);
+        }
+      }
+      return;
+    }
+  }
   if (line == 1) {
     for (int64_t p = 0; p < k; ++p) {
       for (int i = 0; i < h; ++i) dst[p * width + i] = widen<T, S>(src[p * step + i]);
@@ -198,7 +218,9 @@ void packed_block(const GemmBlock& g) {
   T* c = static_cast<T*>(g.c);
   T* pack_a = reinterpret_cast<T*>(g.scratch);
   T* pack_b = pack_a + (k_gemm_m + 32) * k_gemm_k;
-  const bool direct_b = same && g.b_column == 1 && g.m <= k_direct_b_rows;
+  // All of B in the first-level cache needs no other layout.
+  const bool small_b = g.k * g.b_row * static_cast<int64_t>(sizeof(T)) <= k_small_b_bytes;
+  const bool direct_b = same && g.b_column == 1 && (g.m <= k_direct_b_rows || small_b);
   const bool direct_at = same && g.a_row == 1 && g.n <= k_direct_a_columns;
   const bool direct_a = std::is_same_v<T, float> && same && g.a_column == 1 && !direct_at &&
                         g.n <= k_direct_a_columns && (g.a_row * 4) % 1024 != 0;
