@@ -262,6 +262,84 @@ TEST_P(Autograd, CustomNodes) {
   EXPECT_EQ(values(x.grad()), Doubles({100, 100}));
 }
 
+/// A node that says when it is freed.
+struct Witness final : autograd::GradNode {
+  explicit Witness(bool& gone_in) : gone(gone_in) {}
+  ~Witness() override { gone = true; }
+  std::string name() const override { return "Witness"; }
+  std::vector<Tensor> backward(std::vector<Tensor>& g) override { return {g[0]}; }
+  bool& gone;
+};
+
+TEST_P(Autograd, GraphsAreFreed) {
+  using Build = Tensor (*)(const Tensor&);
+  const Build graphs[] = {
+      [](const Tensor& x) { return exp(x) * x; },
+      [](const Tensor& x) { return sigmoid_(x * 2.0); },
+      [](const Tensor& x) {
+        const Tensor y = x * 2.0;
+        const Tensor other = y[1];
+        mul_(y, x);
+        exp_(y[0]);  // saves its result, a view
+        return y * other;
+      },
+      [](const Tensor& x) {
+        const Tensor y = x * 3.0;
+        autograd::retain_grad(y);
+        autograd::add_hook(y, [](const Tensor& g) { return g; });
+        return norm(y) + std_(y);
+      },
+      [](const Tensor& x) {  // gradients with a history
+        return autograd::grad({tanh(x).sum()}, {x}, {}, true, true, false)[0] * x;
+      },
+  };
+  for (const bool run : {false, true}) {
+    for (const Build build : graphs) {
+      bool gone = false;
+      {
+        const Tensor leaf = make({1, 2});
+        Tensor x;
+        {
+          const NoGrad guard;
+          x = leaf * 1.0;
+        }
+        auto node = make_ref<Witness>(gone);
+        node->edges.push_back(autograd::gradient_edge(leaf));
+        node->results.emplace_back(*x.impl());
+        autograd::set_history(x, std::move(node), 0);
+        const Tensor out = build(x).sum();
+        if (run) out.backward();
+        EXPECT_FALSE(gone);
+      }
+      EXPECT_TRUE(gone) << "graph " << &build - graphs << (run ? " after backward" : "");
+    }
+  }
+}
+
+TEST_P(Autograd, ViewsFollowTheirRoot) {
+  const Tensor x = make({1, 2, 3, 4});
+  const Tensor y = x * 1.0, first = y[0], pair = y.slice(0, 2, 4);
+  mul_(pair, 10.0);
+  EXPECT_EQ(autograd::grad_fn(y)->name(), "CopySlices");
+  EXPECT_EQ(autograd::grad_fn(first)->name(), "AsStridedBackward0");
+  (pair.sum() * first).backward();
+  EXPECT_EQ(values(x.grad()), Doubles({70, 0, 10, 10}));
+}
+
+TEST_P(Autograd, WritesIntoPlainTensorsAreTracked) {
+  const Tensor x = make({1, 2});
+  const Tensor y = zeros({2, 2}, Options(DType::f64, Device(GetParam())));
+  const Tensor before = y[1];
+  copy_(y[0], x * x);
+  EXPECT_TRUE(y.requires_grad());
+  (y.sum() + before.sum()).backward();
+  EXPECT_EQ(values(x.grad()), Doubles({2, 4}));
+  const Tensor z = x * 5.0;
+  zero_(z);
+  z.sum().backward();
+  EXPECT_EQ(values(x.grad()), Doubles({2, 4}));
+}
+
 TEST(AutogradDevices, GradientsCrossDevices) {
   const Tensor x = leaf({1, 2}, DeviceType::cpu);
   const Tensor w = leaf({3, 4}, DeviceType::mps);

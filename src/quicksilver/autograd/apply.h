@@ -9,6 +9,7 @@
 
 #include "quicksilver/autograd/autograd.h"
 #include "quicksilver/autograd/verbs.h"
+#include "quicksilver/core/free_list.h"
 #include "quicksilver/tensor/record.h"
 
 namespace qs::autograd {
@@ -65,6 +66,8 @@ template <class F>
 class FunctionNode final : public FunctionNodeBase {
  public:
   FunctionNode(const char* name, F f) : FunctionNodeBase(name), f_(std::move(f)) {}
+  static void* operator new(size_t) { return FreeList<FunctionNode, 64>::take(); }
+  static void operator delete(void* p, size_t) noexcept { FreeList<FunctionNode, 64>::give(p); }
   std::vector<Tensor> backward(std::vector<Tensor>& grads) override { return f_(*this, grads); }
 
  private:

@@ -48,11 +48,25 @@ void check_inner(const Tensor& a, const Tensor& b) {
 }
 
 /// All dimensions but the last as one.
-Tensor rows_of(const Tensor& x) { return reshape(x, Dims{x.numel() / x.size(-1), x.size(-1)}); }
+Tensor rows_of(const Tensor& x) {
+  int64_t rows = 1;
+  for (int64_t s : x.shape().first(x.shape().size() - 1)) rows *= s;
+  return reshape(x, Dims{rows, x.size(-1)});
+}
 
 bool can_flatten(const Tensor& x) {
   Dims strides;
   return x.size(-1) > 0 && view_strides(x.layout(), Dims{x.numel() / x.size(-1), x.size(-1)}, strides);
+}
+
+std::vector<Tensor> linear_gradients(FunctionNodeBase& node, std::vector<Tensor>& grads) {
+  std::vector<Tensor> out(3);
+  const Tensor& g = grads[0];
+  if (!g.defined()) return out;
+  if (node.edges[0]) out[0] = matmul(g, node.unpack(1));
+  if (node.edges[1]) out[1] = matmul(t(rows_of(g)), rows_of(node.unpack(0)));
+  if (node.edges[2]) out[2] = g;  // the engine sums it to the bias's shape
+  return out;
 }
 
 Dims with_last(DimSpan shape, int64_t last) {
@@ -176,11 +190,21 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
     QS_CHECK(bias.dtype() == x.dtype(), Error,
              "self and mat2 must have the same dtype, but got {} and {}", scalar_type_name(bias.dtype()),
              scalar_type_name(x.dtype()));
-  const Tensor w = t(weight);
-  if (x.dim() == 2) return product(x, w, bias);
-  if (x.dim() == 1) return squeeze(product(unsqueeze(x, 0), w, bias), Dims{0});
-  if (in == 0) return product(x, w, bias);
-  return view(product(rows_of(x), w, bias), with_last(x.shape(), out));
+  Tensor y;
+  {
+    const NoGrad guard;
+    const bool flat = x.dim() > 2;
+    const Tensor rows_in = flat ? rows_of(x) : x.dim() == 1 ? unsqueeze(x, 0) : x;
+    y = product(rows_in, t(weight), bias);
+    if (flat || x.dim() == 1) y = make_view(y, Layout::contiguous(with_last(x.shape(), out)));
+  }
+  // One node for all of it: its saved tensors are x (for the weight) and the weight (for x).
+  const Tensor inputs[] = {x, weight, bias};
+  auto node = with_gradient("Linear", inputs, {&y, 1}, linear_gradients);
+  if (!node) return y;
+  node->saved.emplace_back(node->edges[1] ? x : Tensor(), false);
+  node->saved.emplace_back(node->edges[0] ? weight : Tensor(), false);
+  return y;
 }
 
 }  // namespace qs
