@@ -1,0 +1,349 @@
+"""nn.functional: the functions behind the modules.
+
+Most are recorded ops of the library (``_C``); what is written here in Python composes them, and on
+mps the pieces are fused again. ``inplace=True`` writes into the input. Losses are in `_losses.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from quicksilver import _C
+from quicksilver._grad_mode import no_grad
+
+Tensor = _C.Tensor
+_nn = _C._nn
+
+relu = _nn.relu
+silu = _nn.silu
+relu6 = _nn.relu6
+hardtanh = _nn.hardtanh
+leaky_relu = _nn.leaky_relu
+elu = _nn.elu
+gelu = _nn.gelu
+softplus = _nn.softplus
+softmax = _nn.softmax
+log_softmax = _nn.log_softmax
+dropout = _nn.dropout
+linear = _nn.linear
+layer_norm = _nn.layer_norm
+one_hot = _nn.one_hot
+
+
+# ---- activations ------------------------------------------------------------------------------
+
+
+def relu_(input: Tensor) -> Tensor:
+    """relu written into its input."""
+    return input.relu_()
+
+
+def sigmoid(input: Tensor) -> Tensor:
+    """1 / (1 + e^-x)"""
+    return input.sigmoid()
+
+
+def tanh(input: Tensor) -> Tensor:
+    """Hyperbolic tangent."""
+    return input.tanh()
+
+
+def selu(input: Tensor, inplace: bool = False) -> Tensor:
+    """scale * elu(x, alpha) with the constants of Klambauer et al. 2017, arXiv:1706.02515."""
+    result = elu(input, 1.6732632423543772) * 1.0507009873554805
+    return input.copy_(result) if inplace else result
+
+
+def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """max(0, x) + min(0, alpha (e^(x / alpha) - 1)) (Barron 2017, arXiv:1704.07483)."""
+    result = input.clamp(min=0) + (alpha * (input / alpha).expm1()).clamp(max=0)
+    return input.copy_(result) if inplace else result
+
+
+def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
+    """relu6(x + 3) / 6"""
+    result = (input + 3).clamp(0, 6) / 6
+    return input.copy_(result) if inplace else result
+
+
+def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
+    """x relu6(x + 3) / 6 (Howard et al. 2019, arXiv:1905.02244)."""
+    result = input * (input + 3).clamp(0, 6) / 6
+    return input.copy_(result) if inplace else result
+
+
+def mish(input: Tensor, inplace: bool = False) -> Tensor:
+    """x tanh(softplus(x)) (Misra 2019, arXiv:1908.08681)."""
+    result = input * softplus(input).tanh()
+    return input.copy_(result) if inplace else result
+
+
+def glu(input: Tensor, dim: int = -1) -> Tensor:
+    """a sigmoid(b) of the two halves of dimension dim (Dauphin et al. 2016, arXiv:1612.08083)."""
+    if input.dim() == 0:
+        raise RuntimeError("glu does not support 0-dimensional tensors")
+    size = input.size(dim)
+    if size % 2:
+        where = dim % input.dim()
+        raise RuntimeError(f"Halving dimension must be even, but dimension {where} is size {size}")
+    first, second = input.chunk(2, dim)
+    return first * second.sigmoid()
+
+
+def logsigmoid(input: Tensor) -> Tensor:
+    """log(sigmoid(x)) = min(x, 0) - log(1 + e^-|x|), which does not overflow."""
+    return input.clamp(max=0) - input.abs().neg().exp().log1p()
+
+
+def softsign(input: Tensor) -> Tensor:
+    """x / (1 + |x|)"""
+    return input / (input.abs() + 1)
+
+
+def tanhshrink(input: Tensor) -> Tensor:
+    """x - tanh(x)"""
+    return input - input.tanh()
+
+
+def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
+    """x where it is above threshold, else value."""
+    result = _C.where(input > threshold, input, value)
+    return input.copy_(result) if inplace else result
+
+
+def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """x where |x| > lambd, else 0."""
+    return _C.where(input.abs() > lambd, input, 0.0)
+
+
+def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """x moved towards 0 by lambd, and 0 where |x| <= lambd."""
+    if lambd < 0:
+        raise RuntimeError(f"lambda must be greater or equal to 0, but found to be {lambd}.")
+    return input - input.clamp(-lambd, lambd)
+
+
+def prelu(input: Tensor, weight: Tensor) -> Tensor:
+    """x where positive, else weight * x; one weight, or one for each channel (dimension 1)."""
+    if weight.numel() != 1:
+        channels = input.size(1) if input.dim() > 1 else 1
+        if weight.dim() != 1 or weight.numel() != channels:
+            raise RuntimeError(
+                "Mismatch of parameter numbers and input channel size. Found parameter numbers ="
+                f" {weight.numel()} and channel size = {channels}."
+            )
+        weight = weight.view(-1, *([1] * (input.dim() - 2)))
+    return _C.where(input > 0, input, weight * input)
+
+
+# ---- softmax ------------------------------------------------------------------------------------
+
+
+def softmin(
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None
+) -> Tensor:
+    """softmax of -x."""
+    return softmax(-input, dim, dtype=dtype)
+
+
+def gumbel_softmax(
+    logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
+) -> Tensor:
+    """A sample from the Gumbel-Softmax distribution (Jang et al. 2016, arXiv:1611.01144).
+
+    With ``hard`` the values are one-hot and the gradient is the soft sample's.
+    """
+    noise = -(-_C.rand_like(logits).log()).log()
+    soft = ((logits + noise) / tau).softmax(dim)
+    if not hard:
+        return soft
+    index = soft.argmax(dim, keepdim=True)
+    one = _C.zeros_like(logits).scatter_(dim, index, 1.0)
+    return one - soft.detach() + soft
+
+
+# ---- dropout -------------------------------------------------------------------------------------
+
+
+def _feature_dropout(input: Tensor, p: float, training: bool, inplace: bool) -> Tensor:
+    """Dropout of whole channels: one draw for each (sample, channel)."""
+    if p < 0.0 or p > 1.0:
+        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+    if not training:
+        return input
+    shape = (*input.shape[:2], *([1] * (input.dim() - 2)))
+    mask = dropout(_C.ones(shape, dtype=input.dtype, device=input.device), p, True)
+    return input.mul_(mask) if inplace else input * mask
+
+
+def dropout1d(
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Tensor:
+    """Zeroes whole channels of [N, C, L] or [C, L]."""
+    if input.dim() not in (2, 3):
+        raise RuntimeError(
+            f"dropout1d: Expected 2D or 3D input, but received a {input.dim()}D input. Note that"
+            " dropout1d exists to provide channel-wise dropout on inputs with 1 spatial dimension,"
+            " a channel dimension, and an optional batch dimension (i.e. 2D or 3D inputs)."
+        )
+    if input.dim() == 2:
+        return _feature_dropout(input.unsqueeze(0), p, training, inplace).squeeze(0)
+    return _feature_dropout(input, p, training, inplace)
+
+
+def dropout2d(
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Tensor:
+    """Zeroes whole channels of [N, C, H, W]."""
+    return _feature_dropout(input, p, training, inplace)
+
+
+def dropout3d(
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Tensor:
+    """Zeroes whole channels of [N, C, D, H, W]."""
+    return _feature_dropout(input, p, training, inplace)
+
+
+# ---- normalisation -------------------------------------------------------------------------------
+
+
+def rms_norm(
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    eps: float | None = None,
+) -> Tensor:
+    """x / sqrt(mean(x^2) + eps) * weight over the trailing dimensions normalized_shape.
+
+    Zhang and Sennrich 2019, arXiv:1910.07467. eps defaults to the dtype's machine epsilon.
+    """
+    shape = tuple(normalized_shape)
+    if tuple(input.shape[input.dim() - len(shape) :]) != shape or not shape:
+        raise RuntimeError(
+            f"Given normalized_shape={list(shape)}, expected input with shape"
+            f" [*{', '.join(str(n) for n in shape)}], but got input of size{list(input.shape)}"
+        )
+    if eps is None:
+        eps = _C.finfo(input.dtype).eps
+    dims = tuple(range(-len(shape), 0))
+    wide = input.float() if input.dtype in (_C.float16, _C.bfloat16) else input
+    result = (wide * (wide.square().mean(dims, keepdim=True) + eps).rsqrt()).to(input.dtype)
+    return result if weight is None else result * weight
+
+
+def normalize(
+    input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Tensor | None = None
+) -> Tensor:
+    """x / max(norm_p(x), eps) along dim."""
+    length = input.norm(p, dim, keepdim=True).clamp_min(eps)
+    result = input / length.expand_as(input)
+    return result if out is None else out.copy_(result)
+
+
+# ---- embedding, attention ------------------------------------------------------------------------
+def embedding(
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
+    """Rows of weight [V, D] picked by integers of any shape: input.shape + [D].
+
+    The row padding_idx gets no gradient. ``sparse`` is accepted and the gradient is dense.
+
+    Raises:
+        IndexError: an index is outside of [0, V); on mps at the next read.
+        AssertionError: padding_idx is outside of [-V, V).
+    """
+    if max_norm is not None:
+        _renormalise_rows(weight, input, max_norm, norm_type)
+    if scale_grad_by_freq:
+        raise NotImplementedError("embedding: scale_grad_by_freq=True is not supported")
+    return _nn.embedding(input, weight, padding_idx)
+
+
+def _renormalise_rows(weight: Tensor, rows: Tensor, max_norm: float, norm_type: float) -> None:
+    """Scales the named rows of weight down to max_norm, in place."""
+    with no_grad():
+        chosen = rows.reshape(-1).long()
+        picked = weight.detach().index_select(0, chosen)
+        length = picked.norm(norm_type, 1, keepdim=True)
+        scale = _C.where(length > max_norm, max_norm / (length + 1e-7), 1.0)
+        weight.detach()[chosen] = picked * scale
+
+
+def scaled_dot_product_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """softmax(query key^T * scale + mask) value (Vaswani et al. 2017, arXiv:1706.03762).
+
+    Args:
+        query: [..., L, E]; key: [..., S, E]; value: [..., S, Ev].
+        attn_mask: broadcasts to [..., L, S]; bool (True takes part) or added to the scores.
+        dropout_p: probability of dropping a weight; applied always.
+        is_causal: position i sees positions 0 to i only; not together with attn_mask.
+        scale: 1 / sqrt(E) by default.
+        enable_gqa: key and value may have fewer heads (dimension -3), each serving several.
+
+    Returns:
+        [..., L, Ev]
+    """
+    if is_causal and attn_mask is not None:
+        raise RuntimeError(
+            "_scaled_dot_product_attention: Explicit attn_mask should not be set when"
+            " is_causal=True"
+        )
+    if enable_gqa:
+        times = query.size(-3) // key.size(-3)
+        key = key.repeat_interleave(times, -3)
+        value = value.repeat_interleave(times, -3)
+    factor = 1 / math.sqrt(query.size(-1)) if scale is None else scale
+    scores = query.matmul(key.transpose(-2, -1)) * factor
+    if is_causal:
+        length, size = query.size(-2), key.size(-2)
+        seen = _C.ones(length, size, dtype=_C.bool, device=query.device).tril()
+        scores = scores.masked_fill(seen.logical_not(), -math.inf)
+    elif attn_mask is not None:
+        if attn_mask.dtype == _C.bool:
+            scores = scores.masked_fill(attn_mask.logical_not(), -math.inf)
+        else:
+            scores = scores + attn_mask
+    weights = scores.softmax(-1)
+    if dropout_p > 0.0:
+        weights = dropout(weights, dropout_p)
+    return weights.matmul(value)
+
+
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """y_o = x1^T W_o x2 + b_o: input1 [..., I1], input2 [..., I2], weight [O, I1, I2]."""
+    if input1.shape[:-1] != input2.shape[:-1]:
+        raise RuntimeError(
+            "bilinear(): input batch dimensions do not match: got"
+            f" {list(input1.shape)} and {list(input2.shape)}"
+        )
+    if input1.size(-1) != weight.size(1) or input2.size(-1) != weight.size(2):
+        raise RuntimeError(
+            f"bilinear(): inputs have {input1.size(-1)} and {input2.size(-1)} features, the weight"
+            f" wants {weight.size(1)} and {weight.size(2)}"
+        )
+    first = input1.reshape(-1, 1, input1.size(-1))
+    second = input2.reshape(-1, input2.size(-1), 1)
+    outputs = weight.size(0)
+    # [B, 1, I1] @ [I1, O * I2] -> [B, O, I2]; then with [B, I2, 1] -> [B, O]
+    half = first.matmul(weight.permute(1, 0, 2).reshape(weight.size(1), -1))
+    half = half.reshape(-1, outputs, weight.size(2))
+    result = half.matmul(second).reshape(*input1.shape[:-1], outputs)
+    return result if bias is None else result + bias

@@ -1,0 +1,11 @@
+"""Helpers for training: gradient clipping, parameters as one vector, padding of sequences."""
+
+from quicksilver.nn.utils import rnn
+from quicksilver.nn.utils.clip_grad import (
+    clip_grad_norm,
+    clip_grad_norm_,
+    clip_grad_value_,
+    clip_grads_with_norm_,
+    get_total_norm,
+)
+from quicksilver.nn.utils.convert_parameters import parameters_to_vector, vector_to_parameters
