@@ -1,0 +1,83 @@
+"""Gradients: of given tensors, by hand, and functions with a backward of one's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from quicksilver import _C
+from quicksilver._grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
+from quicksilver.autograd.function import Function, FunctionCtx, once_differentiable
+
+Tensor = _C.Tensor
+is_grad_enabled = _C.is_grad_enabled
+
+
+def backward(
+    tensors: Any,
+    grad_tensors: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    grad_variables: Any = None,
+    inputs: Any = None,
+) -> None:
+    """Accumulates into the leaves' ``grad`` the gradient of the sum of tensors.
+
+    Args:
+        tensors: one or several; those that are no scalars need a gradient in grad_tensors.
+        retain_graph: keeps what was saved, for another backward; create_graph unless given.
+        create_graph: makes gradients differentiable themselves.
+        inputs: accumulates into these only.
+    """
+    if grad_variables is not None:
+        grad_tensors = grad_variables
+    if inputs is not None and not isinstance(inputs, Tensor) and len(inputs) == 0:
+        raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
+    _C._backward(tensors, grad_tensors, retain_graph, create_graph, inputs)
+
+
+def grad(
+    outputs: Any,
+    inputs: Any,
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    only_inputs: bool = True,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
+) -> tuple[Any, ...]:
+    """The gradients of the sum of outputs with respect to each input.
+
+    Args:
+        allow_unused: gives None for an input that outputs do not depend on, instead of raising.
+        materialize_grads: gives zeros for such an input.
+
+    Raises:
+        RuntimeError: an input was not used, or needs no gradient.
+        ValueError: materialize_grads with allow_unused=False.
+    """
+    if is_grads_batched:
+        raise NotImplementedError("autograd.grad: is_grads_batched=True is not supported")
+    if materialize_grads:
+        if allow_unused is False:
+            raise ValueError(
+                "Expected allow_unused to be True or not passed when materialize_grads=True, but"
+                " got: allow_unused=False."
+            )
+        allow_unused = True
+    if isinstance(inputs, Tensor):
+        inputs = (inputs,)
+    inputs = tuple(inputs)
+    if not inputs:
+        raise ValueError("grad requires non-empty inputs.")
+    result = _C._grad(outputs, inputs, grad_outputs, retain_graph, create_graph, bool(allow_unused))
+    if materialize_grads:
+        result = tuple(
+            _C.zeros_like(x) if g is None else g for g, x in zip(result, inputs, strict=True)
+        )
+    return result
+
+
+def Variable(data: Tensor, requires_grad: bool = False, volatile: bool = False) -> Tensor:
+    """The tensor itself, as it has been since variables and tensors became one."""
+    return data.detach().requires_grad_() if requires_grad else data

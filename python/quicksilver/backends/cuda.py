@@ -1,0 +1,40 @@
+"""torch.backends.cuda: switches that scripts set; they are kept and change nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class _Matmul:
+    allow_tf32: bool = False
+    allow_fp16_reduced_precision_reduction: bool = True
+    allow_bf16_reduced_precision_reduction: bool = True
+    fp32_precision: str = "none"
+
+
+matmul = _Matmul()
+
+
+def is_built() -> bool:
+    """False."""
+    return False
+
+
+def _switch(on: bool) -> None:
+    """Accepted; the mps device chooses its attention kernels itself."""
+
+
+enable_flash_sdp = enable_mem_efficient_sdp = enable_math_sdp = enable_cudnn_sdp = _switch
+
+
+def flash_sdp_enabled() -> bool:
+    """True."""
+    return True
+
+
+mem_efficient_sdp_enabled = math_sdp_enabled = flash_sdp_enabled
+
+
+def preferred_linalg_library(backend: Any = None) -> str:
+    """Accepted; "default"."""
+    return "default"
