@@ -1,0 +1,86 @@
+"""The examples as a user runs them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import quicksilver as torch
+
+ROOT = Path(__file__).resolve().parents[2]
+DIGITS = ROOT / "examples" / "digits.py"
+
+
+def run(
+    *arguments: object, cwd: Path, code: int = 0, **env: str
+) -> subprocess.CompletedProcess[str]:
+    result = subprocess.run(
+        [sys.executable, str(DIGITS), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        env=os.environ | env,
+    )
+    assert result.returncode == code, result.stdout + result.stderr
+    return result
+
+
+def one_line(result: subprocess.CompletedProcess[str]) -> str:
+    """The one sentence that a failure prints, the progress display aside."""
+    lines = [line for line in result.stderr.splitlines() if line.startswith("digits: ")]
+    assert len(lines) == 1 and "Traceback" not in result.stderr, result.stderr
+    return lines[0]
+
+
+@pytest.mark.slow
+def test_digits_reaches_its_accuracy_from_five_seeds(tmp_path: Path) -> None:
+    out = run(cwd=tmp_path).stdout
+    for seed in range(5):
+        assert f"seed {seed}: held-out accuracy 0.9" in out
+    assert "device mps, driver " in out and "plans made" in out and "steps a second" in out
+    worst = float(out.rsplit("worst held-out accuracy of 5 seeds: ", 1)[1].split()[0])
+    assert worst >= 0.97
+    assert (tmp_path / "out" / "digits.png").stat().st_size > 5000
+    assert len(torch.load(tmp_path / "out" / "digits.safetensors")) == 4
+    again = run("--predict", "out/digits.safetensors", cwd=tmp_path).stdout
+    assert again.splitlines()[0] in out
+
+
+@pytest.mark.slow
+def test_digits_fails_in_one_sentence(tmp_path: Path) -> None:
+    assert "there is no such file" in one_line(
+        run("--predict", "no.safetensors", cwd=tmp_path, code=1)
+    )
+    (tmp_path / "bad.safetensors").write_bytes(b"not a checkpoint at all")
+    assert "cannot load" in one_line(run("--predict", "bad.safetensors", cwd=tmp_path, code=1))
+    torch.save({"0.weight": torch.ones(2)}, tmp_path / "other.safetensors")
+    assert "loading state_dict" in one_line(
+        run("--predict", "other.safetensors", cwd=tmp_path, code=1)
+    )
+    (tmp_path / "file").write_text("x")
+    fast = ("--epochs", 1, "--seeds", 1)
+    assert "file" in one_line(run(*fast, "--out", "file", cwd=tmp_path, code=1))
+    assert "mps is not available" in one_line(
+        run(*fast, cwd=tmp_path, code=1, QS_MPS_DRIVER="none")
+    )
+    run("--epochs", 0, cwd=tmp_path, code=2)
+
+
+@pytest.mark.slow
+def test_info_runs_with_and_without_mps() -> None:
+    for env, says in (({}, "available, driver"), ({"QS_MPS_DRIVER": "none"}, "not available:")):
+        result = subprocess.run(
+            [sys.executable, "-m", "quicksilver.info"],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | env,
+        )
+        assert result.returncode == 0, result.stderr
+        assert says in result.stdout and torch.__version__ in result.stdout
+        assert "oneDNN" in result.stdout
