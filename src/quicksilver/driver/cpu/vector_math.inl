@@ -39,7 +39,8 @@ QS_INLINE vf32 scale(vf32 y, vf32 n) {
   return (vf32)_mm512_scalef_ps((Float)y, (Float)n);
 #else
   const vi32 whole = to_int(n), half = whole >> 1;
-  return y * (vf32)((half + 127) << 23) * (vf32)((whole - half + 127) << 23);
+  const vu32 rest = (vu32)whole - (vu32)half;
+  return y * (vf32)(((vu32)half + 127) << 23) * (vf32)((rest + 127) << 23);
 #endif
 }
 
@@ -60,7 +61,8 @@ struct Log {
   static QS_INLINE vf32 apply(vf32 x) {
     const auto tiny = x < 0x1p-126f;
     const vf32 normal = tiny ? x * 0x1p23f : x;
-    const vi32 i = (vi32)normal - 0x3f3504f3;  // sqrt(1/2): mantissa in [sqrt(1/2), sqrt(2))
+    const vi32 i =
+        (vi32)((vu32)normal - 0x3f3504f3u);  // sqrt(1/2): mantissa in [sqrt(1/2), sqrt(2))
     const vf32 e = to_float(i >> 23) - (tiny ? splat(23.0f) : vf32{});
     const vf32 f = (vf32)((i & 0x7fffff) + 0x3f3504f3) - 1.0f;
     const vf32 z = f * f;
