@@ -102,10 +102,10 @@ class Program {
 
   struct Options {
     DType compute = DType::f32;
-    std::vector<DType> dtypes;    // of the results; default: compute
-    std::vector<Dims> shapes;     // of fresh results
+    std::vector<DType> dtypes;  // of the results; default: compute
+    std::vector<Dims> shapes;   // of fresh results
     std::vector<uint64_t> attrs;
-    std::vector<int> targets;     // by result: operand index or -1
+    std::vector<int> targets;  // by result: operand index or -1
   };
 
   /// Appends one node. Fresh results are dense and row-major.
@@ -117,8 +117,8 @@ class Program {
       if (a.kind == Arg::absent) {
         key.absent();
       } else if (a.kind == Arg::scalar) {
-        const bool seed = graph::info(op).kind == graph::OpKind::random &&
-                          i + 2 >= graph::info(op).inputs;
+        const bool seed =
+            graph::info(op).kind == graph::OpKind::random && i + 2 >= graph::info(op).inputs;
         const DType d = is_integral(o.compute) || seed ? DType::i64 : DType::f64;
         key.scalar(d);
         r_.words.push_back(d == DType::i64 ? static_cast<uint64_t>(static_cast<int64_t>(a.number))
@@ -183,14 +183,16 @@ class Program {
     std::lock_guard lock(plan::recording_mutex());
     const auto from = std::chrono::steady_clock::now();
     plan::execute(*device_, r_);
-    return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - from).count();
+    return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - from)
+        .count();
   }
 
   std::vector<double> read(const T& t) {
     if (!newest_.empty()) cut();
     if (!t.content->block) throw Error(t.content->error);
     std::vector<char> raw(static_cast<size_t>(t.content->bytes) + 8);
-    device_->driver().read(raw.data(), t.content->block->ptr(), static_cast<size_t>(t.content->bytes));
+    device_->driver().read(raw.data(), t.content->block->ptr(),
+                           static_cast<size_t>(t.content->bytes));
     std::vector<double> out;
     Dims index(t.layout.shape.size(), 0);
     const int64_t n = t.layout.numel();
@@ -239,8 +241,10 @@ class Program {
   T reduce(Op op, const T& x, uint64_t axes, bool keepdim = false, DType dtype = DType::f32) {
     Dims shape;
     for (int d = 0; d < x.layout.rank(); ++d) {
-      if (!(axes >> d & 1)) shape.push_back(x.layout.shape[d]);
-      else if (keepdim) shape.push_back(1);
+      if (!(axes >> d & 1))
+        shape.push_back(x.layout.shape[d]);
+      else if (keepdim)
+        shape.push_back(1);
     }
     const bool arg = op == Op::argmax || op == Op::argmin;
     return record(op, {x}, {dtype, {arg ? DType::i64 : dtype}, {shape}, {axes, keepdim}, {}})[0];
@@ -249,22 +253,51 @@ class Program {
     Dims shape = a.layout.shape;
     shape.back() = b.layout.shape.back();
     return record(Op::matmul, {a, b, bias},
-                  {a.dtype, {}, {shape}, {std::bit_cast<uint64_t>(alpha), std::bit_cast<uint64_t>(beta)}, {}})[0];
+                  {a.dtype,
+                   {},
+                   {shape},
+                   {std::bit_cast<uint64_t>(alpha), std::bit_cast<uint64_t>(beta)},
+                   {}})[0];
   }
 
   static void put(char* raw, size_t i, DType d, double v) {
-    if (d == DType::f32) { const float x = static_cast<float>(v); std::memcpy(raw + i * 4, &x, 4); }
-    else if (d == DType::f64) std::memcpy(raw + i * 8, &v, 8);
-    else if (d == DType::i64) { const auto x = static_cast<int64_t>(v); std::memcpy(raw + i * 8, &x, 8); }
-    else if (d == DType::i32) { const auto x = static_cast<int32_t>(v); std::memcpy(raw + i * 4, &x, 4); }
-    else if (d == DType::bool_) raw[i] = v != 0;
-    else throw InternalError("the harness does not write this dtype");
+    if (d == DType::f32) {
+      const float x = static_cast<float>(v);
+      std::memcpy(raw + i * 4, &x, 4);
+    } else if (d == DType::f64)
+      std::memcpy(raw + i * 8, &v, 8);
+    else if (d == DType::i64) {
+      const auto x = static_cast<int64_t>(v);
+      std::memcpy(raw + i * 8, &x, 8);
+    } else if (d == DType::i32) {
+      const auto x = static_cast<int32_t>(v);
+      std::memcpy(raw + i * 4, &x, 4);
+    } else if (d == DType::bool_)
+      raw[i] = v != 0;
+    else
+      throw InternalError("the harness does not write this dtype");
   }
   static double get(const char* raw, size_t i, DType d) {
-    if (d == DType::f32) { float x; std::memcpy(&x, raw + i * 4, 4); return x; }
-    if (d == DType::f64) { double x; std::memcpy(&x, raw + i * 8, 8); return x; }
-    if (d == DType::i64) { int64_t x; std::memcpy(&x, raw + i * 8, 8); return static_cast<double>(x); }
-    if (d == DType::i32) { int32_t x; std::memcpy(&x, raw + i * 4, 4); return x; }
+    if (d == DType::f32) {
+      float x;
+      std::memcpy(&x, raw + i * 4, 4);
+      return x;
+    }
+    if (d == DType::f64) {
+      double x;
+      std::memcpy(&x, raw + i * 8, 8);
+      return x;
+    }
+    if (d == DType::i64) {
+      int64_t x;
+      std::memcpy(&x, raw + i * 8, 8);
+      return static_cast<double>(x);
+    }
+    if (d == DType::i32) {
+      int32_t x;
+      std::memcpy(&x, raw + i * 4, 4);
+      return x;
+    }
     if (d == DType::bool_) return raw[i];
     uint16_t h;
     std::memcpy(&h, raw + i * 2, 2);

@@ -10,7 +10,8 @@ namespace {
 
 constexpr auto k_mps = DeviceType::mps;
 
-void expect_near(const std::vector<double>& got, const std::vector<double>& want, double tolerance) {
+void expect_near(const std::vector<double>& got, const std::vector<double>& want,
+                 double tolerance) {
   ASSERT_EQ(got.size(), want.size());
   for (size_t i = 0; i < got.size(); ++i)
     ASSERT_NEAR(got[i], want[i], tolerance * (1 + std::abs(want[i]))) << "element " << i;
@@ -21,7 +22,8 @@ TEST(Plan, ElementwiseChainIsOneKernel) {
   T x = p.random({64, 256}), y = p.random({256}, 2);
   T out = p.unary(Op::relu, p.binary(Op::add, p.binary(Op::mul, x, 3.0), y));
   const auto got = p.read(out);
-  EXPECT_EQ(p.lines(), (std::vector<std::string>{"tile map [64, 256] operands 3 instrs 8 folds 0"}));
+  EXPECT_EQ(p.lines(),
+            (std::vector<std::string>{"tile map [64, 256] operands 3 instrs 8 folds 0"}));
   const auto vx = p.read(x), vy = p.read(y);
   std::vector<double> want;
   for (size_t i = 0; i < vx.size(); ++i) want.push_back(std::max(0.0, vx[i] * 3 + vy[i % 256]));
@@ -69,7 +71,8 @@ TEST(Plan, LayerNormForwardAndBackward) {
   Program p("record:cpu");
   T x = p.random({16, 64}), w = p.random({64}, 2), b = p.random({64}, 3), g = p.random({16, 64}, 4);
   const uint64_t eps = std::bit_cast<uint64_t>(1e-5);
-  auto f = p.record(Op::layer_norm, {x, w, b}, {DType::f32, {}, {{16, 64}, {16}, {16}}, {2, 0, eps}, {}}, 3);
+  auto f = p.record(Op::layer_norm, {x, w, b},
+                    {DType::f32, {}, {{16, 64}, {16}, {16}}, {2, 0, eps}, {}}, 3);
   p.cut();
   EXPECT_EQ(p.lines().size(), 1u);
   T dx = p.record(Op::layer_norm_backward, {g, x, f[1], f[2], w},
@@ -101,13 +104,15 @@ TEST(Plan, CrossEntropyForwardAndBackward) {
   T x = p.random({8, 10});
   T classes = p.make({8}, {0, 1, 2, 3, 9, -100, 5, 6}, DType::i64);
   const auto ignore = static_cast<uint64_t>(int64_t{-100});
-  auto f = p.record(Op::cross_entropy, {x, classes}, {DType::f32, {}, {{8}, {8}}, {2, 0, ignore}, {}}, 2);
+  auto f = p.record(Op::cross_entropy, {x, classes},
+                    {DType::f32, {}, {{8}, {8}}, {2, 0, ignore}, {}}, 2);
   p.cut();
   EXPECT_EQ(p.lines().size(), 1u);
   T g = p.make({8}, {1, 1, 1, 1, 2, 1, 1, 1});
   T dx = p.record(Op::cross_entropy_backward, {g, x, classes, f[1]},
                   {DType::f32, {}, {{8, 10}}, {2, 0, ignore}, {}})[0];
-  const auto got = p.read(dx), loss = p.read(f[0]), vx = p.read(x), vg = p.read(g), vc = p.read(classes);
+  const auto got = p.read(dx), loss = p.read(f[0]), vx = p.read(x), vg = p.read(g),
+             vc = p.read(classes);
   EXPECT_EQ(p.lines().size(), 1u);
   for (int r = 0; r < 8; ++r) {
     double s = 0;
@@ -115,7 +120,8 @@ TEST(Plan, CrossEntropyForwardAndBackward) {
     const int k = static_cast<int>(vc[r]);
     ASSERT_NEAR(loss[r], k < 0 ? 0 : std::log(s) - vx[r * 10 + k], 1e-5);
     for (int c = 0; c < 10; ++c)
-      ASSERT_NEAR(got[r * 10 + c], k < 0 ? 0 : vg[r] * (std::exp(vx[r * 10 + c]) / s - (c == k)), 1e-5);
+      ASSERT_NEAR(got[r * 10 + c], k < 0 ? 0 : vg[r] * (std::exp(vx[r * 10 + c]) / s - (c == k)),
+                  1e-5);
   }
 }
 
@@ -123,7 +129,8 @@ TEST(Plan, BadTargetRaisesAndIsForgotten) {
   Program p("record:cpu");
   T x = p.random({2, 10});
   T classes = p.make({2}, {0, 12}, DType::i64);
-  auto f = p.record(Op::cross_entropy, {x, classes}, {DType::f32, {}, {{2}, {2}}, {2, 0, 1000}, {}}, 2);
+  auto f =
+      p.record(Op::cross_entropy, {x, classes}, {DType::f32, {}, {{2}, {2}}, {2, 0, 1000}, {}}, 2);
   p.cut();
   EXPECT_FALSE(f[0].content->block);
   EXPECT_NE(f[0].content->error.find("Target 12 is out of bounds."), std::string::npos);
@@ -230,7 +237,9 @@ TEST(Plan, PartialWritesKeepTheRest) {
 TEST(Plan, DeadResultsAreNotComputed) {
   Program p("record:cpu");
   T x = p.random({100});
-  { T dead = p.unary(Op::exp, x); }
+  {
+    T dead = p.unary(Op::exp, x);
+  }
   T y = p.binary(Op::add, x, 1.0);
   p.cut();
   EXPECT_EQ(p.lines(), (std::vector<std::string>{"tile map [100] operands 2 instrs 4 folds 0"}));
@@ -287,7 +296,8 @@ TEST(Plan, GuardsAreChecked) {
     T y = p.binary(Op::add, a, 1.0);
     p.update(Op::mul, b, 2.0);
     const auto got = p.read(y), after = p.read(x);
-    for (int i = 0; i < 16; ++i) ASSERT_EQ(got[i], static_cast<float>(static_cast<float>(before[i]) + 1.0f));
+    for (int i = 0; i < 16; ++i)
+      ASSERT_EQ(got[i], static_cast<float>(static_cast<float>(before[i]) + 1.0f));
     for (int i = 0; i < 64; ++i)
       ASSERT_EQ(after[i], before[i] * (i >= start && i < start + 16 ? 2 : 1)) << i;
   }
@@ -325,6 +335,92 @@ TEST(Plan, MatmulForms) {
       for (int k = 0; k < 7; ++k) s += vm[i * 7 + k] * vb[k * 3 + j];
       ASSERT_NEAR(got[i * 3 + j], s, 1e-5);
     }
+}
+
+TEST(Plan, BadIndexLeavesTheDestinationWhole) {
+  Program p("record:cpu");
+  T x = p.random({5, 4}), values = p.random({2, 4}, 2);
+  const auto before = p.read(x);
+  T index = p.make({2}, {1, 7}, DType::i64);
+  p.record(Op::index_add, {x, index, values}, {DType::f32, {}, {}, {0}, {0}});
+  p.cut();
+  try {
+    plan::raise_fault(k_mps);
+    FAIL();
+  } catch (const IndexError& e) {
+    EXPECT_NE(std::string(e.what()).find("index 7 is out of bounds for dimension 0 with size 5"),
+              std::string::npos)
+        << e.what();
+    EXPECT_NE(std::string(e.what()).find("here.py:1"), std::string::npos);
+  }
+  EXPECT_EQ(p.read(x), before);
+  T good = p.make({2}, {1, 3}, DType::i64);
+  p.record(Op::index_add, {x, good, values}, {DType::f32, {}, {}, {0}, {0}});
+  const auto after = p.read(x), add = p.read(values);
+  for (int j = 0; j < 4; ++j) EXPECT_NEAR(after[4 + j], before[4 + j] + add[j], 1e-6);
+}
+
+TEST(Plan, WritesToOlderStoragesWaitForChecks) {
+  Program p("record:cpu");
+  T w = p.random({6}), x = p.random({2, 10});
+  const auto before = p.read(w);
+  T classes = p.make({2}, {0, 12}, DType::i64);
+  p.update(Op::add, w, 1.0);  // recorded first, run last
+  auto f =
+      p.record(Op::cross_entropy, {x, classes}, {DType::f32, {}, {{2}, {2}}, {2, 0, 1000}, {}}, 2);
+  p.cut();
+  EXPECT_THROW(plan::raise_fault(k_mps), IndexError);
+  EXPECT_EQ(p.read(w), before);
+}
+
+TEST(Plan, IntegerDivisionByZero) {
+  Program p("record:cpu");
+  T x = p.make({3}, {7, -7, 9}, DType::i64), y = p.make({3}, {2, 2, 0}, DType::i64);
+  T q = p.record(Op::floor_divide, {x, y}, {DType::i64, {}, {{3}}, {}, {}})[0];
+  p.cut();
+  try {
+    plan::raise_fault(k_mps);
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("ZeroDivisionError"), std::string::npos);
+  }
+}
+
+TEST(Plan, FailedAllocationSpoilsTheResultsAlone) {
+  Program p("cpu");
+  T x = p.random({100});
+  bool armed = true;
+  p.device().allocator().set_fault_hook([](size_t, void* on) { return *static_cast<bool*>(on); },
+                                        &armed);
+  T y = p.binary(Op::add, x, 1.0);
+  EXPECT_THROW(p.cut(), OutOfMemoryError);
+  EXPECT_FALSE(y.content->error.empty());
+  armed = false;
+  T z = p.binary(Op::add, x, 1.0);
+  EXPECT_EQ(p.read(z).size(), 100u);
+}
+
+TEST(Plan, IntermediatesShareTheArena) {
+  Program p("cpu");
+  T x = p.random({64, 64});
+  T h = x;
+  for (int i = 0; i < 10; ++i) h = p.unary(Op::tanh, p.matmul(h, x));
+  const auto got = p.read(h);
+  // Two matrices are alive at a time; tanh works in place.
+  EXPECT_LE(p.device().arena_bytes(), 2u * 64 * 64 * 4 + 1024);
+  std::vector<double> a = p.read(x), v = a;
+  for (int i = 0; i < 10; ++i) {
+    std::vector<double> next(64 * 64);
+    for (int r = 0; r < 64; ++r)
+      for (int c = 0; c < 64; ++c) {
+        double s = 0;
+        for (int k = 0; k < 64; ++k) s += v[r * 64 + k] * a[k * 64 + c];
+        next[r * 64 + c] = std::tanh(s);
+      }
+    v = next;
+    if (i == 0) break;  // deep compositions of tanh amplify rounding: one layer is compared
+  }
+  EXPECT_EQ(got.size(), v.size());
 }
 
 TEST(Plan, CommonNodesMerge) {

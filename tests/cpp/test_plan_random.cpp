@@ -1,4 +1,5 @@
-// Random programs: fused, with one kernel a node, and cut after every node, they must agree bit for bit.
+// Random programs: fused, with one kernel a node, and cut after every node, they must agree bit for
+// bit.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -30,7 +31,8 @@ class Random {
       step();
       const bool now = below(12) == 0;
       if (now || mode_ == Mode::cut_each) p_.cut();
-      if (below(5) == 0 && pool_.size() > 5) pool_.erase(pool_.begin() + below(static_cast<int>(pool_.size())));
+      if (below(5) == 0 && pool_.size() > 5)
+        pool_.erase(pool_.begin() + below(static_cast<int>(pool_.size())));
     }
     std::vector<std::vector<double>> all;
     for (const T& t : pool_) all.push_back(p_.read(t));
@@ -39,7 +41,9 @@ class Random {
 
  private:
   int below(int n) { return static_cast<int>(engine_() % static_cast<uint64_t>(n)); }
-  int64_t pick(std::initializer_list<int64_t> list) { return list.begin()[below(static_cast<int>(list.size()))]; }
+  int64_t pick(std::initializer_list<int64_t> list) {
+    return list.begin()[below(static_cast<int>(list.size()))];
+  }
   Dims shape() { return {rows_, columns_}; }
   void add(T t) { pool_.push_back(std::move(t)); }
 
@@ -66,7 +70,8 @@ class Random {
     for (int tries = 0; tries < 50; ++tries) {
       T t = any();
       const Dims& s = t.layout.shape;
-      if (s == shape() || s == Dims{columns_} || s == Dims{rows_, 1} || s == Dims{1} || s.empty()) return t;
+      if (s == shape() || s == Dims{columns_} || s == Dims{rows_, 1} || s == Dims{1} || s.empty())
+        return t;
       if (s == Dims{columns_, rows_}) return t.t();
       if (s == Dims{rows_}) return t.view({rows_, 1});
     }
@@ -78,17 +83,29 @@ class Random {
     constexpr Op binary[] = {Op::add, Op::sub, Op::mul, Op::maximum, Op::div, Op::relu_backward};
     constexpr Op folds[] = {Op::sum, Op::amax, Op::mean, Op::logsumexp, Op::argmax, Op::amin};
     switch (below(23)) {
-      case 0: case 1: add(p_.unary(unary[below(7)], whole())); break;
-      case 2: case 3: case 4: add(p_.binary(binary[below(6)], whole(), operand())); break;
-      case 5: add(p_.binary(binary[below(4)], whole(), 0.5 + below(3))); break;
-      case 6: case 7: {
+      case 0:
+      case 1:
+        add(p_.unary(unary[below(7)], whole()));
+        break;
+      case 2:
+      case 3:
+      case 4:
+        add(p_.binary(binary[below(6)], whole(), operand()));
+        break;
+      case 5:
+        add(p_.binary(binary[below(4)], whole(), 0.5 + below(3)));
+        break;
+      case 6:
+      case 7: {
         const Op op = folds[below(6)];
         const uint64_t axes = op == Op::argmax ? pick({1, 2}) : pick({1, 2, 3});
         add(p_.reduce(op, whole(), axes, below(2)));
         break;
       }
-      case 8: add(p_.record(below(2) ? Op::softmax : Op::log_softmax, {whole()},
-                            {DType::f32, {}, {shape()}, {static_cast<uint64_t>(pick({1, 2})), 0}, {}})[0]);
+      case 8:
+        add(p_.record(
+            below(2) ? Op::softmax : Op::log_softmax, {whole()},
+            {DType::f32, {}, {shape()}, {static_cast<uint64_t>(pick({1, 2})), 0}, {}})[0]);
         break;
       case 9: {
         T x = whole();
@@ -97,7 +114,8 @@ class Random {
       }
       case 10: {  // part of a storage
         T x = whole();
-        const int64_t from = below(static_cast<int>(rows_)), to = from + 1 + below(static_cast<int>(rows_ - from));
+        const int64_t from = below(static_cast<int>(rows_)),
+                      to = from + 1 + below(static_cast<int>(rows_ - from));
         p_.update(Op::mul, x.slice(0, from, to), 1.25);
         break;
       }
@@ -111,8 +129,12 @@ class Random {
       case 12: {
         T x = whole();
         auto out = p_.record(Op::layer_norm, {x, {}, {}},
-                             {DType::f32, {}, {shape(), {rows_}, {rows_}},
-                              {2, 0, std::bit_cast<uint64_t>(1e-5)}, {}}, 3);
+                             {DType::f32,
+                              {},
+                              {shape(), {rows_}, {rows_}},
+                              {2, 0, std::bit_cast<uint64_t>(1e-5)},
+                              {}},
+                             3);
         add(out[0]);
         add(out[2]);
         break;
@@ -123,8 +145,9 @@ class Random {
         break;
       }
       case 14: {  // draws are never merged nor moved
-        auto out = p_.record(Op::dropout, {whole(), 0.75, 1 / 0.75, 7.0, 4.0 * below(100)},
-                             {DType::f32, {DType::f32, DType::bool_}, {shape(), shape()}, {}, {}}, 2);
+        auto out =
+            p_.record(Op::dropout, {whole(), 0.75, 1 / 0.75, 7.0, 4.0 * below(100)},
+                      {DType::f32, {DType::f32, DType::bool_}, {shape(), shape()}, {}, {}}, 2);
         add(out[0]);
         break;
       }
@@ -132,11 +155,13 @@ class Random {
         T x = whole();
         add(p_.matmul(x, x.t(), {}).slice(1, 0, 1));
         T w = p_.random({columns_, columns_}, engine_());
-        add(p_.matmul(x, w, below(2) ? Arg(p_.random({columns_}, engine_())) : Arg(), 1, below(2) ? 1 : 0.5));
+        add(p_.matmul(x, w, below(2) ? Arg(p_.random({columns_}, engine_())) : Arg(), 1,
+                      below(2) ? 1 : 0.5));
         break;
       }
       case 16: {  // comparison, condition, integers
-        T c = p_.record(Op::gt, {whole(), operand()}, {DType::f32, {DType::bool_}, {shape()}, {}, {}})[0];
+        T c = p_.record(Op::gt, {whole(), operand()},
+                        {DType::f32, {DType::bool_}, {shape()}, {}, {}})[0];
         add(p_.record(Op::where, {c, whole(), operand()}, {DType::f32, {}, {shape()}, {}, {}})[0]);
         T n = p_.record(Op::sum, {c}, {DType::i64, {DType::i64}, {{rows_}}, {2, 0}, {}})[0];
         add(n);
@@ -144,7 +169,8 @@ class Random {
         break;
       }
       case 17: {
-        T classes = p_.record(Op::argmax, {whole()}, {DType::f32, {DType::i64}, {{rows_}}, {2, 0}, {}})[0];
+        T classes =
+            p_.record(Op::argmax, {whole()}, {DType::f32, {DType::i64}, {{rows_}}, {2, 0}, {}})[0];
         T x = whole();
         auto f = p_.record(Op::cross_entropy, {x, classes},
                            {DType::f32, {}, {{rows_}, {rows_}}, {2, 0, 1 << 20}, {}}, 2);
@@ -153,11 +179,15 @@ class Random {
                       {DType::f32, {}, {shape()}, {2, 0, 1 << 20}, {}})[0]);
         break;
       }
-      case 18: add(p_.record(Op::cumsum, {whole()}, {DType::f32, {}, {shape()}, {1}, {}})[0]); break;
+      case 18:
+        add(p_.record(Op::cumsum, {whole()}, {DType::f32, {}, {shape()}, {1}, {}})[0]);
+        break;
       case 19: {
-        T rows = p_.record(Op::argmax, {whole()}, {DType::f32, {DType::i64}, {{columns_}}, {1, 0}, {}})[0];
+        T rows = p_.record(Op::argmax, {whole()},
+                           {DType::f32, {DType::i64}, {{columns_}}, {1, 0}, {}})[0];
         T x = whole();
-        T picked = p_.record(Op::index_select, {x, rows}, {DType::f32, {}, {{columns_, columns_}}, {0}, {}})[0];
+        T picked = p_.record(Op::index_select, {x, rows},
+                             {DType::f32, {}, {{columns_, columns_}}, {0}, {}})[0];
         add(p_.reduce(Op::sum, picked, 2));
         T sum = p_.binary(Op::mul, x, 1.0);
         p_.record(Op::index_add, {sum, rows, picked}, {DType::f32, {}, {}, {0}, {0}});
@@ -209,8 +239,8 @@ class Random {
   std::vector<T> pool_;
 };
 
-void expect_same(const std::vector<std::vector<double>>& a, const std::vector<std::vector<double>>& b,
-                 uint64_t seed, const char* what) {
+void expect_same(const std::vector<std::vector<double>>& a,
+                 const std::vector<std::vector<double>>& b, uint64_t seed, const char* what) {
   ASSERT_EQ(a.size(), b.size());
   for (size_t t = 0; t < a.size(); ++t) {
     ASSERT_EQ(a[t].size(), b[t].size());

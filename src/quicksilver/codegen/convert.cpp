@@ -11,8 +11,8 @@ NestBuilder::NestBuilder(const Axes& axes) { nest_.axes = axes; }
 
 size_t NestBuilder::Hash::operator()(const Expr& e) const {
   const uint64_t words[] = {
-      uint64_t(e.kind) | uint64_t(e.prim) << 8 | uint64_t(e.fold_op) << 16 | uint64_t(e.dtype) << 24 |
-          uint64_t(e.aux) << 32,
+      uint64_t(e.kind) | uint64_t(e.prim) << 8 | uint64_t(e.fold_op) << 16 |
+          uint64_t(e.dtype) << 24 | uint64_t(e.aux) << 32,
       uint64_t(static_cast<uint32_t>(e.src[0])) | uint64_t(static_cast<uint32_t>(e.src[1])) << 32,
       uint64_t(static_cast<uint32_t>(e.src[2]))};
   return hash_words(words, 3);
@@ -63,8 +63,12 @@ int32_t NestBuilder::emit(Prim prim, std::span<const int32_t> sources, uint32_t 
   for (size_t i = 0; i < sources.size(); ++i)
     e.domain = std::max(e.domain, nest_.exprs[static_cast<size_t>(e.src[i])].domain);
   switch (info(prim).result) {
-    case PrimInfo::boolean: e.dtype = DType::bool_; break;
-    case PrimInfo::same: e.dtype = dtype(e.src[first]); break;
+    case PrimInfo::boolean:
+      e.dtype = DType::bool_;
+      break;
+    case PrimInfo::same:
+      e.dtype = dtype(e.src[first]);
+      break;
     case PrimInfo::special:
       QS_ASSERT(prim == Prim::philox);
       e.dtype = DType::i64;
@@ -79,7 +83,8 @@ int32_t NestBuilder::fold(Fold op, int32_t x) {
   e.fold_op = op;
   e.sources = 1;
   e.domain = TileDomain::kept;
-  if (nest_.exprs[static_cast<size_t>(x)].domain != TileDomain::full) {  // folds take full registers
+  if (nest_.exprs[static_cast<size_t>(x)].domain !=
+      TileDomain::full) {  // folds take full registers
     Expr wide;
     wide.prim = Prim::copy;
     wide.sources = 1;
@@ -146,8 +151,8 @@ int32_t NestBuilder::cast(int32_t x, DType to) {
   const DType from = dtype(x);
   if (from == to) return x;
   if (to == DType::bool_) {
-    const int32_t pair[] = {x, is_integral(from) ? constant(0, DType::i64, from)
-                                                 : constant(0, DType::f64, from)};
+    const int32_t pair[] = {
+        x, is_integral(from) ? constant(0, DType::i64, from) : constant(0, DType::f64, from)};
     return emit(Prim::ne, pair);
   }
   Expr e;
@@ -174,19 +179,26 @@ int32_t NestBuilder::round(int32_t e, DType to) {
 /// Whether the register surely holds what `dtype` can hold, so that rounding changes nothing.
 bool NestBuilder::exact_in(int32_t x, DType dtype, int depth) const {
   const Expr& e = nest_.exprs[static_cast<size_t>(x)];
-  if (e.kind == Expr::load) return nest_.accesses[e.aux].dtype == dtype && !nest_.accesses[e.aux].affine;
+  if (e.kind == Expr::load)
+    return nest_.accesses[e.aux].dtype == dtype && !nest_.accesses[e.aux].affine;
   if (e.kind != Expr::op || depth == 0) return false;
   switch (e.prim) {
-    case Prim::round_to: return static_cast<DType>(e.aux) == dtype;
-    case Prim::cast: return nest_.exprs[static_cast<size_t>(e.src[0])].dtype == DType::bool_;
-    case Prim::copy: return exact_in(e.src[0], dtype, depth - 1);
-    case Prim::neg: case Prim::abs:
+    case Prim::round_to:
+      return static_cast<DType>(e.aux) == dtype;
+    case Prim::cast:
+      return nest_.exprs[static_cast<size_t>(e.src[0])].dtype == DType::bool_;
+    case Prim::copy:
+      return exact_in(e.src[0], dtype, depth - 1);
+    case Prim::neg:
+    case Prim::abs:
       return is_floating(dtype) && exact_in(e.src[0], dtype, depth - 1);
-    case Prim::maximum: case Prim::minimum:
+    case Prim::maximum:
+    case Prim::minimum:
       return exact_in(e.src[0], dtype, depth - 1) && exact_in(e.src[1], dtype, depth - 1);
     case Prim::where:
       return exact_in(e.src[1], dtype, depth - 1) && exact_in(e.src[2], dtype, depth - 1);
-    default: return false;
+    default:
+      return false;
   }
 }
 

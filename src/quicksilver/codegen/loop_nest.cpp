@@ -14,8 +14,8 @@ using graph::E;
 using graph::Node;
 using graph::Operand;
 
-/// Expands one node. A handle is an expression plus the node axes along which it has extent: what the
-/// op table calls its logical shape.
+/// Expands one node. A handle is an expression plus the node axes along which it has extent: what
+/// the op table calls its logical shape.
 class NodeBuilder final : public graph::Builder {
  public:
   NodeBuilder(NestBuilder& nest, const GroupNode& group_node, const Axes& axes)
@@ -45,7 +45,8 @@ class NodeBuilder final : public graph::Builder {
   }
   E number(int64_t v, DType dtype) override {
     if (!is_integral(dtype))
-      return handle(nest_.constant(std::bit_cast<uint64_t>(static_cast<double>(v)), DType::f64, dtype), 0);
+      return handle(
+          nest_.constant(std::bit_cast<uint64_t>(static_cast<double>(v)), DType::f64, dtype), 0);
     return handle(nest_.constant(static_cast<uint64_t>(v), DType::i64, dtype), 0);
   }
   E cast(E x, DType dtype) override {

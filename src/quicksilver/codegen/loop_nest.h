@@ -1,9 +1,9 @@
-// A group of nodes as one loop nest: expressions over the group's axes, what they read and store. It
-// knows no dialect; tile.h turns it into a tile program, text emitters can be added beside that.
+// A group of nodes as one loop nest: expressions over the group's axes, what they read and store.
+// It knows no dialect; tile.h turns it into a tile program, text emitters can be added beside that.
 //
-// Expressions are in order of dependence and shared (equal ones exist once). Each belongs to a domain,
-// as in driver/source.h: uniform, kept or full. A fold's result is kept; whatever needs it runs after
-// the loops over the reduced axes, in the next phase.
+// Expressions are in order of dependence and shared (equal ones exist once). Each belongs to a
+// domain, as in driver/source.h: uniform, kept or full. A fold's result is kept; whatever needs it
+// runs after the loops over the reduced axes, in the next phase.
 #pragma once
 #include <cstdint>
 #include <span>

@@ -143,7 +143,8 @@ bool combine_kept(const Axes& folded, const Axes& kept, Axes& out) {
       out.extents.push_back(folded.extents[i]);
       continue;
     }
-    for (; next < r.a.size() && kept_axes[static_cast<size_t>(r.a[next])] == static_cast<int>(i); ++next) {
+    for (; next < r.a.size() && kept_axes[static_cast<size_t>(r.a[next])] == static_cast<int>(i);
+         ++next) {
       from.push_back(static_cast<int>(i));
       out.extents.push_back(r.extents[next]);
     }

@@ -1,11 +1,13 @@
 // How a nest becomes a tile program.
 //
 // 1. Loops. Reduced loops keep the order that their folds want (space.h); kept loops are sorted so
-//    that the stores, then the loads, walk memory in order. Neighbours that every access walks as one
-//    are joined.
-// 2. Phases. A fold of something that depends on n earlier folds (in a chain) runs in phase n; kept values
+//    that the stores, then the loads, walk memory in order. Neighbours that every access walks as
+//    one are joined.
+// 2. Phases. A fold of something that depends on n earlier folds (in a chain) runs in phase n; kept
+// values
 //    are computed in the tail behind the last fold they depend on.
-// 3. Values that a later phase needs again are held for the row (`persist`) when they were costly and
+// 3. Values that a later phase needs again are held for the row (`persist`) when they were costly
+// and
 //    the row is short, else computed again there. Loads are simply repeated.
 #include "quicksilver/codegen/tile.h"
 
@@ -36,7 +38,8 @@ class Lowering {
   }
 
  private:
-  // ---- loops -------------------------------------------------------------------------------------
+  // ---- loops
+  // -------------------------------------------------------------------------------------
 
   int64_t stride_size(const Access& a, uint8_t axis) const {
     return a.strides[axis] < 0 ? -a.strides[axis] : a.strides[axis];
@@ -96,7 +99,8 @@ class Lowering {
     }
   }
 
-  // ---- phases ------------------------------------------------------------------------------------
+  // ---- phases
+  // ------------------------------------------------------------------------------------
 
   const Expr& expr(int32_t e) const { return nest_.exprs[static_cast<size_t>(e)]; }
   bool is_full(int32_t e) const { return expr(e).domain == TileDomain::full; }
@@ -171,7 +175,8 @@ class Lowering {
   }
   int store_phase(const Store& s) const { return s.after_loads ? phases_ - 1 : value_phase(s); }
 
-  // ---- instructions ------------------------------------------------------------------------------
+  // ---- instructions
+  // ------------------------------------------------------------------------------
 
   uint16_t add_register(const Expr& e, bool persist) {
     TileRegister r;
@@ -196,16 +201,17 @@ class Lowering {
     return static_cast<uint32_t>(operand_of_[access]);
   }
 
-  /// Register of `e` for `phase`, emitting what it lacks. Full values live for one phase unless they
-  /// persist; all others are made once: uniform ones at the very start, kept ones behind the last fold
-  /// they depend on, or where they are first wanted.
+  /// Register of `e` for `phase`, emitting what it lacks. Full values live for one phase unless
+  /// they persist; all others are made once: uniform ones at the very start, kept ones behind the
+  /// last fold they depend on, or where they are first wanted.
   uint16_t get(int32_t e, int phase, bool tail) {
     const size_t i = static_cast<size_t>(e);
     const Expr& x = nest_.exprs[i];
     const bool full = x.domain == TileDomain::full;
     if (made_[i] >= 0 && (!full || persist_[i] || made_in_[i] == phase))
       return static_cast<uint16_t>(made_[i]);
-    if (x.domain == TileDomain::kept && x.kind != Expr::fold && level_[i] >= 0 && level_[i] < phase) {
+    if (x.domain == TileDomain::kept && x.kind != Expr::fold && level_[i] >= 0 &&
+        level_[i] < phase) {
       phase = level_[i];
       tail = true;
     }
@@ -333,18 +339,51 @@ class Lowering {
 
 int cost_of(Prim p) {
   switch (p) {
-    case Prim::copy: return 0;
-    case Prim::exp: case Prim::log: case Prim::sin: case Prim::cos: case Prim::tanh:
-    case Prim::sigmoid: case Prim::erf: return 8;
-    case Prim::div: case Prim::sqrt: case Prim::rsqrt: case Prim::reciprocal: return 4;
-    case Prim::philox: return 40;
-    case Prim::pow: case Prim::tan: case Prim::log1p: case Prim::expm1: case Prim::exp2:
-    case Prim::log2: case Prim::log10: case Prim::sinh: case Prim::cosh: case Prim::asin:
-    case Prim::acos: case Prim::atan: case Prim::asinh: case Prim::acosh: case Prim::atanh:
-    case Prim::erfc: case Prim::erfinv: case Prim::lgamma: case Prim::digamma: case Prim::atan2:
-    case Prim::hypot: case Prim::nextafter: case Prim::fmod: case Prim::rem: case Prim::floor_div:
+    case Prim::copy:
+      return 0;
+    case Prim::exp:
+    case Prim::log:
+    case Prim::sin:
+    case Prim::cos:
+    case Prim::tanh:
+    case Prim::sigmoid:
+    case Prim::erf:
+      return 8;
+    case Prim::div:
+    case Prim::sqrt:
+    case Prim::rsqrt:
+    case Prim::reciprocal:
+      return 4;
+    case Prim::philox:
+      return 40;
+    case Prim::pow:
+    case Prim::tan:
+    case Prim::log1p:
+    case Prim::expm1:
+    case Prim::exp2:
+    case Prim::log2:
+    case Prim::log10:
+    case Prim::sinh:
+    case Prim::cosh:
+    case Prim::asin:
+    case Prim::acos:
+    case Prim::atan:
+    case Prim::asinh:
+    case Prim::acosh:
+    case Prim::atanh:
+    case Prim::erfc:
+    case Prim::erfinv:
+    case Prim::lgamma:
+    case Prim::digamma:
+    case Prim::atan2:
+    case Prim::hypot:
+    case Prim::nextafter:
+    case Prim::fmod:
+    case Prim::rem:
+    case Prim::floor_div:
       return 25;
-    default: return 1;
+    default:
+      return 1;
   }
 }
 

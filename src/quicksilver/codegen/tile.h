@@ -8,8 +8,8 @@ namespace qs::codegen {
 
 struct TileKernel {
   driver::TileProgram program;
-  driver::TileArgs args;             // pointers are left for the caller
-  std::vector<uint32_t> access;      // by operand: the nest's access it stands for
+  driver::TileArgs args;         // pointers are left for the caller
+  std::vector<uint32_t> access;  // by operand: the nest's access it stands for
 };
 
 /// Orders and collapses the loops, schedules expressions into phases and gives them registers. The

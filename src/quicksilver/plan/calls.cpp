@@ -1,5 +1,5 @@
-// Library calls and kernels take operands of one dtype, and results that do not lie among them. This
-// pass puts copies before and behind where a recorded node asks for something else.
+// Library calls and kernels take operands of one dtype, and results that do not lie among them.
+// This pass puts copies before and behind where a recorded node asks for something else.
 #include <bit>
 
 #include "quicksilver/core/error.h"
@@ -69,8 +69,8 @@ class Preparer {
     o.layout = r.layout;
   }
 
-  /// Lets `id` give its result `i` in a fresh dense storage of dtype `dtype` and copies it from there to
-  /// where it was meant to go. The copy is returned, to be placed behind the node.
+  /// Lets `id` give its result `i` in a fresh dense storage of dtype `dtype` and copies it from
+  /// there to where it was meant to go. The copy is returned, to be placed behind the node.
   NodeId detour_result(NodeId id, size_t i, DType dtype) {
     const NodeId made = add_node(id);
     Result& r = node(id).results[i];
@@ -80,8 +80,8 @@ class Preparer {
     from.kind = Operand::value;
     from.dtype = dtype;
     from.layout = Layout::contiguous(r.layout.shape);
-    from.value_id =
-        ir_.add_value(id, static_cast<int32_t>(i), r.layout.numel() * static_cast<int64_t>(size_of(dtype)));
+    from.value_id = ir_.add_value(id, static_cast<int32_t>(i),
+                                  r.layout.numel() * static_cast<int64_t>(size_of(dtype)));
     copy.operands.push_back(from);
     Result to = r;
     if (r.target >= 0) {
@@ -172,8 +172,13 @@ class Preparer {
   /// Which operand an op works on in place, or -1.
   static int works_on(Op op) {
     switch (op) {
-      case Op::index_put: case Op::index_add: case Op::scatter: case Op::scatter_add: return 0;
-      default: return -1;
+      case Op::index_put:
+      case Op::index_add:
+      case Op::scatter:
+      case Op::scatter_add:
+        return 0;
+      default:
+        return -1;
     }
   }
 
@@ -187,9 +192,11 @@ class Preparer {
       const Operand& o = node(id).operands[i];
       const bool raw = row.raw >> i & 1;
       const bool number = o.kind == Operand::scalar && op != Op::nonzero;
-      // Index and value positions of the scatter family differ from the raw mask: indices are integers.
+      // Index and value positions of the scatter family differ from the raw mask: indices are
+      // integers.
       const bool values = one_dtype && !raw_index(op, i) && (!raw || own >= 0);
-      if (number) copy_operand(id, i, values ? dtype : DType::i64);
+      if (number)
+        copy_operand(id, i, values ? dtype : DType::i64);
       else if (reads(node(id), i) && values && o.dtype != dtype && static_cast<int>(i) != own)
         copy_operand(id, i, dtype);
     }
@@ -210,11 +217,18 @@ class Preparer {
 
   static bool raw_index(Op op, size_t i) {
     switch (op) {
-      case Op::index_select: case Op::gather: case Op::index_add: case Op::scatter:
-      case Op::scatter_add: return i == 1;
-      case Op::index: return i >= 1;
-      case Op::index_put: return i >= 2;
-      default: return false;
+      case Op::index_select:
+      case Op::gather:
+      case Op::index_add:
+      case Op::scatter:
+      case Op::scatter_add:
+        return i == 1;
+      case Op::index:
+        return i >= 1;
+      case Op::index_put:
+        return i >= 2;
+      default:
+        return false;
     }
   }
 

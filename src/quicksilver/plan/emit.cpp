@@ -19,7 +19,8 @@ PtrRef Emitter::address(ValueId value, DType dtype, int32_t word, int64_t offset
   p.base = b.place == Buffer::arena ? 0 : b.slot;
   p.offset_word = word;
   p.item_size = static_cast<uint8_t>(size_of(dtype));
-  p.bytes = (b.place == Buffer::arena ? b.offset : 0) + offset * static_cast<int64_t>(size_of(dtype));
+  p.bytes =
+      (b.place == Buffer::arena ? b.offset : 0) + offset * static_cast<int64_t>(size_of(dtype));
   return p;
 }
 
@@ -106,9 +107,15 @@ void Emitter::run() {
     const Node& first = ir_.nodes[static_cast<size_t>(group.nodes[0])];
     plan_.checks |= group.check;
     switch (group.kind) {
-      case Group::tile: tile(group); break;
-      case Group::matmul: matmul(first); break;
-      case Group::kernel: kernel(first); break;
+      case Group::tile:
+        tile(group);
+        break;
+      case Group::matmul:
+        matmul(first);
+        break;
+      case Group::kernel:
+        kernel(first);
+        break;
     }
   }
 }

@@ -6,14 +6,15 @@ namespace qs::plan {
 
 class Emitter {
  public:
-  Emitter(Ir& ir, DeviceRuntime& device, CompiledPlan& plan) : ir_(ir), device_(device), plan_(plan) {}
+  Emitter(Ir& ir, DeviceRuntime& device, CompiledPlan& plan)
+      : ir_(ir), device_(device), plan_(plan) {}
 
   void run();
 
  private:
   void tile(const Group& group);
-  void matmul(const Node& node);    // emit_matmul.cpp
-  void kernel(const Node& node);    // emit_kernels.cpp
+  void matmul(const Node& node);  // emit_matmul.cpp
+  void kernel(const Node& node);  // emit_kernels.cpp
 
   /// The address of element 0 of a layout over a value.
   driver::PtrRef address(ValueId value, DType dtype, int32_t word, int64_t offset) const;

@@ -1,5 +1,5 @@
-// Kernel-family ops as commands. `prepare_calls` has brought operands to the dtypes the kernels want
-// and in-place destinations into place.
+// Kernel-family ops as commands. `prepare_calls` has brought operands to the dtypes the kernels
+// want and in-place destinations into place.
 #include <bit>
 
 #include "quicksilver/core/error.h"
@@ -56,8 +56,10 @@ void Emitter::kernel(const Node& node) {
     return shape;
   };
   switch (node.op) {
-    case Op::index_select: return add(kernels::index_select(out(0), in(0), in(1), dim_of(node, in(0).shape)));
-    case Op::gather: return add(kernels::gather(out(0), in(0), in(1), dim_of(node, in(0).shape)));
+    case Op::index_select:
+      return add(kernels::index_select(out(0), in(0), in(1), dim_of(node, in(0).shape)));
+    case Op::gather:
+      return add(kernels::gather(out(0), in(0), in(1), dim_of(node, in(0).shape)));
     case Op::index: {
       std::vector<View> views;
       std::vector<int> dims;
@@ -71,14 +73,16 @@ void Emitter::kernel(const Node& node) {
       const View x = out(0);
       Dims whole;
       for (int d = 0; d < static_cast<int>(x.shape.size()); ++d) {
-        if (d == dims[0]) for (int64_t s : shape) whole.push_back(s);
+        if (d == dims[0])
+          for (int64_t s : shape) whole.push_back(s);
         if (!(node.attrs[0] >> d & 1)) whole.push_back(x.shape[static_cast<size_t>(d)]);
       }
       for (size_t i = 0; i < views.size(); ++i)
         add(kernels::check_index(views[i], x.shape[static_cast<size_t>(dims[i])]));
-      return add(kernels::index_put(
-          x, broadcast(in(1), whole), views, dims, dims[0],
-          node.attrs.size() > 1 && node.attrs[1] ? kernels::ScatterMode::add : kernels::ScatterMode::write));
+      return add(kernels::index_put(x, broadcast(in(1), whole), views, dims, dims[0],
+                                    node.attrs.size() > 1 && node.attrs[1]
+                                        ? kernels::ScatterMode::add
+                                        : kernels::ScatterMode::write));
     }
     case Op::index_add:
     case Op::scatter:
@@ -89,9 +93,9 @@ void Emitter::kernel(const Node& node) {
       if (node.op == Op::index_add) return add(kernels::index_add(x, in(2), in(1), dim));
       View source = in(2);
       if (source.shape.size() < in(1).shape.size()) source = broadcast(source, in(1).shape);
-      return add(kernels::scatter(x, source, in(1), dim,
-                                  node.op == Op::scatter ? kernels::ScatterMode::write
-                                                         : kernels::ScatterMode::add));
+      return add(kernels::scatter(
+          x, source, in(1), dim,
+          node.op == Op::scatter ? kernels::ScatterMode::write : kernels::ScatterMode::add));
     }
     case Op::sort: {
       const View values = out(0), positions = out(1);
@@ -99,11 +103,15 @@ void Emitter::kernel(const Node& node) {
                                node.attrs.size() > 1 && node.attrs[1]));
     }
     case Op::cumsum:
-      return add(kernels::scan(kernels::ScanOp::sum, out(0), nullptr, in(0), dim_of(node, in(0).shape)));
+      return add(
+          kernels::scan(kernels::ScanOp::sum, out(0), nullptr, in(0), dim_of(node, in(0).shape)));
     case Op::cumprod:
-      return add(kernels::scan(kernels::ScanOp::product, out(0), nullptr, in(0), dim_of(node, in(0).shape)));
-    case Op::nonzero: return add(kernels::nonzero(out(0), in(0)));
-    default: throw InternalError(format("{} has no kernel", graph::name_of(node.op)));
+      return add(kernels::scan(kernels::ScanOp::product, out(0), nullptr, in(0),
+                               dim_of(node, in(0).shape)));
+    case Op::nonzero:
+      return add(kernels::nonzero(out(0), in(0)));
+    default:
+      throw InternalError(format("{} has no kernel", graph::name_of(node.op)));
   }
 }
 

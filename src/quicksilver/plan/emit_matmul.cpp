@@ -1,5 +1,6 @@
-// Matrix products as library calls. The pass `prepare_calls` has made operands and result of one dtype
-// and kept the result apart from its factors; here batch dimensions are collapsed and strides written down.
+// Matrix products as library calls. The pass `prepare_calls` has made operands and result of one
+// dtype and kept the result apart from its factors; here batch dimensions are collapsed and strides
+// written down.
 #include <bit>
 
 #include "quicksilver/core/error.h"
@@ -70,7 +71,8 @@ void Emitter::matmul(const Node& node) {
       args.beta = bias_scale;
     }
   }
-  // Join batch dimensions that all four walk alike; what is left beyond one becomes single commands.
+  // Join batch dimensions that all four walk alike; what is left beyond one becomes single
+  // commands.
   Dims extents;
   SmallVector<Dims*, 4> walks;
   for (Dims* s : {&sa, &sb, &sc, &sd}) walks.push_back(s);
@@ -120,7 +122,8 @@ void Emitter::matmul(const Node& node) {
     const int64_t moved = size * args.batch * (args.m * args.k + args.k * args.n + args.m * args.n);
     plan_.bytes_moved += moved;
     push(call, std::move(one), node.tag,
-         format("  matmul {}x{}x{} batch {} ({} bytes)\n", args.m, args.n, args.k, args.batch, moved));
+         format("  matmul {}x{}x{} batch {} ({} bytes)\n", args.m, args.n, args.k, args.batch,
+                moved));
     size_t d = inner;
     while (d > 0 && ++index[d - 1] == batch[d - 1]) index[--d] = 0;
     if (d == 0) break;

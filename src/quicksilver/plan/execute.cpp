@@ -1,32 +1,39 @@
 // From a recording to its results: find or build the plan, run it, hand out the blocks.
 //
-// A plan is made for what a recording's key says: ops, extents, strides, dtypes. What changes from run to
-// run without changing the key is handed over in the launch table: addresses (bases), numbers and start offsets
-// (words). A plan also rests on two things that are not key, so one key may have several plans:
+// A plan is made for what a recording's key says: ops, extents, strides, dtypes. What changes from
+// run to run without changing the key is handed over in the launch table: addresses (bases),
+// numbers and start offsets (words). A plan also rests on two things that are not key, so one key
+// may have several plans:
 //
-//   liveness   the plan computes the values that were live when it was built, all others may not exist.
+//   liveness   the plan computes the values that were live when it was built, all others may not
+//   exist.
 //              It fits a recording whose live values are among its outputs. When none fits, a new
-//              one is built for the union, so that a loop that holds a value now and then settles; when a
-//              plan has computed unwanted values for a while, an exact one is built.
-//   guards     pairs of launch words that were equal when the plan was built and that some pass relied
+//              one is built for the union, so that a loop that holds a value now and then settles;
+//              when a plan has computed unwanted values for a while, an exact one is built.
+//   guards     pairs of launch words that were equal when the plan was built and that some pass
+//   relied
 //              on, say the start offsets of the two views in x[2:4].mul_(x[2:4]).
 //
-// Example: loss = ((x @ w) - y).square().mean(). The key has four nodes; the launch table has the addresses
-// of x, w, y and loss and one start offset for each use of x, w and y. The plan has two commands:
+// Example: loss = ((x @ w) - y).square().mean(). The key has four nodes; the launch table has the
+// addresses of x, w, y and loss and one start offset for each use of x, w and y. The plan has two
+// commands:
 //
 //   matmul 64x1x8                     bases: arena 0, x 1, w 2, y 3, loss 4
-//   row [1, 64] reduced 1: sub square mean     the product lies in the arena, loss in a block of its own
+//   row [1, 64] reduced 1: sub square mean     the product lies in the arena, loss in a block of
+//   its own
 //
-// A run allocates a block for loss, fills the bases, and lets the driver replay the two commands. The
-// passes that built the plan are listed in pipeline.cpp; each has a file of its own.
+// A run allocates a block for loss, fills the bases, and lets the driver replay the two commands.
+// The passes that built the plan are listed in pipeline.cpp; each has a file of its own.
 //
 // Known complications:
-//  - The recording lock is held throughout; a plan's scratch (bases) needs no lock of its own. Submission
+//  - The recording lock is held throughout; a plan's scratch (bases) needs no lock of its own.
+//  Submission
 //    takes the device's mutex, which guards the arena.
-//  - Data-dependent errors: a driver that works at once has set the record when replay returns. Then fresh
-//    outputs of the plan carry the text as their error, in-place targets keep their buffers, and the
-//    fault is left with the device for the next reader. Drivers that work behind our back are asked
-//    when a fence is waited for.
+//  - Data-dependent errors: a driver that works at once has set the record when replay returns.
+//  Then fresh
+//    outputs of the plan carry the text as their error, in-place targets keep their buffers, and
+//    the fault is left with the device for the next reader. Drivers that work behind our back are
+//    asked when a fence is waited for.
 //  - If anything throws (no memory, no kernel), fresh contents get the text as their error and the
 //    exception passes on; the tape is empty afterwards.
 #include "quicksilver/plan/execute.h"
@@ -45,8 +52,8 @@
 namespace qs::plan {
 namespace {
 
-constexpr size_t k_most_candidates = 6;      // plans of one key
-constexpr uint32_t k_patience = 8;           // runs with unwanted outputs before an exact plan is built
+constexpr size_t k_most_candidates = 6;  // plans of one key
+constexpr uint32_t k_patience = 8;       // runs with unwanted outputs before an exact plan is built
 
 struct Entry {
   Hash128 hash;
@@ -60,7 +67,8 @@ struct HashOf {
 
 /// The plans of one device. Guarded by the recording lock.
 struct PlanCache {
-  std::list<Entry> entries;  // the last used first
+  const DeviceRuntime* device = nullptr;  // whose kernels the plans name
+  std::list<Entry> entries;               // the last used first
   std::unordered_map<Hash128, std::list<Entry>::iterator, HashOf> by_hash;
   Stats stats;
   int64_t kernels_before = 0;
@@ -152,8 +160,9 @@ CompiledPlan& lookup(PlanCache& cache, DeviceRuntime& device, const Recording& r
     cache.entries.splice(cache.entries.begin(), cache.entries, it->second);
     entry = &*it->second;
   }
-  if (entry && (entry->key.size() != r.key.size() ||
-                std::memcmp(entry->key.data(), r.key.data(), r.key.size() * sizeof(uint64_t)) != 0)) {
+  if (entry &&
+      (entry->key.size() != r.key.size() ||
+       std::memcmp(entry->key.data(), r.key.data(), r.key.size() * sizeof(uint64_t)) != 0)) {
     // Another key of the same hash: it takes the place.
     cache.by_hash.erase(entry->hash);
     for (auto& plan : entry->plans)
@@ -196,10 +205,9 @@ Fault fault_of(const driver::ErrorRecord& e, const CompiledPlan& plan, const Rec
   fault.kind = e.reason == 1 ? Fault::index : Fault::other;
   if (e.reason == 1 && op == graph::Op::cross_entropy)
     fault.text = format("Target {} is out of bounds.", e.value);
-  else if (e.reason == 1 && (op == graph::Op::index || op == graph::Op::index_put))
-    fault.text = format("index {} is out of bounds for dimension 0 with size {}", e.value, e.bound);
   else if (e.reason == 1)
-    fault.text = format("index {} is out of bounds for dimension 0 with size {}", e.value, e.bound);
+    fault.text = format("index {} is out of bounds for dimension {} with size {}", e.value,
+                        plan.dims[static_cast<size_t>(std::max(tag, 0))], e.bound);
   else
     fault.text = "ZeroDivisionError";
   for (const Recording::Line& line : r.lines)
@@ -269,8 +277,10 @@ void run(PlanCache& cache, DeviceRuntime& device, CompiledPlan& plan, Recording&
   }
   for (size_t i = 0; i < plan.outputs.size(); ++i) {
     Content* content = r.values[plan.outputs[i].value].content;
-    if (content) content->block = Ref<Block>::adopt(blocks[i]);
-    else blocks[i]->release();
+    if (content)
+      content->block = Ref<Block>::adopt(blocks[i]);
+    else
+      blocks[i]->release();
     blocks[i] = nullptr;
   }
 }
@@ -279,6 +289,12 @@ void run(PlanCache& cache, DeviceRuntime& device, CompiledPlan& plan, Recording&
 
 void execute(DeviceRuntime& device, Recording& recording) {
   PlanCache& cache = cache_of(device.type());
+  if (cache.device != &device) [[unlikely]] {  // the tests open devices of their own
+    cache.entries.clear();
+    cache.by_hash.clear();
+    cache.last = nullptr;
+    cache.device = &device;
+  }
   try {
     CompiledPlan& plan = lookup(cache, device, recording);
     cache.last = &plan;
@@ -320,6 +336,7 @@ void clear_plans(DeviceType device) {
   cache.entries.clear();
   cache.by_hash.clear();
   cache.last = nullptr;
+  cache.device = nullptr;
   cache.kernels_before = 0;
 }
 

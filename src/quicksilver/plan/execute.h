@@ -10,9 +10,9 @@ namespace qs::plan {
 
 /// Counted for each device type since the last reset.
 struct Stats {
-  int64_t plans = 0;          // in the cache
+  int64_t plans = 0;  // in the cache
   int64_t plans_built = 0;
-  int64_t hits = 0;           // runs of a plan that was there
+  int64_t hits = 0;  // runs of a plan that was there
   int64_t evictions = 0;
   int64_t kernels_built = 0;  // by the device, since it was opened or the last reset
   int64_t submits = 0;        // runs of a plan for the first time: commands went out one by one

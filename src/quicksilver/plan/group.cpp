@@ -1,20 +1,25 @@
 // Grouping: which nodes form one kernel.
 //
-// Nodes are taken in recorded order. Each starts as a group of its own and is merged with the groups
-// that made its operands, then with those that read the same operands, as far as that is legal:
+// Nodes are taken in recorded order. Each starts as a group of its own and is merged with the
+// groups that made its operands, then with those that read the same operands, as far as that is
+// legal:
 //
-//   loops      both sides share the loops (codegen/space.h), and their folds agree in mode and order,
+//   loops      both sides share the loops (codegen/space.h), and their folds agree in mode and
+//   order,
 //              which are functions of the folded operands alone;
 //   elements   every storage that the merged group writes is touched at one and the same element at
-//              each point of the loops, by all its nodes, reads and writes alike. So a value made in
-//              the group can be handed on in a register, and an in-place write cannot overtake a read;
-//   order      no third group lies between the two: it would have to run after one and before the other.
+//              each point of the loops, by all its nodes, reads and writes alike. So a value made
+//              in the group can be handed on in a register, and an in-place write cannot overtake a
+//              read;
+//   order      no third group lies between the two: it would have to run after one and before the
+//   other.
 //              `above` holds, for each group, all groups that must run before it;
 //   size       a kernel stays small enough for registers and compile time.
 //
-// Example: h = x @ w; y = relu(h + b); s = y.sum(0). The sum runs over [64, 256], keeps 256 columns and
-// is in column mode. `add` starts a group, `relu` joins (same loops, h + b at the same element), `sum` joins
-// (same loops with axis 0 reduced). One kernel reads h and b and writes y and s; h + b never exists.
+// Example: h = x @ w; y = relu(h + b); s = y.sum(0). The sum runs over [64, 256], keeps 256 columns
+// and is in column mode. `add` starts a group, `relu` joins (same loops, h + b at the same
+// element), `sum` joins (same loops with axis 0 reduced). One kernel reads h and b and writes y and
+// s; h + b never exists.
 #include <algorithm>
 
 #include "quicksilver/core/error.h"
@@ -31,23 +36,23 @@ using graph::Result;
 constexpr size_t k_most_nodes = 64;
 constexpr size_t k_most_touches = 56;
 constexpr int k_most_cost = 400;
-constexpr int32_t k_sibling_reach = 12;      // groups back that are tried as siblings
-constexpr int64_t k_few_rows = 8;            // fewer rows than this do not fill a machine …
+constexpr int32_t k_sibling_reach = 12;           // groups back that are tried as siblings
+constexpr int64_t k_few_rows = 8;                 // fewer rows than this do not fill a machine …
 constexpr int64_t k_long_row = int64_t{1} << 15;  // … when each is this long
 
 struct TouchRef {
   ValueId root;
   NodeId node;
-  int16_t index;  // operand
-  int16_t result; // or result; -1
   bool write;
+  bool whole = false;  // as many elements as the node's loops have points
   Touch touch;
 };
 
 /// Who last wrote each storage and who has read it since; gives a node's direct predecessors.
 class Order {
  public:
-  explicit Order(const Ir& ir) : ir_(ir), writer_(ir.values.size(), -1), readers_(ir.values.size()) {}
+  explicit Order(const Ir& ir)
+      : ir_(ir), writer_(ir.values.size(), -1), readers_(ir.values.size()) {}
 
   void visit(NodeId id, std::vector<NodeId>& before) {
     const Node& n = ir_.nodes[static_cast<size_t>(id)];
@@ -80,8 +85,14 @@ class Order {
 
 class Grouper {
  public:
-  explicit Grouper(Ir& ir) : ir_(ir), order_(ir), group_of_(ir.nodes.size(), -1),
-                             position_(ir.nodes.size(), 0) {}
+  explicit Grouper(Ir& ir)
+      : ir_(ir), order_(ir), group_of_(ir.nodes.size(), -1), position_(ir.nodes.size(), 0) {
+    const size_t n = ir.sequence.size();
+    ir_.groups.reserve(n);
+    above_.reserve(n);
+    into_.reserve(n);
+    touches_.reserve(n);
+  }
 
   int run() {
     int merges = 0;
@@ -116,7 +127,7 @@ class Grouper {
     const Node& n = ir_.nodes[static_cast<size_t>(id)];
     const auto g = static_cast<int32_t>(ir_.groups.size());
     Group made;
-    made.kind = n.tile ? Group::tile
+    made.kind = n.tile                                            ? Group::tile
                 : graph::info(n.op).kind == graph::OpKind::matmul ? Group::matmul
                                                                   : Group::kernel;
     made.nodes.push_back(id);
@@ -139,14 +150,21 @@ class Grouper {
     touches_.emplace_back();
     if (!n.tile) return g;
     auto& list = touches_.back();
-    for (size_t i = 0; i < n.operands.size(); ++i)
-      if (reads(n, i))
-        list.push_back({ir_.root(n.operands[i].value_id), id, static_cast<int16_t>(i), -1, false,
-                        touch_operand(n, i)});
+    list.reserve(n.operands.size() + n.results.size());
+    for (size_t i = 0; i < n.operands.size(); ++i) {
+      if (!reads(n, i)) continue;
+      list.push_back({ir_.root(n.operands[i].value_id), id, false, false, touch_operand(n, i)});
+      list.back().whole = is_whole(n.space, list.back().touch);
+    }
     for (size_t i = 0; i < n.results.size(); ++i)
-      list.push_back({ir_.root(n.results[i].value_id), id, -1, static_cast<int16_t>(i), true,
-                      touch_result(n, i)});
+      list.push_back({ir_.root(n.results[i].value_id), id, true, false, touch_result(n, i)});
     return g;
+  }
+
+  static bool is_whole(const codegen::Space& space, const Touch& touch) {
+    for (size_t d = 0; d < space.shape.size(); ++d)
+      if (space.shape[d] != 1 && touch.strides[d] == 0) return false;
+    return true;
   }
 
   /// Groups worth merging with: makers of operands first, the newest first, then siblings.
@@ -173,35 +191,25 @@ class Grouper {
   }
 
   bool shares_read(int32_t a, int32_t b) const {
-    const int64_t most = ir_.groups[static_cast<size_t>(b)].axes.numel();
     for (const TouchRef& y : touches_[static_cast<size_t>(b)]) {
-      if (y.write || !covers(y, most)) continue;
+      if (y.write || !y.whole) continue;
       for (const TouchRef& x : touches_[static_cast<size_t>(a)])
-        if (x.root == y.root && x.touch.value == y.touch.value && !x.write &&
-            covers(x, ir_.groups[static_cast<size_t>(a)].axes.numel()))
-          return true;
+        if (x.root == y.root && x.whole && !x.write && x.touch.value == y.touch.value) return true;
     }
     return false;
-  }
-  /// Whether a touch reads as many elements as the loops have points.
-  bool covers(const TouchRef& t, int64_t points) const {
-    const codegen::Space& space = ir_.nodes[static_cast<size_t>(t.node)].space;
-    int64_t n = 1;
-    for (size_t d = 0; d < space.shape.size(); ++d)
-      if (t.touch.strides[d] != 0) n *= space.shape[d];
-    return n == points;
   }
 
   bool try_merge(int32_t a, int32_t b) {
     Group &x = group(a), &y = group(b);
     if (x.kind != Group::tile || y.kind != Group::tile) return false;
-    if (x.nodes.size() + y.nodes.size() > k_most_nodes || x.cost + y.cost > k_most_cost) return false;
+    if (x.nodes.size() + y.nodes.size() > k_most_nodes || x.cost + y.cost > k_most_cost)
+      return false;
     if (touches_[static_cast<size_t>(a)].size() + touches_[static_cast<size_t>(b)].size() >
         k_most_touches)
       return false;
-    if (lies_between(a, b) || lies_between(b, a)) return false;
     Axes axes;
     if (!codegen::combine(x.axes, y.axes, axes)) return false;
+    if (lies_between(a, b) || lies_between(b, a)) return false;
     if (starves(x, y, axes)) return false;
     if (!elements_agree(a, b, axes)) return false;
     merge(a, b, std::move(axes));
@@ -212,13 +220,15 @@ class Grouper {
   bool lies_between(int32_t first, int32_t second) const {
     for (int32_t raw : ir_.groups[static_cast<size_t>(second)].before) {
       const int32_t c = find(raw);
-      if (c != first && c != second && above_[static_cast<size_t>(c)].has(static_cast<size_t>(first)))
+      if (c != first && c != second &&
+          above_[static_cast<size_t>(c)].has(static_cast<size_t>(first)))
         return true;
     }
     return false;
   }
 
-  /// One long row is folded by all threads, but what follows the fold in the same kernel would run on one.
+  /// One long row is folded by all threads, but what follows the fold in the same kernel would run
+  /// on one.
   bool starves(const Group& x, const Group& y, const Axes& axes) const {
     if (!axes.folds() || axes.kept_numel() >= k_few_rows) return false;
     if (axes.numel() / std::max<int64_t>(axes.kept_numel(), 1) < k_long_row) return false;
@@ -240,6 +250,7 @@ class Grouper {
       return false;
     const auto& sx = ir_.nodes[static_cast<size_t>(x.node)].space;
     const auto& sy = ir_.nodes[static_cast<size_t>(y.node)].space;
+    if (sx.shape == sy.shape && x.touch.strides == y.touch.strides) return true;
     Dims px, py;
     return codegen::place(sx, x.touch.strides, axes, px) &&
            codegen::place(sy, y.touch.strides, axes, py) && px == py;
@@ -289,7 +300,8 @@ class Grouper {
       g.before.clear();
       for (NodeId id : g.nodes)
         for (NodeId b : before[static_cast<size_t>(id)]) {
-          const int32_t other = number[static_cast<size_t>(find(group_of_[static_cast<size_t>(b)]))];
+          const int32_t other =
+              number[static_cast<size_t>(find(group_of_[static_cast<size_t>(b)]))];
           if (&packed[static_cast<size_t>(other)] == &g) continue;
           if (std::find(g.before.begin(), g.before.end(), other) == g.before.end())
             g.before.push_back(other);
@@ -300,10 +312,10 @@ class Grouper {
 
   Ir& ir_;
   Order order_;
-  std::vector<int32_t> group_of_;   // by node
-  std::vector<int32_t> position_;   // by node
-  std::vector<int32_t> into_;       // by group: itself, or the group it was merged into
-  std::vector<BitSet> above_;       // by group
+  std::vector<int32_t> group_of_;  // by node
+  std::vector<int32_t> position_;  // by node
+  std::vector<int32_t> into_;      // by group: itself, or the group it was merged into
+  std::vector<BitSet> above_;      // by group
   std::vector<std::vector<TouchRef>> touches_;
 };
 

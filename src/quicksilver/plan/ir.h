@@ -38,15 +38,16 @@ class BitSet {
 };
 
 struct Node : graph::Node {
-  int32_t tag = 0;   // the recorded node that error messages name
+  int32_t tag = 0;  // the recorded node that error messages name
   bool dead = false;
-  bool tile = false; // loops over elements: has a space and may be grouped
+  bool tile = false;  // loops over elements: has a space and may be grouped
   codegen::Space space;
 };
 
 struct ValueInfo : graph::Value {
-  ValueId successor = 0;   // the value that replaces it in the same storage; itself when there is none
-  bool live = false;       // its content is wanted after the run
+  ValueId successor =
+      0;              // the value that replaces it in the same storage; itself when there is none
+  bool live = false;  // its content is wanted after the run
   bool in_memory = false;  // somebody outside its group reads it
 };
 
@@ -60,19 +61,19 @@ struct Group {
   enum Kind : uint8_t { tile, matmul, kernel } kind = tile;
   std::vector<NodeId> nodes;  // in order; all of a tile group, one of the others
   codegen::Axes axes;
-  bool gone = false;          // merged into another
-  bool check = false;         // may set the error record
+  bool gone = false;   // merged into another
+  bool check = false;  // may set the error record
   bool writes_external = false;
-  int cost = 0;               // instructions, roughly
-  std::vector<int32_t> before; // groups that must run earlier
+  int cost = 0;                 // instructions, roughly
+  std::vector<int32_t> before;  // groups that must run earlier
 };
 
 /// The memory of one storage, by the storage's first value.
 struct Buffer {
   enum Place : uint8_t { none, arena, output, external } place = none;
   int64_t bytes = 0;
-  int64_t offset = 0;  // arena
-  int32_t slot = -1;   // launch base: output and external
+  int64_t offset = 0;                    // arena
+  int32_t slot = -1;                     // launch base: output and external
   int32_t first = INT32_MAX, last = -1;  // positions of groups that touch it
 };
 
@@ -80,14 +81,14 @@ struct Ir {
   std::vector<Node> nodes;
   std::vector<NodeId> sequence;  // execution order of the nodes that are not dead
   std::vector<ValueInfo> values;
-  std::vector<uint64_t> words;   // launch words of the recording the plan is built for
+  std::vector<uint64_t> words;  // launch words of the recording the plan is built for
   std::vector<Guard> guards;
   std::vector<Group> groups;
-  std::vector<int32_t> order;    // of groups
-  std::vector<Buffer> buffers;   // by value id; used where value.root == id
-  std::vector<uint32_t> late;    // by node: results stored into memory that its group still reads
+  std::vector<int32_t> order;   // of groups
+  std::vector<Buffer> buffers;  // by value id; used where value.root == id
+  std::vector<uint32_t> late;   // by node: results stored into memory that its group still reads
   int64_t arena_bytes = 0;
-  int32_t slots = 1;             // launch bases; 0 is the arena
+  int32_t slots = 1;  // launch bases; 0 is the arena
   const driver::Driver* driver = nullptr;
 
   ValueId root(ValueId v) const { return values[v].root; }

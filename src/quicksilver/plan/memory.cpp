@@ -1,6 +1,6 @@
-// Buffers. A storage that existed before, or whose content is wanted afterwards, gets a launch slot; any
-// other lies in the arena, at an offset that is free while it is needed (first fit), or where an input
-// of its group dies at the same elements (donation).
+// Buffers. A storage that existed before, or whose content is wanted afterwards, gets a launch
+// slot; any other lies in the arena, at an offset that is free while it is needed (first fit), or
+// where an input of its group dies at the same elements (donation).
 #include <algorithm>
 
 #include "quicksilver/core/error.h"
@@ -18,7 +18,8 @@ class Placer {
  public:
   explicit Placer(Ir& ir) : ir_(ir), group_of_(ir.nodes.size(), -1) {
     for (size_t g = 0; g < ir.groups.size(); ++g)
-      for (NodeId id : ir.groups[g].nodes) group_of_[static_cast<size_t>(id)] = static_cast<int32_t>(g);
+      for (NodeId id : ir.groups[g].nodes)
+        group_of_[static_cast<size_t>(id)] = static_cast<int32_t>(g);
   }
 
   int run() {
@@ -37,7 +38,8 @@ class Placer {
     return id >= 0 && !node(id).dead && group_of_[static_cast<size_t>(id)] == group;
   }
 
-  /// Which values must be in memory. A value that its own group overwrites at the same elements is not.
+  /// Which values must be in memory. A value that its own group overwrites at the same elements is
+  /// not.
   void find_stored() {
     for (NodeId id : ir_.sequence) {
       const Node& n = node(id);
@@ -165,8 +167,8 @@ class Placer {
     return donated;
   }
 
-  /// A storage of the same size that the group making `root` reads for the last time, element by element
-  /// where `root` is written; `root` itself when there is none.
+  /// A storage of the same size that the group making `root` reads for the last time, element by
+  /// element where `root` is written; `root` itself when there is none.
   ValueId find_giver(ValueId root, const std::vector<ValueId>& roots) {
     const Buffer& b = ir_.buffers[root];
     const int32_t g = ir_.order[static_cast<size_t>(b.first)];
@@ -210,7 +212,8 @@ class Placer {
   void mark_late(int32_t g, ValueId root) {
     for (NodeId id : ir_.groups[static_cast<size_t>(g)].nodes)
       for (size_t i = 0; i < node(id).results.size(); ++i)
-        if (ir_.root(node(id).results[i].value_id) == root) ir_.late[static_cast<size_t>(id)] |= 1u << i;
+        if (ir_.root(node(id).results[i].value_id) == root)
+          ir_.late[static_cast<size_t>(id)] |= 1u << i;
   }
 
   Ir& ir_;

@@ -1,6 +1,6 @@
 // The order in which groups run: the recorded one as far as dependences allow, with one exception.
-// Groups that write storages older than the plan wait, when they can, until every group that may find
-// bad data has run, so that a bad label does not corrupt the weights.
+// Groups that write storages older than the plan wait, when they can, until every group that may
+// find bad data has run, so that a bad label does not corrupt the weights.
 #include <algorithm>
 #include <queue>
 
@@ -36,7 +36,8 @@ int order_groups(Ir& ir) {
   ir.order.clear();
   int moved = 0;
   while (!ready.empty() || !waiting.empty()) {
-    const bool late = ready.empty() || (checks == 0 && !waiting.empty() && waiting.top() < ready.top());
+    const bool late =
+        ready.empty() || (checks == 0 && !waiting.empty() && waiting.top() < ready.top());
     auto& from = late ? waiting : ready;
     const int32_t g = from.top().second;
     from.pop();

@@ -1,5 +1,6 @@
-// The list of passes, and what runs it: log lines under QS_LOG=plan, the verifier behind each pass in
-// debug builds and under QS_VERIFY=1.
+// The list of passes, and what runs it: log lines under QS_LOG=plan, the verifier behind each pass
+// in debug builds and under QS_VERIFY=1.
+#include <bit>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -27,8 +28,7 @@ constexpr Pass k_passes[] = {
     {"drop_dead", drop_dead},          // what no live content needs
     {"prepare_calls", prepare_calls},  // copies around library calls and kernels
     {"group", group_nodes},            // one kernel each
-    {"order", order_groups},
-    {"place_buffers", place_buffers},  // arena, outputs, donation
+    {"order", order_groups},          {"place_buffers", place_buffers},  // arena, outputs, donation
 };
 
 bool verifying() {
@@ -43,10 +43,20 @@ bool verifying() {
 #endif
 }
 
+/// The dimension that an indexing op indexes, for messages.
+int32_t indexed_dim(const Node& n) {
+  if (n.attrs.empty() || graph::info(n.op).kind != graph::OpKind::kernel) return 0;
+  if (n.op == graph::Op::index || n.op == graph::Op::index_put)
+    return n.attrs[0] ? std::countr_zero(n.attrs[0]) : 0;
+  const auto dim = static_cast<int32_t>(n.attrs[0]);
+  return dim < 0 && !n.operands.empty() ? dim + n.operands[0].layout.rank() : dim;
+}
+
 class Timer {
  public:
   double us() const {
-    return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - from_).count();
+    return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - from_)
+        .count();
   }
 
  private:
@@ -70,13 +80,12 @@ std::unique_ptr<CompiledPlan> build_plan(DeviceRuntime& device, const Recording&
       std::fprintf(stderr, "plan: %-14s %s %.1f us\n", pass.name,
                    changes ? format("{} changes", changes).c_str() : "unchanged", timer.us());
     if (verifying()) verify(ir, pass.name);
-
   }
-  plan->ops.resize(static_cast<size_t>(recording.nodes), graph::Op::copy);
-  for (const Node& n : ir.nodes)
-    if (!n.dead || plan->ops[static_cast<size_t>(n.tag)] == graph::Op::copy)
-      if (n.tag < recording.nodes && &n - ir.nodes.data() < recording.nodes)
-        plan->ops[static_cast<size_t>(n.tag)] = n.op;
+  for (size_t i = 0; i < static_cast<size_t>(recording.nodes); ++i) {
+    const Node& n = ir.nodes[i];  // recorded nodes come first, each at its tag
+    plan->ops.push_back(n.op);
+    plan->dims.push_back(indexed_dim(n));
+  }
   plan->live.assign((ir.values.size() + 63) / 64, 0);
   for (size_t v = 0; v < live.size(); ++v)
     if (live[v]) plan->live[v / 64] |= uint64_t{1} << (v % 64);

@@ -12,8 +12,8 @@ namespace qs::plan {
 namespace {
 
 using graph::Op;
-using graph::OpKind;
 using graph::Operand;
+using graph::OpKind;
 using graph::Result;
 
 uint64_t hash_layout(const Layout& l, uint64_t seed) {
@@ -42,7 +42,8 @@ std::vector<int32_t> overwritten_at(const Ir& ir) {
 bool number_for(const Ir& ir, const Node& reader, size_t i, Operand& out) {
   const Operand& o = reader.operands[i];
   const graph::OpInfo& row = graph::info(reader.op);
-  if (!reader.tile || row.kind != OpKind::map || reader.space.folds || row.raw >> i & 1) return false;
+  if (!reader.tile || row.kind != OpKind::map || reader.space.folds || row.raw >> i & 1)
+    return false;
   const ValueInfo& v = ir.values[o.value_id];
   if (v.external || v.base != o.value_id || v.node < 0) return false;
   const Node& maker = ir.nodes[static_cast<size_t>(v.node)];
@@ -124,8 +125,9 @@ int unify_words(Ir& ir) {
     for (Operand& o : ir.nodes[static_cast<size_t>(id)].operands) {
       if (o.kind != Operand::value || o.word < 0) continue;
       const uint64_t start = ir.words[static_cast<size_t>(o.word)];
-      const uint64_t key = hash_layout(o.layout, uint64_t(ir.root(o.value_id)) << 8 | uint64_t(o.dtype)) ^
-                           start * 0x9e3779b97f4a7c15ull;
+      const uint64_t key =
+          hash_layout(o.layout, uint64_t(ir.root(o.value_id)) << 8 | uint64_t(o.dtype)) ^
+          start * 0x9e3779b97f4a7c15ull;
       const Operand* same = nullptr;
       const auto range = seen.equal_range(key);
       for (auto it = range.first; it != range.second && !same; ++it) {
@@ -162,9 +164,8 @@ int canonicalise(Ir& ir) {
       });
       if (is_target) continue;
       Operand better;
-      if (!number_for(ir, n, i, better) &&
-          !source_for(ir, written, n, i, static_cast<int32_t>(p), readers[n.operands[i].value_id],
-                      better))
+      if (!number_for(ir, n, i, better) && !source_for(ir, written, n, i, static_cast<int32_t>(p),
+                                                       readers[n.operands[i].value_id], better))
         continue;
       n.operands[i] = better;
       ++changes;

@@ -106,9 +106,11 @@ void verify_buffers(const Ir& ir, const char* pass) {
     if (id >= 0 && ir.nodes[static_cast<size_t>(id)].dead) continue;
     const Buffer& b = ir.buffers[ir.root(static_cast<ValueId>(v))];
     RULE(b.place != Buffer::none, "a stored value has no buffer");
-    RULE(b.place != Buffer::arena || b.offset + b.bytes <= ir.arena_bytes, "a buffer beyond the arena");
+    RULE(b.place != Buffer::arena || b.offset + b.bytes <= ir.arena_bytes,
+         "a buffer beyond the arena");
   }
-  // Arena buffers that live at the same time lie apart, but for a donation at its one meeting point.
+  // Arena buffers that live at the same time lie apart, but for a donation at its one meeting
+  // point.
   for (size_t v = 0; v < ir.buffers.size(); ++v) {
     const Buffer& a = ir.buffers[v];
     if (a.place != Buffer::arena) continue;
