@@ -44,9 +44,10 @@
 //     64 equal elements; kernels walk groups, and a splat's stride from group to group is 0.
 //   - Slots are padded, so kernels may round n up to whole groups; only tiles in memory need
 //     exact ends.
-//   - The next block of large operands is prefetched (hardware stops at pages, and a tile of f32
-//     is just one page); large outputs that are not inputs too are written around the caches; a
-//     map that is one step without temporaries uses tiles of 8192.
+//   - Reductions prefetch the next block of large operands (hardware stops at pages, and a tile of
+//     f32 is just one page; rows of 4096 go from 0.17 to 0.12 ns an element). Maps do not: with
+//     three inputs it costs a quarter. Large outputs that are not inputs too are written around the
+//     caches; a map that is one step without temporaries uses tiles of 8192.
 //
 // Worked example: row mode, softmax of [64, 10]. Ten points a row: a block holds 64 rows. Phase 0
 // loads x in place (640 contiguous elements) and folds max, a value a row; phase 1 spreads max to

@@ -200,10 +200,7 @@ class Worker {
   void run_map() {
     const Section& body = s_.phases[0].body;
     const int64_t points = n_[0] * n_[1] * n_[2];
-    for (const Bind& b : body.binds) {
-      p_[b.reg] = reinterpret_cast<char*>(unit_[b.operand]);
-      if (b.far) prefetch(p_[b.reg] + points * b.size, points * b.size);
-    }
+    for (const Bind& b : body.binds) p_[b.reg] = reinterpret_cast<char*>(unit_[b.operand]);
     execute(body, points, n_, unit_, true);
   }
 
