@@ -423,6 +423,52 @@ TEST(Plan, IntermediatesShareTheArena) {
   EXPECT_EQ(got.size(), v.size());
 }
 
+TEST(Plan, EmptyAndSingleElements) {
+  Program p("cpu");
+  T none = p.empty({0, 4}), one = p.make({}, {3});
+  EXPECT_EQ(p.read(p.reduce(Op::sum, none, 1)), std::vector<double>(4, 0));
+  EXPECT_EQ(p.read(p.reduce(Op::prod, none, 1, true)), std::vector<double>(4, 1));
+  EXPECT_EQ(p.read(p.binary(Op::add, one, one)), std::vector<double>{6});
+  EXPECT_EQ(p.read(p.update(Op::mul, one, 2.0)), std::vector<double>{6});
+  T row = p.make({1, 5}, {1, 2, 3, 4, 5});
+  EXPECT_EQ(p.read(p.reduce(Op::sum, row, 1)), (std::vector<double>{1, 2, 3, 4, 5}));
+  EXPECT_EQ(p.read(p.reduce(Op::argmax, row, 1)), std::vector<double>(5, 0));
+  T all = p.binary(Op::mul, p.reduce(Op::sum, row, 3), one);
+  EXPECT_EQ(p.read(all), std::vector<double>{90});
+  T flags = p.make({3}, {1, 0, 1}, DType::bool_);
+  EXPECT_EQ(p.read(p.record(Op::sum, {flags}, {DType::i64, {}, {{}}, {1, 0}, {}})[0]),
+            std::vector<double>{2});
+}
+
+TEST(Plan, LongSumsDoNotDependOnGrouping) {
+  std::vector<double> sums[2];
+  for (int fused = 0; fused < 2; ++fused) {
+    Program p("cpu");
+    plan::set_unfused(!fused);
+    T x = p.random({100000});
+    T y = p.unary(Op::exp, x);
+    T s = p.reduce(Op::sum, y, 1);
+    y = {};
+    sums[fused] = p.read(s);
+  }
+  plan::set_unfused(false);
+  EXPECT_EQ(sums[0], sums[1]);
+}
+
+TEST(Plan, CacheIsBounded) {
+  Program p("null");
+  plan::set_plan_limit(4);
+  for (int64_t n = 1; n <= 10; ++n) {
+    T x = p.empty({n});
+    T y = p.binary(Op::add, x, 1.0);
+    p.cut();
+  }
+  const auto s = plan::stats(k_mps);
+  plan::set_plan_limit(512);
+  EXPECT_EQ(s.plans, 4);
+  EXPECT_EQ(s.evictions, 6);
+}
+
 TEST(Plan, CommonNodesMerge) {
   Program p("record:cpu");
   T x = p.random({50});
