@@ -72,6 +72,14 @@ Tensor pow_exponent(const Tensor& g, const Value& x, const Value& y, const Tenso
   return where(at_zero, 0, g * (out * log(safe)));
 }
 
+Tensor atan2_slope(const Value& x, const Value& y, const Value& top) {
+  const Tensor square_sum = x.is_number   ? add(mul(y, y), x.number.to_double() * x.number.to_double())
+                            : y.is_number ? add(mul(x, x), y.number.to_double() * y.number.to_double())
+                                          : add(mul(x, x), mul(y, y));
+  const Tensor origin = eq(square_sum, 0);
+  return where(origin, 0, div(top, where(origin, 1, square_sum)));
+}
+
 Tensor larger_takes(const Tensor& g, const Value& x, const Value& y) {
   return where(eq(x, y), g * 0.5, where(lt(x, y), 0, g));
 }

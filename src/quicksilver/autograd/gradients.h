@@ -88,6 +88,7 @@ Tensor expand_kept(const Context& c, const Tensor& g);  // a fold's gradient ove
 Tensor div_other(const Tensor& g, const Value& x, const Value& y);
 Tensor pow_base(const Tensor& g, const Value& x, const Value& y);
 Tensor pow_exponent(const Tensor& g, const Value& x, const Value& y, const Tensor& out);
+Tensor atan2_slope(const Value& x, const Value& y, const Value& top);  // top / (x^2 + y^2); 0 at 0
 // maximum's gradient to x, or minimum's to y; ties share it
 Tensor larger_takes(const Tensor& g, const Value& x, const Value& y);
 Tensor numeric_takes(const Tensor& g, const Value& x, const Value& y, bool smaller, bool to_first);

@@ -44,7 +44,8 @@ void adam_step_(const Tensor& p, const Tensor& g, const Tensor& m, const Tensor&
   const Operand decay = weight_decay == 0 ? Operand()
                         : decoupled       ? Operand(1 - lr * weight_decay)
                                           : Operand(weight_decay);
-  const Operand in[] = {p, g, m, v, lr / bias1, beta1, beta2, eps, decay, 1 / std::sqrt(bias2)};
+  const Operand in[] = {p,   g,     m,   v,     lr / bias1, 1 - beta1,
+                        beta2, eps, decay, 1 / std::sqrt(bias2), 1 - beta2};
   const uint64_t attrs[] = {attr(decoupled)};
   const Tensor targets[] = {p, m, v};
   step(Op::adam_step, in, attrs, targets);

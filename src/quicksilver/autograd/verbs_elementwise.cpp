@@ -66,31 +66,59 @@ Op power(const Operand& x, const Operand& y) {
   return Op::pow;
 }
 
-void check_bitwise(Op op, const Operand& x, const Operand& y) {
-  const Operand both[] = {x, y};
-  const DType d = result_type(both);
-  QS_CHECK(is_integral(d), NotImplementedError, "\"{}_cpu\" not implemented for '{}'",
-           graph::name_of(op), scalar_type_name(d));
+/// What PyTorch's kernels serve, where that is less than every dtype.
+enum class Serves : uint8_t { all, not_bool, floating, integers, integers_and_bool };
+
+Serves serves(Op op) {
+  switch (op) {
+    case Op::abs: case Op::floor: case Op::ceil: case Op::trunc: case Op::round: case Op::relu:
+    case Op::neg: case Op::floor_divide: case Op::trunc_divide: case Op::remainder: case Op::fmod:
+    case Op::pow: case Op::addcmul: case Op::addcmul_value: case Op::clamp:
+      return Serves::not_bool;
+    case Op::frac: case Op::silu: case Op::gelu: case Op::gelu_tanh: case Op::leaky_relu:
+    case Op::elu: case Op::softplus: case Op::hypot: case Op::lerp:
+      return Serves::floating;
+    case Op::bitwise_left_shift: case Op::bitwise_right_shift: return Serves::integers;
+    case Op::bitwise_not: case Op::bitwise_and: case Op::bitwise_or: case Op::bitwise_xor:
+      return Serves::integers_and_bool;
+    default: return Serves::all;
+  }
 }
 
-void check_not_bool(Op op, const Tensor& x) {
-  QS_CHECK(x.dtype() != DType::bool_, Error,
-           "{}, the `-` operator, on a bool tensor is not supported. If you are trying to invert a "
-           "mask, use the `~` or `logical_not()` operator instead.",
-           op == Op::neg ? "Negation" : graph::name_of(op));
+void check_served(Op op, DType d) {
+  const Serves s = serves(op);
+  if (s == Serves::all) [[likely]] return;
+  const bool fine = s == Serves::not_bool   ? d != DType::bool_
+                    : s == Serves::floating ? !is_integral(d)
+                    : s == Serves::integers ? is_integral(d) && d != DType::bool_
+                                            : is_integral(d);
+  if (fine) [[likely]] return;
+  QS_CHECK(op != Op::relu, Error, "Boolean inputs not supported for relu");
+  QS_CHECK(op != Op::neg, Error,
+           "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to "
+           "invert a mask, use the `~` or `logical_not()` operator instead.");
+  throw NotImplementedError(qs::format("\"{}_cpu\" not implemented for '{}'", graph::name_of(op),
+                                       scalar_type_name(d)));
 }
 
 void check_unary(Op op, const Tensor& x) {
   require_defined(x, graph::name_of(op).data());
-  if (op == Op::neg) check_not_bool(op, x);
-  if (op == Op::bitwise_not)
-    QS_CHECK(is_integral(x.dtype()), NotImplementedError,
-             "\"bitwise_not_cpu\" not implemented for '{}'", scalar_type_name(x.dtype()));
+  check_served(op, x.dtype());
 }
 
 void check_binary(Op op, const Operand& x, const Operand& y) {
   require_some_tensor(x, y, graph::name_of(op).data());
-  if (op >= Op::bitwise_and && op <= Op::bitwise_right_shift) check_bitwise(op, x, y);
+  if (serves(op) == Serves::all) return;
+  const Operand both[] = {x, y};
+  check_served(op, result_type(both));
+}
+
+/// add_scaled computes in the dtype of its two terms: the factor does not take part.
+RecordOptions scaled_options(const Operand& x, const Operand& y) {
+  const Operand both[] = {x, y};
+  RecordOptions options;
+  options.compute = result_type(both);
+  return options;
 }
 
 }  // namespace
@@ -135,13 +163,13 @@ QS_PLAIN_BINARY_VERBS(V)
 #undef QS_PLAIN_BINARY_VERBS
 
 Tensor pow(const Operand& x, const Operand& y) {
-  require_some_tensor(x, y, "pow");
+  check_binary(Op::pow, x, y);
   const Op op = power(x, y);
   return op == Op::pow ? apply(op, {x, y}) : apply(op, {x});
 }
 
 const Tensor& pow_(const Tensor& x, const Operand& y) {
-  require_some_tensor(x, y, "pow_");
+  check_binary(Op::pow, x, y);
   const Op op = power(x, y);
   return op == Op::pow ? apply_in_place(op, x, {x, y}) : apply_in_place(op, x, {x});
 }
@@ -153,14 +181,14 @@ Tensor add(const Operand& x, const Operand& y, Scalar alpha) {
   }
   require_some_tensor(x, y, "add");
   check_alpha(x, y, alpha);
-  return apply(Op::add_scaled, {x, y, alpha});
+  return apply(Op::add_scaled, {x, y, alpha}, {}, scaled_options(x, y));
 }
 
 const Tensor& add_(const Tensor& x, const Operand& y, Scalar alpha) {
   require_some_tensor(x, y, "add_");
   if (is_one(alpha)) return apply_in_place(Op::add, x, {x, y});
   check_alpha(x, y, alpha);
-  return apply_in_place(Op::add_scaled, x, {x, y, alpha});
+  return apply_in_place(Op::add_scaled, x, {x, y, alpha}, {}, scaled_options(x, y));
 }
 
 Tensor sub(const Operand& x, const Operand& y, Scalar alpha) {
@@ -168,7 +196,7 @@ Tensor sub(const Operand& x, const Operand& y, Scalar alpha) {
   check_sub(x, y);
   if (is_one(alpha)) return apply(Op::sub, {x, y});
   check_alpha(x, y, alpha);
-  return apply(Op::add_scaled, {x, y, negated(alpha)});
+  return apply(Op::add_scaled, {x, y, negated(alpha)}, {}, scaled_options(x, y));
 }
 
 const Tensor& sub_(const Tensor& x, const Operand& y, Scalar alpha) {
@@ -176,19 +204,21 @@ const Tensor& sub_(const Tensor& x, const Operand& y, Scalar alpha) {
   check_sub(x, y);
   if (is_one(alpha)) return apply_in_place(Op::sub, x, {x, y});
   check_alpha(x, y, alpha);
-  return apply_in_place(Op::add_scaled, x, {x, y, negated(alpha)});
+  return apply_in_place(Op::add_scaled, x, {x, y, negated(alpha)}, {}, scaled_options(x, y));
 }
 
 Tensor rsub(const Tensor& x, const Operand& y, Scalar alpha) { return sub(y, x, alpha); }
 
 Tensor div(const Operand& x, const Operand& y, const std::string& rounding_mode) {
-  require_some_tensor(x, y, "div");
-  return apply(division(rounding_mode), {x, y});
+  const Op op = division(rounding_mode);
+  check_binary(op, x, y);
+  return apply(op, {x, y});
 }
 
 const Tensor& div_(const Tensor& x, const Operand& y, const std::string& rounding_mode) {
-  require_some_tensor(x, y, "div_");
-  return apply_in_place(division(rounding_mode), x, {x, y});
+  const Op op = division(rounding_mode);
+  check_binary(op, x, y);
+  return apply_in_place(op, x, {x, y});
 }
 
 Tensor where(const Tensor& condition, const Operand& x, const Operand& y) {
@@ -201,10 +231,20 @@ Tensor where(const Tensor& condition, const Operand& x, const Operand& y) {
   return apply(Op::where, {condition, x, y});
 }
 
+namespace {
+
+void check_clamp(const Tensor& x, const Operand& min, const Operand& max) {
+  const Operand all[] = {x, min, max};
+  check_served(Op::clamp, result_type(all));
+}
+
+}  // namespace
+
 Tensor clamp(const Tensor& x, const Operand& min, const Operand& max) {
   require_defined(x, "clamp");
   QS_CHECK(min.kind() != Operand::absent || max.kind() != Operand::absent, Error,
            "torch.clamp: At least one of 'min' or 'max' must not be None");
+  check_clamp(x, min, max);
   return apply(Op::clamp, {x, min, max});
 }
 
@@ -212,6 +252,7 @@ const Tensor& clamp_(const Tensor& x, const Operand& min, const Operand& max) {
   require_defined(x, "clamp_");
   QS_CHECK(min.kind() != Operand::absent || max.kind() != Operand::absent, Error,
            "torch.clamp: At least one of 'min' or 'max' must not be None");
+  check_clamp(x, min, max);
   return apply_in_place(Op::clamp, x, {x, min, max});
 }
 
@@ -222,6 +263,9 @@ void check_lerp(const Tensor& x, const Tensor& end, const Operand& weight) {
   require_defined(end, "lerp");
   QS_CHECK(x.dtype() == end.dtype(), Error, "expected dtype {} for `end` but got dtype {}",
            name_of(x.dtype()), name_of(end.dtype()));
+  QS_CHECK(x.dtype() != DType::bool_ || weight.is_tensor(), Error,
+           "expected a floating point tensor for `lerp`, got Bool");
+  check_served(Op::lerp, x.dtype());
   QS_CHECK(!weight.is_tensor() || weight.impl()->dtype == x.dtype(), Error,
            "expected dtype {} for `weight` but got dtype {}", name_of(x.dtype()),
            name_of(dtype_of(weight)));
@@ -239,12 +283,23 @@ const Tensor& lerp_(const Tensor& x, const Tensor& end, const Operand& weight) {
   return apply_in_place(Op::lerp, x, {x, end, weight});
 }
 
+namespace {
+
+void check_addcmul(const Tensor& x, const Tensor& a, const Tensor& b) {
+  const Operand all[] = {x, a, b};
+  check_served(Op::addcmul, result_type(all));
+}
+
+}  // namespace
+
 Tensor addcmul(const Tensor& x, const Tensor& a, const Tensor& b, Scalar value) {
+  check_addcmul(x, a, b);
   if (is_one(value)) return apply(Op::addcmul, {x, a, b});
   return apply(Op::addcmul_value, {x, a, b, value});
 }
 
 const Tensor& addcmul_(const Tensor& x, const Tensor& a, const Tensor& b, Scalar value) {
+  check_addcmul(x, a, b);
   if (is_one(value)) return apply_in_place(Op::addcmul, x, {x, a, b});
   return apply_in_place(Op::addcmul_value, x, {x, a, b, value});
 }
@@ -303,24 +358,24 @@ const Tensor& masked_fill_(const Tensor& x, const Tensor& mask, const Operand& v
 }
 
 Tensor gelu(const Tensor& x, const std::string& approximate) {
-  require_defined(x, "gelu");
+  check_unary(Op::gelu, x);
   QS_CHECK(approximate == "none" || approximate == "tanh", Error,
            "approximate argument must be either none or tanh.");
   return apply(approximate == "tanh" ? Op::gelu_tanh : Op::gelu, {x});
 }
 
 Tensor leaky_relu(const Tensor& x, double negative_slope) {
-  require_defined(x, "leaky_relu");
+  check_unary(Op::leaky_relu, x);
   return apply(Op::leaky_relu, {x, negative_slope});
 }
 
 Tensor elu(const Tensor& x, double alpha) {
-  require_defined(x, "elu");
+  check_unary(Op::elu, x);
   return apply(Op::elu, {x, alpha});
 }
 
 Tensor softplus(const Tensor& x, double beta, double threshold) {
-  require_defined(x, "softplus");
+  check_unary(Op::softplus, x);
   return apply(Op::softplus, {x, beta, threshold});
 }
 

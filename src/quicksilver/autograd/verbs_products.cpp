@@ -29,6 +29,16 @@ void check_dtypes(const Tensor& a, const Tensor& b) {
 Tensor product(const Tensor& a, const Tensor& b, const Tensor& bias, double alpha = 1,
                double beta = 1) {
   check_dtypes(a, b);
+  const DType dtype = a.dtype();
+  QS_CHECK(dtype != DType::bool_, NotImplementedError,
+           "\"addmm_impl_cpu_\" not implemented for 'Bool'");
+  if (is_integral(dtype) && dtype != DType::i32 && dtype != DType::i64) {
+    // Narrow integers wrap around: the low bits of a wider product are theirs.
+    const DType wide = size_of(dtype) < 4 ? DType::i32 : DType::i64;
+    return to(product(to(a, {}, wide), to(b, {}, wide), bias.defined() ? to(bias, {}, wide) : bias,
+                      alpha, beta),
+              {}, dtype);
+  }
   Dims shape;
   if (a.dim() > 2 || b.dim() > 2)
     shape = broadcast_shapes(a.shape().first(static_cast<size_t>(a.dim() - 2)),

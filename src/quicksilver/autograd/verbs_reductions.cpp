@@ -126,14 +126,23 @@ Tensor amin(const Tensor& x, const OptionalDims& dims, bool keepdim) {
   return fold(Op::amin, x, dims, keepdim);
 }
 
+namespace {
+
+/// any and all of uint8 are uint8, a left-over of the time before bool.
+Tensor like_bytes(const Tensor& x, const Tensor& truth) {
+  return x.dtype() == DType::u8 ? to(truth, {}, DType::u8) : truth;
+}
+
+}  // namespace
+
 Tensor any(const Tensor& x, const OptionalDims& dims, bool keepdim) {
   require_defined(x, "any");
-  return fold(Op::any, x, dims, keepdim);
+  return like_bytes(x, fold(Op::any, x, dims, keepdim));
 }
 
 Tensor all(const Tensor& x, const OptionalDims& dims, bool keepdim) {
   require_defined(x, "all");
-  return fold(Op::all, x, dims, keepdim);
+  return like_bytes(x, fold(Op::all, x, dims, keepdim));
 }
 
 namespace {
@@ -141,6 +150,7 @@ namespace {
 Tensor arg_extremum(Op op, const char* verb, const Tensor& x, std::optional<int64_t> dim,
                     bool keepdim) {
   require_defined(x, verb);
+  QS_CHECK(x.dtype() != DType::bool_, Error, "\"{}_cpu\" not implemented for 'Bool'", verb);
   check_not_empty(verb, x, one_dim(dim));
   if (dim) return fold(op, x, one_dim(dim), keepdim);
   const Tensor flat = fold(op, reshape(x, Dims{-1}), Dims{0}, false);
@@ -298,6 +308,7 @@ Tensor argsort(const Tensor& x, int64_t dim, bool descending) {
 
 std::pair<Tensor, Tensor> topk(const Tensor& x, int64_t k, int64_t dim, bool largest, bool /*sorted*/) {
   require_defined(x, "topk");
+  QS_CHECK(x.dtype() != DType::bool_, Error, "\"topk_impl_loop\" not implemented for 'Bool'");
   const int at = wrap_dim(dim, x.dim());
   QS_CHECK(k >= 0 && k <= (x.dim() ? x.size(at) : 1), Error,
            "selected index k out of range");
