@@ -1,4 +1,5 @@
-// From a matched call to a C++ verb and back: one template, instantiated once for each type of verb.
+// From a matched call to a C++ verb and back: one template, instantiated once for each type of
+// verb.
 #pragma once
 #include <tuple>
 
@@ -71,7 +72,6 @@ Row make_row(const char* name, const char* flags, const char* text, R (*verb)(A.
     return {name, flags, text, &direct<R, A...>, reinterpret_cast<void (*)()>(verb)};
 }
 
-#define FN(name, flags, signature, verb, doc) \
-  make_row(name, flags, name signature "\n\n" doc, verb)
+#define FN(name, flags, signature, verb, doc) make_row(name, flags, name signature "\n\n" doc, verb)
 
 }  // namespace qs::python

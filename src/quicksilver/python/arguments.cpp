@@ -54,30 +54,56 @@ bool is_real(PyObject* o) {
 
 bool accepts(const Param& p, PyObject* o) {
   switch (p.kind) {
-    case Kind::tensor: if (is_tensor(o)) return true; break;
-    case Kind::operand: if (is_tensor(o) || is_number(o)) return true; break;
-    case Kind::number: if (is_number(o) || (is_tensor(o) && tensor_of(o).dim() == 0)) return true; break;
-    case Kind::integer: if (is_integer(o)) return true; break;
+    case Kind::tensor:
+      if (is_tensor(o)) return true;
+      break;
+    case Kind::operand:
+      if (is_tensor(o) || is_number(o)) return true;
+      break;
+    case Kind::number:
+      if (is_number(o) || (is_tensor(o) && tensor_of(o).dim() == 0)) return true;
+      break;
+    case Kind::integer:
+      if (is_integer(o)) return true;
+      break;
     case Kind::integers:
       if (is_integers(o) || (p.list_size && is_integer(o))) return true;
       break;
-    case Kind::real: if (is_real(o)) return true; break;
+    case Kind::real:
+      if (is_real(o)) return true;
+      break;
     case Kind::boolean:
       if (PyBool_Check(o) || (is_numpy_scalar(o) && type_name(o).starts_with("bool"))) return true;
       break;
-    case Kind::string: if (PyUnicode_Check(o)) return true; break;
-    case Kind::dtype: if (is_dtype_like(o)) return true; break;
-    case Kind::device: if (is_device_like(o)) return true; break;
-    case Kind::tensors: if (PyTuple_Check(o) || PyList_Check(o)) return true; break;
-    case Kind::generator: if (Py_TYPE(o) == generator_type) return true; break;
-    case Kind::layout: if (Py_TYPE(o) == layout_type) return true; break;
-    case Kind::memory_format: if (Py_TYPE(o) == memory_format_type) return true; break;
-    case Kind::object: return true;
+    case Kind::string:
+      if (PyUnicode_Check(o)) return true;
+      break;
+    case Kind::dtype:
+      if (is_dtype_like(o)) return true;
+      break;
+    case Kind::device:
+      if (is_device_like(o)) return true;
+      break;
+    case Kind::tensors:
+      if (PyTuple_Check(o) || PyList_Check(o)) return true;
+      break;
+    case Kind::generator:
+      if (Py_TYPE(o) == generator_type) return true;
+      break;
+    case Kind::layout:
+      if (Py_TYPE(o) == layout_type) return true;
+      break;
+    case Kind::memory_format:
+      if (Py_TYPE(o) == memory_format_type) return true;
+      break;
+    case Kind::object:
+      return true;
   }
   return p.none && o == Py_None;
 }
 
-// ---- parsing a signature ------------------------------------------------------------------------------
+// ---- parsing a signature
+// ------------------------------------------------------------------------------
 
 std::string_view trimmed(std::string_view s) {
   while (!s.empty() && s.front() == ' ') s.remove_prefix(1);
@@ -174,7 +200,8 @@ void prepare(Function& f, const Row* rows) {
   f.signatures = std::move(signatures);
 }
 
-// ---- matching -----------------------------------------------------------------------------------------
+// ---- matching
+// -----------------------------------------------------------------------------------------
 
 int find_param(const Signature& s, PyObject* name) {
   const int n = static_cast<int>(s.params.size());
@@ -218,7 +245,8 @@ bool match(const Signature& s, Call& call, PyObject* self, PyObject* const* args
   return true;
 }
 
-// ---- messages -----------------------------------------------------------------------------------------
+// ---- messages
+// -----------------------------------------------------------------------------------------
 
 std::string given_types(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* kwnames) {
   (void)self;
@@ -226,8 +254,8 @@ std::string given_types(PyObject* self, PyObject* const* args, Py_ssize_t n, PyO
   for (Py_ssize_t i = 0; i < n; ++i) s += fmt::format("{}{}", i ? ", " : "", type_name(args[i]));
   if (kwnames)
     for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(kwnames); ++k)
-      s += fmt::format("{}{}={}", s.empty() ? "" : ", ",
-                       text_of(PyTuple_GET_ITEM(kwnames, k)), type_name(args[n + k]));
+      s += fmt::format("{}{}={}", s.empty() ? "" : ", ", text_of(PyTuple_GET_ITEM(kwnames, k)),
+                       type_name(args[n + k]));
   return s;
 }
 
@@ -239,10 +267,14 @@ std::string shown_signature(const Signature& s, bool method) {
     out += fmt::format("{}{} {}", out.empty() ? "" : ", ",
                        static_cast<int>(i) == s.out ? "Tensor" : shown(p.kind), text_of(p.name));
     if (p.required) continue;
-    if (!p.has_number) out += p.string.empty() ? " = None" : fmt::format(" = '{}'", p.string);
-    else if (p.number.kind() == Scalar::Kind::boolean) out += p.number.to_bool() ? " = True" : " = False";
-    else if (p.number.is_integral()) out += fmt::format(" = {}", p.number.to_int());
-    else out += fmt::format(" = {}", p.number.to_double());
+    if (!p.has_number)
+      out += p.string.empty() ? " = None" : fmt::format(" = '{}'", p.string);
+    else if (p.number.kind() == Scalar::Kind::boolean)
+      out += p.number.to_bool() ? " = True" : " = False";
+    else if (p.number.is_integral())
+      out += fmt::format(" = {}", p.number.to_int());
+    else
+      out += fmt::format(" = {}", p.number.to_double());
   }
   return "(" + out + ")";
 }
@@ -298,7 +330,8 @@ std::string shown_signature(const Signature& s, bool method) {
       ++count;
     }
   if (count)
-    raise(PyExc_TypeError, "{}() missing {} required positional arguments: {}", name, count, missing);
+    raise(PyExc_TypeError, "{}() missing {} required positional arguments: {}", name, count,
+          missing);
   raise(internal_error, "{}(): the arguments fit but were refused", name);
 }
 
@@ -328,14 +361,16 @@ std::string shown_signature(const Signature& s, bool method) {
 
 }  // namespace
 
-// ---- the way in ---------------------------------------------------------------------------------------
+// ---- the way in
+// ---------------------------------------------------------------------------------------
 
 PyObject* write_out(Call& call, PyObject* value, PyObject* out);  // results.cpp
 
 PyObject* dispatch(Function& f, const Row* rows, PyObject* self, PyObject* const* args,
                    Py_ssize_t n, PyObject* kwnames) noexcept {
   try {
-    if (!f.signatures) [[unlikely]] prepare(f, rows);
+    if (!f.signatures) [[unlikely]]
+      prepare(f, rows);
     Call call;
     call.function = &f;
     call.is_method = self != nullptr;
@@ -361,7 +396,8 @@ std::string Call::where(int i) const {
                                    : base;
 }
 
-// ---- accessors ----------------------------------------------------------------------------------------
+// ---- accessors
+// ----------------------------------------------------------------------------------------
 
 Operand Call::operand(int i) const {
   if (!given(i)) return param(i).has_number ? Operand(param(i).number) : Operand();
@@ -369,7 +405,9 @@ Operand Call::operand(int i) const {
   return Operand(to_scalar(args[i]));
 }
 Scalar Call::number(int i) const { return given(i) ? to_scalar(args[i]) : param(i).number; }
-int64_t Call::integer(int i) const { return given(i) ? to_integer(args[i]) : param(i).number.to_int(); }
+int64_t Call::integer(int i) const {
+  return given(i) ? to_integer(args[i]) : param(i).number.to_int();
+}
 double Call::real(int i) const {
   if (!given(i)) return param(i).number.to_double();
   if (PyFloat_Check(args[i])) return PyFloat_AS_DOUBLE(args[i]);
@@ -391,8 +429,8 @@ Dims Call::dims(int i) const {
     if (!is_integer(item))
       raise(PyExc_TypeError,
             "{}(): argument '{}' failed to unpack the object at pos {} with error \"type must be "
-            "tuple of ints,but got {}\"", signature->row->name, text_of(param(i).name), at + 1,
-            type_name(item));
+            "tuple of ints,but got {}\"",
+            signature->row->name, text_of(param(i).name), at + 1, type_name(item));
     d.push_back(to_integer(item));
   };
   if (varargs && !args[i]) {

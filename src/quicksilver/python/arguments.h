@@ -4,10 +4,11 @@
 //      &qs::sum, "Sum over dimensions.")
 //
 // Rows of one name stand together and are overloads, tried in order. A signature is parsed at its
-// function's first call. Types: Tensor, Tensor|Number, Number, int, int[], int[N] (one int stands for N),
-// float, bool, str, dtype, device, Tensor[], Generator, layout, memory_format, object; `?` also takes
-// None. When the only positional parameter beside self is an int[], bare ints are taken together:
-// view(2, 3). Flags: f function of the module, m method of Tensor, n function of _C._nn, o has `out=`.
+// function's first call. Types: Tensor, Tensor|Number, Number, int, int[], int[N] (one int stands
+// for N), float, bool, str, dtype, device, Tensor[], Generator, layout, memory_format, object; `?`
+// also takes None. When the only positional parameter beside self is an int[], bare ints are taken
+// together: view(2, 3). Flags: f function of the module, m method of Tensor, n function of _C._nn,
+// o has `out=`.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -30,29 +31,42 @@ struct Row {
   const char* flags;
   const char* text;  // name, signature, blank line, documentation
   Adapter adapter;
-  void (*verb)();    // what the adapter calls, cast back to its type there
+  void (*verb)();  // what the adapter calls, cast back to its type there
 };
 
 enum class Kind : uint8_t {
-  tensor, operand, number, integer, integers, real, boolean, string, dtype, device, tensors,
-  generator, layout, memory_format, object
+  tensor,
+  operand,
+  number,
+  integer,
+  integers,
+  real,
+  boolean,
+  string,
+  dtype,
+  device,
+  tensors,
+  generator,
+  layout,
+  memory_format,
+  object
 };
 
 struct Param {
   PyObject* name = nullptr;  // interned
   Kind kind = Kind::object;
-  bool none = false;          // takes None
+  bool none = false;  // takes None
   bool required = true;
-  uint16_t list_size = 0;     // integers: one int stands for so many
-  bool has_number = false;    // `number` is the default
+  uint16_t list_size = 0;   // integers: one int stands for so many
+  bool has_number = false;  // `number` is the default
   Scalar number;
-  std::string string;         // default of a str
+  std::string string;  // default of a str
 };
 
 struct Signature {
   const Row* row = nullptr;
   std::vector<Param> params;
-  int positional = 0;  // the rest are keyword-only
+  int positional = 0;    // the rest are keyword-only
   bool varargs = false;  // as function: the only positional parameter is int[]
   bool method_varargs = false;
   int out = -1;
@@ -60,7 +74,7 @@ struct Signature {
 
 struct Function {
   std::unique_ptr<std::vector<Signature>> signatures;  // null until the first call
-  PyTypeObject* result_type = nullptr;      // of pairs: torch.return_types.max
+  PyTypeObject* result_type = nullptr;                 // of pairs: torch.return_types.max
 };
 
 /// The arguments of one call, matched to a signature: accessors by position in it.
@@ -139,16 +153,17 @@ PyObject* function_trampoline(PyObject*, PyObject* const* args, Py_ssize_t n, Py
   return dispatch(functions[i], &rows[i], nullptr, args, n, kwnames);
 }
 template <const auto& rows, auto& functions, size_t i>
-PyObject* method_trampoline(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* kwnames) {
+PyObject* method_trampoline(PyObject* self, PyObject* const* args, Py_ssize_t n,
+                            PyObject* kwnames) {
   return dispatch(functions[i], &rows[i], self, args, n, kwnames);
 }
 template <const auto& rows, auto& functions, size_t... i>
 void register_table(Tables& tables, std::index_sequence<i...>) {
   (register_row(tables, rows, i,
-                reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(
-                    function_trampoline<rows, functions, i>)),
-                reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(
-                    method_trampoline<rows, functions, i>))),
+                reinterpret_cast<PyCFunction>(
+                    reinterpret_cast<void (*)()>(function_trampoline<rows, functions, i>)),
+                reinterpret_cast<PyCFunction>(
+                    reinterpret_cast<void (*)()>(method_trampoline<rows, functions, i>))),
    ...);
 }
 
@@ -156,7 +171,8 @@ void register_table(Tables& tables, std::index_sequence<i...>) {
 #define QS_REGISTER(register_name, rows)                                                     \
   static Function rows##_functions[std::size(rows)];                                         \
   void register_name(Tables& tables) {                                                       \
-    register_table<rows, rows##_functions>(tables, std::make_index_sequence<std::size(rows) - 1>()); \
+    register_table<rows, rows##_functions>(tables,                                           \
+                                           std::make_index_sequence<std::size(rows) - 1>()); \
   }
 
 }  // namespace qs::python

@@ -1,7 +1,9 @@
-// Gradients as Python sees them: switches, backward, grad_fn, hooks, and nodes whose backward is Python.
+// Gradients as Python sees them: switches, backward, grad_fn, hooks, and nodes whose backward is
+// Python.
 //
-// Backward runs without the interpreter's lock; hooks and Python nodes take it for their call. A Python
-// error in one of them stays set in the thread and travels through the engine as PythonError.
+// Backward runs without the interpreter's lock; hooks and Python nodes take it for their call. A
+// Python error in one of them stays set in the thread and travels through the engine as
+// PythonError.
 #include "quicksilver/autograd/autograd.h"
 
 #include "quicksilver/autograd/verbs.h"
@@ -15,11 +17,11 @@ using autograd::GradNode;
 
 namespace {
 
-// ---- grad_fn -----------------------------------------------------------------------------------------
+// ---- grad_fn
+// -----------------------------------------------------------------------------------------
 
 struct NodeObject {
-  PyObject_HEAD
-  Ref<GradNode> node;
+  PyObject_HEAD Ref<GradNode> node;
 };
 PyTypeObject* g_node_type = nullptr;
 
@@ -41,7 +43,8 @@ void node_dealloc(PyObject* self) {
 }
 PyObject* node_repr(PyObject* self) {
   return guarded([&] {
-    return PyUnicode_FromFormat("<%s object at %p>", node_of(self)->name().c_str(), node_of(self).get());
+    return PyUnicode_FromFormat("<%s object at %p>", node_of(self)->name().c_str(),
+                                node_of(self).get());
   });
 }
 PyObject* node_name(PyObject* self, PyObject*) {
@@ -67,7 +70,8 @@ Py_hash_t node_hash(PyObject* self) {
 }
 PyMethodDef node_methods[] = {{"name", node_name, METH_NOARGS, "\"AddBackward0\""}, {}};
 PyGetSetDef node_getset[] = {
-    {"next_functions", node_next, nullptr, "The nodes of the inputs, each with the result it stands for.", nullptr},
+    {"next_functions", node_next, nullptr,
+     "The nodes of the inputs, each with the result it stands for.", nullptr},
     {},
 };
 PyType_Slot node_slots[] = {
@@ -83,14 +87,14 @@ PyType_Slot node_slots[] = {
 PyType_Spec node_spec = {"quicksilver.autograd.graph.Node", sizeof(NodeObject), 0,
                          Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, node_slots};
 
-// ---- saved tensors of Python functions -----------------------------------------------------------------
+// ---- saved tensors of Python functions
+// -----------------------------------------------------------------
 
 struct Saved final : RefCounted {
   autograd::SavedTensor tensor;
 };
 struct SavedObject {
-  PyObject_HEAD
-  Ref<Saved> saved;
+  PyObject_HEAD Ref<Saved> saved;
 };
 PyTypeObject* g_saved_type = nullptr;
 
@@ -119,18 +123,23 @@ PyObject* saved_unpack(PyObject* self, PyObject* node) {
   });
 }
 PyMethodDef saved_methods[] = {
-    {"unpack", saved_unpack, METH_O, "unpack(node): the tensor; raises when it was overwritten or freed."}, {}};
+    {"unpack", saved_unpack, METH_O,
+     "unpack(node): the tensor; raises when it was overwritten or freed."},
+    {}};
 PyType_Slot saved_slots[] = {
     {Py_tp_new, reinterpret_cast<void*>(saved_new)},
     {Py_tp_dealloc, reinterpret_cast<void*>(saved_dealloc)},
     {Py_tp_methods, saved_methods},
-    {Py_tp_doc, const_cast<char*>("_SavedTensor(tensor, is_output=False)\n\nA tensor kept for backward without "
-                                  "owning the history of the node that keeps it.")},
+    {Py_tp_doc, const_cast<char*>(
+                    "_SavedTensor(tensor, is_output=False)\n\nA tensor kept for backward without "
+                    "owning the history of the node that keeps it.")},
     {0, nullptr},
 };
-PyType_Spec saved_spec = {"quicksilver._SavedTensor", sizeof(SavedObject), 0, Py_TPFLAGS_DEFAULT, saved_slots};
+PyType_Spec saved_spec = {"quicksilver._SavedTensor", sizeof(SavedObject), 0, Py_TPFLAGS_DEFAULT,
+                          saved_slots};
 
-// ---- nodes whose backward is Python ----------------------------------------------------------------------
+// ---- nodes whose backward is Python
+// ----------------------------------------------------------------------
 
 class PythonNode final : public GradNode {
  public:
@@ -148,19 +157,20 @@ class PythonNode final : public GradNode {
     GilAcquire lock;
     const PyRef given = PyRef::steal(wrap_tuple(grads));
     const PyRef node = PyRef::steal(wrap_node(Ref<GradNode>(this)));
-    const PyRef got = PyRef::steal(PyObject_CallFunctionObjArgs(function_.get(), node.get(), given.get(), nullptr));
+    const PyRef got = PyRef::steal(
+        PyObject_CallFunctionObjArgs(function_.get(), node.get(), given.get(), nullptr));
     std::vector<Tensor> out(edges.size());
     if (!PyTuple_Check(got.get()))
       raise(PyExc_TypeError, "function {} returned a {}, not a tuple", name_, type_name(got.get()));
     const auto count = static_cast<size_t>(PyTuple_GET_SIZE(got.get()));
     if (count != out.size())
-      raise(PyExc_RuntimeError, "function {} returned an incorrect number of gradients (expected {}, got {})",
-            name_, out.size(), count);
+      raise(PyExc_RuntimeError,
+            "function {} returned an incorrect number of gradients (expected {}, got {})", name_,
+            out.size(), count);
     for (size_t i = 0; i < count; ++i) {
       PyObject* o = PyTuple_GET_ITEM(got.get(), static_cast<Py_ssize_t>(i));
       if (o == Py_None) continue;
-      if (!is_tensor(o))
-        raise(PyExc_TypeError, "expected Variable or None (got {})", type_name(o));
+      if (!is_tensor(o)) raise(PyExc_TypeError, "expected Variable or None (got {})", type_name(o));
       out[i] = tensor_of(o);
     }
     return out;
@@ -177,7 +187,8 @@ std::vector<Tensor> tensors_of(PyObject* o) {
   std::vector<Tensor> v;
   if (!o || o == Py_None) return v;
   if (is_tensor(o)) return {tensor_of(o)};
-  const PyRef items = PyRef::steal(PySequence_Fast(o, "expected a tensor or a sequence of tensors"));
+  const PyRef items =
+      PyRef::steal(PySequence_Fast(o, "expected a tensor or a sequence of tensors"));
   for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(items.get()); ++i) {
     PyObject* item = PySequence_Fast_GET_ITEM(items.get(), i);
     v.push_back(item == Py_None ? Tensor() : to_tensor(item));
@@ -204,11 +215,11 @@ PyObject* function_node(Call& c) {
   return wrap_node(std::move(node));
 }
 
-// ---- hooks ---------------------------------------------------------------------------------------------------
+// ---- hooks
+// ---------------------------------------------------------------------------------------------------
 
 struct HandleObject {
-  PyObject_HEAD
-  Tensor tensor;
+  PyObject_HEAD Tensor tensor;
   int64_t id;
 };
 PyTypeObject* g_handle_type = nullptr;
@@ -238,7 +249,8 @@ PyMethodDef handle_methods[] = {
 PyType_Slot handle_slots[] = {
     {Py_tp_dealloc, reinterpret_cast<void*>(handle_dealloc)},
     {Py_tp_methods, handle_methods},
-    {Py_tp_doc, const_cast<char*>("Removes a hook of a tensor: handle.remove(), or `with handle:`.")},
+    {Py_tp_doc,
+     const_cast<char*>("Removes a hook of a tensor: handle.remove(), or `with handle:`.")},
     {0, nullptr},
 };
 PyType_Spec handle_spec = {"quicksilver._HookHandle", sizeof(HandleObject), 0,
@@ -248,7 +260,8 @@ PyObject* register_hook(Call& c) {
   const Tensor& t = c.tensor(0);
   if (!t.requires_grad())
     raise(PyExc_RuntimeError, "cannot register a hook on a tensor that doesn't require gradient");
-  if (!PyCallable_Check(c.args[1])) raise(PyExc_TypeError, "register_hook(): the hook must be callable");
+  if (!PyCallable_Check(c.args[1]))
+    raise(PyExc_TypeError, "register_hook(): the hook must be callable");
   const int64_t id = autograd::add_hook(t, [hook = SharedObject(c.args[1])](const Tensor& grad) {
     GilAcquire lock;
     const PyRef given = PyRef::steal(wrap(grad));
@@ -265,12 +278,12 @@ PyObject* register_hook(Call& c) {
   return reinterpret_cast<PyObject*>(h);
 }
 
-// ---- switches --------------------------------------------------------------------------------------------------
+// ---- switches
+// --------------------------------------------------------------------------------------------------
 
 /// A `with` block that sets the mode; _no_grad() and _enable_grad() make one.
 struct GuardObject {
-  PyObject_HEAD
-  bool on, before;
+  PyObject_HEAD bool on, before;
 };
 PyTypeObject* g_guard_type = nullptr;
 
@@ -291,7 +304,8 @@ PyObject* make_guard(bool on) {
 }
 PyMethodDef guard_methods[] = {
     {"__enter__", guard_enter, METH_NOARGS, nullptr},
-    {"__exit__", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(guard_exit)), METH_FASTCALL, nullptr},
+    {"__exit__", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(guard_exit)),
+     METH_FASTCALL, nullptr},
     {},
 };
 PyType_Slot guard_slots[] = {{Py_tp_methods, guard_methods}, {0, nullptr}};
@@ -309,7 +323,9 @@ PyObject* set_grad_enabled(PyObject*, PyObject* on) {
     return none();
   });
 }
-PyObject* is_inference_mode_enabled(PyObject*, PyObject*) { return py_bool(autograd::inference_mode_enabled()); }
+PyObject* is_inference_mode_enabled(PyObject*, PyObject*) {
+  return py_bool(autograd::inference_mode_enabled());
+}
 PyObject* set_inference_mode(PyObject*, PyObject* on) {
   autograd::set_inference_mode(PyObject_IsTrue(on) == 1);
   return none();
@@ -324,10 +340,11 @@ PyMethodDef functions[] = {
     {},
 };
 
-// ---- backward ---------------------------------------------------------------------------------------------------
+// ---- backward
+// ---------------------------------------------------------------------------------------------------
 
-void run_backward(const std::vector<Tensor>& roots, std::vector<Tensor> gradients, bool retain, bool create,
-                  const std::vector<Tensor>& inputs) {
+void run_backward(const std::vector<Tensor>& roots, std::vector<Tensor> gradients, bool retain,
+                  bool create, const std::vector<Tensor>& inputs) {
   gradients.resize(roots.size());
   GilRelease release;
   autograd::backward(roots, gradients, retain, create, inputs);
@@ -338,13 +355,15 @@ PyObject* backward_method(Call& c) {  // (self, gradient, retain_graph, create_g
   safe_point();
   return none();
 }
-PyObject* backward_function(Call& c) {  // (tensors, grad_tensors, retain_graph, create_graph, inputs)
+PyObject* backward_function(
+    Call& c) {  // (tensors, grad_tensors, retain_graph, create_graph, inputs)
   const bool create = c.boolean(3), retain = c.given(2) ? c.boolean(2) : create;
   run_backward(tensors_of(c.args[0]), tensors_of(c.args[1]), retain, create, tensors_of(c.args[4]));
   safe_point();
   return none();
 }
-PyObject* grad_function(Call& c) {  // (outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused)
+PyObject* grad_function(
+    Call& c) {  // (outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused)
   const std::vector<Tensor> outputs = tensors_of(c.args[0]), inputs = tensors_of(c.args[1]);
   std::vector<Tensor> given = tensors_of(c.args[2]), got;
   given.resize(outputs.size());
@@ -357,11 +376,13 @@ PyObject* grad_function(Call& c) {  // (outputs, inputs, grad_outputs, retain_gr
   return wrap_tuple(got);
 }
 
-// ---- methods and attributes ---------------------------------------------------------------------------------------
+// ---- methods and attributes
+// ---------------------------------------------------------------------------------------
 
 void set_requires_grad(const Tensor& t, bool on) {
   if (!on && !t.is_leaf())
-    raise(PyExc_RuntimeError, "you can only change requires_grad flags of leaf variables. If you want to use a "
+    raise(PyExc_RuntimeError,
+          "you can only change requires_grad flags of leaf variables. If you want to use a "
           "computed variable in a subgraph that doesn't require differentiation use "
           "var_no_grad = var.detach().");
   t.set_requires_grad(on);
@@ -373,8 +394,10 @@ PyObject* requires_grad_method(Call& c) {
 PyObject* detach_in_place(Call& c) {
   const Tensor& t = c.tensor(0);
   if (autograd::view_base(t).defined())
-    raise(PyExc_RuntimeError, "Can't detach views in-place. Use detach() instead. If you are using "
-          "DistributedDataParallel (DDP) for training, and gradient_as_bucket_view is set as True, gradients are "
+    raise(PyExc_RuntimeError,
+          "Can't detach views in-place. Use detach() instead. If you are using "
+          "DistributedDataParallel (DDP) for training, and gradient_as_bucket_view is set as True, "
+          "gradients are "
           "views of DDP buckets, and hence detach_() cannot be called on these gradients.");
   t.impl()->grad_slot = nullptr;
   t.impl()->requires_grad = false;
@@ -392,23 +415,31 @@ const Row rows[] = {
        "Accumulates the gradients of the leaves that this tensor was made of."),
     FN("_backward", "f", "(object tensors, object grad_tensors=None, " BACKWARD, &backward_function,
        "backward of several tensors together."),
-    FN("_grad", "f", "(object outputs, object inputs, object grad_outputs=None, bool? retain_graph=None, "
-       "bool create_graph=False, bool? allow_unused=None)", &grad_function,
+    FN("_grad", "f",
+       "(object outputs, object inputs, object grad_outputs=None, bool? retain_graph=None, "
+       "bool create_graph=False, bool? allow_unused=None)",
+       &grad_function,
        "The gradients of outputs with respect to inputs, one each (None where there is none)."),
-    FN("_function_node", "f", "(object backward, str name, object inputs, object outputs, object saved=None, "
-       "bool materialize=True)", &function_node,
-       "Makes outputs the results of a node that calls backward(node, grads) -> one gradient an input."),
+    FN("_function_node", "f",
+       "(object backward, str name, object inputs, object outputs, object saved=None, "
+       "bool materialize=True)",
+       &function_node,
+       "Makes outputs the results of a node that calls backward(node, grads) -> one gradient an "
+       "input."),
     FN("register_hook", "m", "(Tensor input, object hook)", &register_hook,
        "Calls hook(grad) when backward has the gradient; what it returns replaces it."),
     FN("requires_grad_", "m", "(Tensor input, bool requires_grad=True)", &requires_grad_method,
        "Sets whether the tensor wants a gradient."),
     FN("detach", "fm", "(Tensor input)", &qs::detach, "The same memory without history."),
     FN("detach_", "fm", "(Tensor input)", &detach_in_place, "Forgets the history."),
-    FN("retain_grad", "m", "(Tensor input)", &retain_grad_method, "Keeps the gradient of a result, too."),
+    FN("retain_grad", "m", "(Tensor input)", &retain_grad_method,
+       "Keeps the gradient of a result, too."),
     {nullptr, "", "", nullptr, nullptr},
 };
 
-PyObject* get_requires_grad(PyObject* self, void*) { return py_bool(tensor_of(self).requires_grad()); }
+PyObject* get_requires_grad(PyObject* self, void*) {
+  return py_bool(tensor_of(self).requires_grad());
+}
 int set_requires_grad_attribute(PyObject* self, PyObject* value, void*) {
   return guarded_status([&] {
     if (!value || !PyBool_Check(value)) raise(PyExc_RuntimeError, "requires_grad must be a bool");
@@ -416,7 +447,9 @@ int set_requires_grad_attribute(PyObject* self, PyObject* value, void*) {
     return 0;
   });
 }
-PyObject* get_is_leaf(PyObject* self, void*) { return guarded([&] { return py_bool(tensor_of(self).is_leaf()); }); }
+PyObject* get_is_leaf(PyObject* self, void*) {
+  return guarded([&] { return py_bool(tensor_of(self).is_leaf()); });
+}
 PyObject* get_grad(PyObject* self, void*) {
   return guarded([&] { return wrap(tensor_of(self).grad()); });
 }
@@ -428,18 +461,26 @@ int set_grad(PyObject* self, PyObject* value, void*) {
       return 0;
     }
     if (!is_tensor(value))
-      raise(PyExc_TypeError, "assigned grad expected to be a Tensor or None but got grad of type {}", type_name(value));
+      raise(PyExc_TypeError,
+            "assigned grad expected to be a Tensor or None but got grad of type {}",
+            type_name(value));
     if (value == self) raise(PyExc_RuntimeError, "can't assign Variable as its own grad");
     const Tensor& g = tensor_of(value);
     if (g.dtype() != t.dtype())
-      raise(PyExc_RuntimeError, "attempting to assign a gradient with dtype '{}' to a tensor with dtype '{}'. Please "
-            "ensure that the gradient and the tensor have the same dtype", name_of(g.dtype()), name_of(t.dtype()));
+      raise(PyExc_RuntimeError,
+            "attempting to assign a gradient with dtype '{}' to a tensor with dtype '{}'. Please "
+            "ensure that the gradient and the tensor have the same dtype",
+            name_of(g.dtype()), name_of(t.dtype()));
     if (g.device_type() != t.device_type())
-      raise(PyExc_RuntimeError, "attempting to assign a gradient located on device '{}' to a tensor located on device "
-            "'{}'. Please ensure that the gradient and the tensor are on the same device", g.device().str(), t.device().str());
+      raise(PyExc_RuntimeError,
+            "attempting to assign a gradient located on device '{}' to a tensor located on device "
+            "'{}'. Please ensure that the gradient and the tensor are on the same device",
+            g.device().str(), t.device().str());
     if (!(Dims(g.shape()) == Dims(t.shape())))
-      raise(PyExc_RuntimeError, "attempting to assign a gradient of size '{}' to a tensor of size '{}'. Please ensure "
-            "that the gradient and the tensor are the same size", to_string(g.shape()), to_string(t.shape()));
+      raise(PyExc_RuntimeError,
+            "attempting to assign a gradient of size '{}' to a tensor of size '{}'. Please ensure "
+            "that the gradient and the tensor are the same size",
+            to_string(g.shape()), to_string(t.shape()));
     t.set_grad(g);
     return 0;
   });
@@ -456,10 +497,12 @@ PyObject* get_data(PyObject* self, void*) {
 int set_data(PyObject* self, PyObject* value, void*) {
   return guarded_status([&] {
     if (!value || !is_tensor(value))
-      raise(PyExc_TypeError, "Variable data has to be a tensor, but got {}", value ? type_name(value) : "nothing");
+      raise(PyExc_TypeError, "Variable data has to be a tensor, but got {}",
+            value ? type_name(value) : "nothing");
     const Tensor &t = tensor_of(self), &v = tensor_of(value);
     if (t.requires_grad() && !is_floating(v.dtype()) && !is_complex(v.dtype()))
-      raise(PyExc_RuntimeError, "data set to a tensor that requires gradients must be floating point or complex dtype");
+      raise(PyExc_RuntimeError,
+            "data set to a tensor that requires gradients must be floating point or complex dtype");
     TensorImpl& impl = *t.impl();
     impl.storage = v.impl()->storage;
     impl.layout = v.layout();
@@ -486,7 +529,8 @@ PyObject* get_base(PyObject* self, void*) {
 }  // namespace
 
 PyGetSetDef autograd_getset[] = {
-    {"requires_grad", get_requires_grad, set_requires_grad_attribute, "Whether backward gives it a gradient.", nullptr},
+    {"requires_grad", get_requires_grad, set_requires_grad_attribute,
+     "Whether backward gives it a gradient.", nullptr},
     {"is_leaf", get_is_leaf, nullptr, "Not the result of a recorded verb.", nullptr},
     {"grad", get_grad, set_grad, "The gradient that backward accumulated, or None.", nullptr},
     {"grad_fn", get_grad_fn, nullptr, "The node that made it, or None.", nullptr},

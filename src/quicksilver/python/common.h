@@ -1,8 +1,9 @@
-// What every file of the extension needs: owned references, exceptions both ways, the interpreter's lock.
+// What every file of the extension needs: owned references, exceptions both ways, the interpreter's
+// lock.
 //
-// Inside the extension a Python error that is set travels as the C++ exception PythonError; `guarded`
-// turns any exception back into a set error at the border. Functions that return PyObject* return a
-// new reference unless they say otherwise.
+// Inside the extension a Python error that is set travels as the C++ exception PythonError;
+// `guarded` turns any exception back into a set error at the border. Functions that return
+// PyObject* return a new reference unless they say otherwise.
 #pragma once
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -115,14 +116,15 @@ class GilAcquire {
   PyGILState_STATE state_;
 };
 
-/// A Python object that C++ may drop on any thread, under any lock: the reference is given up later,
-/// at the next safe point of a thread that holds the interpreter's lock.
+/// A Python object that C++ may drop on any thread, under any lock: the reference is given up
+/// later, at the next safe point of a thread that holds the interpreter's lock.
 void drop_later(PyObject* object) noexcept;
 /// Such a safe point.
 void drop_waiting() noexcept;
 extern std::atomic<bool> g_drops_waiting;
 inline void safe_point() noexcept {
-  if (g_drops_waiting.load(std::memory_order_relaxed)) [[unlikely]] drop_waiting();
+  if (g_drops_waiting.load(std::memory_order_relaxed)) [[unlikely]]
+    drop_waiting();
 }
 
 /// A counted handle on a Python object for C++ closures and nodes; copies and dies on any thread.
@@ -142,7 +144,8 @@ class SharedObject {
 
 inline std::string_view type_name(PyObject* o) {
   const char* name = Py_TYPE(o)->tp_name;
-  if (const char* dot = std::char_traits<char>::find(name, std::char_traits<char>::length(name), '.'))
+  if (const char* dot =
+          std::char_traits<char>::find(name, std::char_traits<char>::length(name), '.'))
     name = dot + 1;
   return name;
 }

@@ -8,7 +8,8 @@
 
 namespace qs::python {
 
-// ---- Size -------------------------------------------------------------------------------------------
+// ---- Size
+// -------------------------------------------------------------------------------------------
 
 PyTypeObject* size_type = nullptr;
 
@@ -102,7 +103,8 @@ PyType_Slot size_slots[] = {
 };
 PyType_Spec size_spec = {"quicksilver.Size", 0, 0, Py_TPFLAGS_DEFAULT, size_slots};
 
-// ---- the flag ------------------------------------------------------------------------------------------
+// ---- the flag
+// ------------------------------------------------------------------------------------------
 
 PyObject* g_flags[2];
 
@@ -124,11 +126,11 @@ PyType_Slot flag_slots[] = {
 };
 PyType_Spec flag_spec = {"quicksilver._Flag", 0, 0, Py_TPFLAGS_DEFAULT, flag_slots};
 
-// ---- constants -----------------------------------------------------------------------------------------
+// ---- constants
+// -----------------------------------------------------------------------------------------
 
 struct ConstantObject {
-  PyObject_HEAD
-  const char* name;
+  PyObject_HEAD const char* name;
 };
 PyObject* g_strided = nullptr;
 
@@ -158,11 +160,11 @@ PyObject* add_constant(PyObject* module, PyTypeObject* type, const char* name) {
   return reinterpret_cast<PyObject*>(o);
 }
 
-// ---- finfo and iinfo -----------------------------------------------------------------------------------
+// ---- finfo and iinfo
+// -----------------------------------------------------------------------------------
 
 struct InfoObject {
-  PyObject_HEAD
-  PyObject* dict;
+  PyObject_HEAD PyObject* dict;
 };
 PyTypeObject* finfo_type = nullptr;
 PyTypeObject* iinfo_type = nullptr;
@@ -189,7 +191,8 @@ constexpr FloatFacts k_floats[] = {
 
 void put(PyObject* self, const char* name, PyObject* value) {
   const PyRef v = PyRef::steal(value);
-  check(PyObject_GenericSetAttr(self, PyRef::steal(PyUnicode_InternFromString(name)).get(), v.get()));
+  check(
+      PyObject_GenericSetAttr(self, PyRef::steal(PyUnicode_InternFromString(name)).get(), v.get()));
 }
 
 PyObject* dtype_name(DType d) {
@@ -205,8 +208,9 @@ PyObject* finfo_new(PyTypeObject* type, PyObject* args, PyObject*) {
     if (dtype == DType::c64) dtype = DType::f32;
     if (dtype == DType::c128) dtype = DType::f64;
     if (!is_floating(dtype))
-      raise(PyExc_TypeError, "torch.finfo() requires a floating point input type. Use torch.iinfo "
-                             "to handle 'torch.finfo'");
+      raise(PyExc_TypeError,
+            "torch.finfo() requires a floating point input type. Use torch.iinfo "
+            "to handle 'torch.finfo'");
     PyRef self = PyRef::steal(type->tp_alloc(type, 0));
     for (const FloatFacts& f : k_floats) {
       if (f.dtype != dtype) continue;
@@ -228,8 +232,10 @@ PyObject* iinfo_new(PyTypeObject* type, PyObject* args, PyObject*) {
     if (!PyArg_ParseTuple(args, "O:iinfo", &given)) return nullptr;
     const DType dtype = to_dtype(given);
     if (!is_integral(dtype) || dtype == DType::bool_)
-      raise(PyExc_TypeError, "torch.iinfo() requires an integer input type. Use torch.finfo to "
-                             "handle '{}'", name_of(dtype));
+      raise(PyExc_TypeError,
+            "torch.iinfo() requires an integer input type. Use torch.finfo to "
+            "handle '{}'",
+            name_of(dtype));
     PyRef self = PyRef::steal(type->tp_alloc(type, 0));
     const auto bits = static_cast<unsigned>(size_of(dtype) * 8);
     const bool is_signed = info(dtype).is_signed;
@@ -253,8 +259,10 @@ PyObject* info_repr(PyObject* self) {
   return guarded([&] {
     const bool is_float = Py_TYPE(self) == finfo_type;
     std::string s;
-    for (const char* name : {"resolution", "min", "max", "eps", "smallest_normal", "tiny", "dtype"}) {
-      if (!is_float && std::string_view("min max dtype").find(name) == std::string_view::npos) continue;
+    for (const char* name :
+         {"resolution", "min", "max", "eps", "smallest_normal", "tiny", "dtype"}) {
+      if (!is_float && std::string_view("min max dtype").find(name) == std::string_view::npos)
+        continue;
       s += fmt::format("{}{}={}", s.empty() ? "" : ", ", name, field(self, name, "%g"));
     }
     return PyUnicode_FromFormat("%s(%s)", is_float ? "finfo" : "iinfo", s.c_str());
@@ -276,8 +284,10 @@ PyType_Slot iinfo_slots[] = {
     {Py_tp_doc, const_cast<char*>("iinfo(dtype)\n\nThe limits of an integer dtype.")},
     {0, nullptr},
 };
-PyType_Spec finfo_spec = {"quicksilver.finfo", sizeof(InfoObject), 0, Py_TPFLAGS_DEFAULT, finfo_slots};
-PyType_Spec iinfo_spec = {"quicksilver.iinfo", sizeof(InfoObject), 0, Py_TPFLAGS_DEFAULT, iinfo_slots};
+PyType_Spec finfo_spec = {"quicksilver.finfo", sizeof(InfoObject), 0, Py_TPFLAGS_DEFAULT,
+                          finfo_slots};
+PyType_Spec iinfo_spec = {"quicksilver.iinfo", sizeof(InfoObject), 0, Py_TPFLAGS_DEFAULT,
+                          iinfo_slots};
 
 }  // namespace
 
@@ -302,7 +312,8 @@ void add_constants(PyObject* module) {
   add(module, "memory_format", reinterpret_cast<PyObject*>(memory_format_type));
   g_strided = add_constant(module, layout_type, "strided");
   for (const char* name : {"sparse_coo", "sparse_csr"}) add_constant(module, layout_type, name);
-  for (const char* name : {"contiguous_format", "preserve_format", "channels_last", "channels_last_3d"})
+  for (const char* name :
+       {"contiguous_format", "preserve_format", "channels_last", "channels_last_3d"})
     add_constant(module, memory_format_type, name);
 }
 

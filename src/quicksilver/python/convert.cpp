@@ -77,7 +77,8 @@ Scalar to_scalar(PyObject* o) {
   if (is_tensor(o)) {
     if (tensor_of(o).requires_grad())
       raise(PyExc_RuntimeError,
-            "a tensor that requires grad cannot stand for a number here; use tensor.detach() or item()");
+            "a tensor that requires grad cannot stand for a number here; use tensor.detach() or "
+            "item()");
     return item_of(tensor_of(o));
   }
   if (PyComplex_Check(o)) {
@@ -115,10 +116,14 @@ Dims to_dims(PyObject* o) {
 
 PyObject* wrap(const Scalar& s) {
   switch (s.kind()) {
-    case Scalar::Kind::boolean: return py_bool(s.to_bool());
-    case Scalar::Kind::integer: return PyLong_FromLongLong(s.to_int());
-    case Scalar::Kind::floating: return PyFloat_FromDouble(s.to_double());
-    case Scalar::Kind::complex: return PyComplex_FromDoubles(s.to_double(), s.imag());
+    case Scalar::Kind::boolean:
+      return py_bool(s.to_bool());
+    case Scalar::Kind::integer:
+      return PyLong_FromLongLong(s.to_int());
+    case Scalar::Kind::floating:
+      return PyFloat_FromDouble(s.to_double());
+    case Scalar::Kind::complex:
+      return PyComplex_FromDoubles(s.to_double(), s.imag());
   }
   return nullptr;
 }

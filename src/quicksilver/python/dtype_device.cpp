@@ -6,14 +6,14 @@
 
 namespace qs::python {
 
-// ---- dtype ------------------------------------------------------------------------------------------
+// ---- dtype
+// ------------------------------------------------------------------------------------------
 
 PyTypeObject* dtype_type = nullptr;
 namespace {
 
 struct DTypeObject {
-  PyObject_HEAD
-  DType dtype;
+  PyObject_HEAD DType dtype;
 };
 std::array<PyObject*, k_dtype_count> g_dtypes;
 
@@ -22,8 +22,8 @@ struct Alias {
   DType dtype;
 };
 constexpr Alias k_aliases[] = {
-    {"float", DType::f32},  {"double", DType::f64}, {"half", DType::f16},  {"long", DType::i64},
-    {"int", DType::i32},    {"short", DType::i16},  {"cfloat", DType::c64}, {"cdouble", DType::c128},
+    {"float", DType::f32}, {"double", DType::f64}, {"half", DType::f16},   {"long", DType::i64},
+    {"int", DType::i32},   {"short", DType::i16},  {"cfloat", DType::c64}, {"cdouble", DType::c128},
 };
 
 DType self_dtype(PyObject* self) { return reinterpret_cast<DTypeObject*>(self)->dtype; }
@@ -106,14 +106,14 @@ DType to_dtype(PyObject* o) {
   raise(PyExc_TypeError, "expected a dtype (got {})", type_name(o));
 }
 
-// ---- device -----------------------------------------------------------------------------------------
+// ---- device
+// -----------------------------------------------------------------------------------------
 
 PyTypeObject* device_type = nullptr;
 namespace {
 
 struct DeviceObject {
-  PyObject_HEAD
-  Device device;
+  PyObject_HEAD Device device;
 };
 PyObject* g_devices[k_device_type_count][2];  // without and with index 0
 Device g_default_device{DeviceType::cpu};
@@ -135,9 +135,12 @@ PyObject* device_new(PyTypeObject*, PyObject* args, PyObject* kwargs) {
       const long i = PyLong_AsLong(index);
       if (i == -1 && PyErr_Occurred()) return nullptr;
       if (device.index >= 0)
-        raise(PyExc_RuntimeError, "type (string) must not include an index because index was passed "
-              "explicitly: {}", device.str());
-      if (i != 0) raise(mps_device_error, "there is one {} device, index 0 (got {})", device.str(), i);
+        raise(PyExc_RuntimeError,
+              "type (string) must not include an index because index was passed "
+              "explicitly: {}",
+              device.str());
+      if (i != 0)
+        raise(mps_device_error, "there is one {} device, index 0 (got {})", device.str(), i);
       device.index = 0;
     }
     return wrap(device);
@@ -268,8 +271,8 @@ Device to_device(PyObject* o) {
   raise(PyExc_TypeError, "expected a device or its name (got {})", type_name(o));
 }
 
-void add_generator(PyObject* module);   // generator.cpp
-void add_constants(PyObject* module);   // constants.cpp
+void add_generator(PyObject* module);    // generator.cpp
+void add_constants(PyObject* module);    // constants.cpp
 void add_number_info(PyObject* module);  // constants.cpp
 
 void add_small_types(PyObject* module) {

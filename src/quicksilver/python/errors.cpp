@@ -66,7 +66,8 @@ void add_errors(PyObject* module) {
   internal_error = make("InternalError", "A bug in Quicksilver: please report it.");
 }
 
-// ---- objects dropped later --------------------------------------------------------------------------
+// ---- objects dropped later
+// --------------------------------------------------------------------------
 
 std::atomic<bool> g_drops_waiting = false;
 namespace {
@@ -120,7 +121,8 @@ SharedObject::~SharedObject() {
 }
 PyObject* SharedObject::get() const { return box_->object; }
 
-// ---- small helpers ------------------------------------------------------------------------------------
+// ---- small helpers
+// ------------------------------------------------------------------------------------
 
 std::string text_of(PyObject* unicode) {
   Py_ssize_t n;

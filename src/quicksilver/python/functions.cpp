@@ -23,7 +23,8 @@ struct OpDoc {
   std::string_view name, doc;
 };
 constexpr OpDoc k_op_docs[] = {
-#define OP(name, kind, inputs, results, rule, raw, kept_inputs, kept, can_fail, doc, ...) {#name, doc},
+#define OP(name, kind, inputs, results, rule, raw, kept_inputs, kept, can_fail, doc, ...) \
+  {#name, doc},
 #include "quicksilver/graph/ops.def"
 };
 

@@ -7,7 +7,8 @@ namespace qs::python {
 /// Collects the rows of all families.
 void register_all(Tables& tables);
 
-extern PyMethodDef numpy_methods[];     // numpy.cpp
+extern PyMethodDef numpy_methods[];   // numpy.cpp
+extern PyMethodDef dlpack_methods[];  // dlpack.cpp
 extern PyGetSetDef autograd_getset[];
 
 // ---- making tensors of Python data (new_tensor.cpp)

@@ -12,10 +12,9 @@ template <DType dtype>
 PyObject* cast(Call& c) {
   return wrap(to(c.tensor(0), std::nullopt, dtype));
 }
-#define CAST(name, dtype) \
+#define CAST(name, dtype)                                                                    \
   FN(name, "m", "(Tensor input, *, memory_format? memory_format=None)", &cast<DType::dtype>, \
      "The tensor as another dtype; itself when it has it.")
-
 
 PyObject* to_other(Call& c) {  // (other, non_blocking, copy)
   const Tensor& other = c.tensor(1);
@@ -25,7 +24,8 @@ PyObject* to_dtype_only(Call& c) {
   return wrap(to(c.tensor(0), std::nullopt, c.dtype(1), c.boolean(3), c.boolean(2)));
 }
 PyObject* to_device_dtype(Call& c) {
-  return wrap(to(c.tensor(0), c.optional_device(1), c.optional_dtype(2), c.boolean(4), c.boolean(3)));
+  return wrap(
+      to(c.tensor(0), c.optional_device(1), c.optional_dtype(2), c.boolean(4), c.boolean(3)));
 }
 PyObject* to_cpu(Call& c) { return wrap(to(c.tensor(0), Device(DeviceType::cpu), std::nullopt)); }
 PyObject* to_mps(Call& c) { return wrap(to(c.tensor(0), Device(DeviceType::mps), std::nullopt)); }
@@ -36,8 +36,8 @@ PyObject* type_method(Call& c) {
   const char* prefix = x.is_mps() ? "torch.mps." : "torch.";
   if (!c.given(1)) return PyUnicode_FromString((prefix + legacy_type_name(x)).c_str());
   if (is_dtype_like(c.args[1])) return wrap(to(x, std::nullopt, to_dtype(c.args[1])));
-  const PyRef name = PyRef::steal(PyUnicode_Check(c.args[1]) ? new_ref(c.args[1])
-                                                             : PyObject_Str(c.args[1]));
+  const PyRef name =
+      PyRef::steal(PyUnicode_Check(c.args[1]) ? new_ref(c.args[1]) : PyObject_Str(c.args[1]));
   std::string text = text_of(name.get());
   std::optional<Device> device;
   for (const char* p : {"torch.mps.", "torch.cuda.", "torch."})
@@ -77,7 +77,9 @@ bool is_same_size(const Tensor& x, const Tensor& y) { return Dims(x.shape()) == 
 bool is_set_to(const Tensor& x, const Tensor& y) {
   return &x.storage() == &y.storage() && x.layout() == y.layout();
 }
-Tensor type_as(const Tensor& x, const Tensor& other) { return to(x, other.device(), other.dtype()); }
+Tensor type_as(const Tensor& x, const Tensor& other) {
+  return to(x, other.device(), other.dtype());
+}
 
 /// NHWC strides are in order: the last dimension of "channels_last" is the second.
 bool is_channels_last(const Tensor& x) {
@@ -124,23 +126,40 @@ PyObject* result_type_of(Call& c) {
 PyObject* can_cast(Call& c) { return py_bool(kind_of(c.dtype(0)) <= kind_of(c.dtype(1))); }
 
 const Row rows[] = {
-    CAST("float", f32), CAST("double", f64), CAST("half", f16), CAST("bfloat16", bf16),
-    CAST("long", i64), CAST("int", i32), CAST("short", i16), CAST("char", i8), CAST("byte", u8),
-    CAST("bool", bool_), CAST("cfloat", c64), CAST("cdouble", c128),
-    FN("to", "m", "(Tensor input, dtype dtype, bool non_blocking=False, bool copy=False, *, "
-       "memory_format? memory_format=None)", &to_dtype_only, "The tensor as a dtype, on a device."),
-    FN("to", "m", "(Tensor input, Tensor other, bool non_blocking=False, bool copy=False, *, "
-       "memory_format? memory_format=None)", &to_other, "As the other tensor is."),
-    FN("to", "m", "(Tensor input, device? device=None, dtype? dtype=None, bool non_blocking=False, "
-       "bool copy=False, *, memory_format? memory_format=None)", &to_device_dtype, "On a device."),
+    CAST("float", f32),
+    CAST("double", f64),
+    CAST("half", f16),
+    CAST("bfloat16", bf16),
+    CAST("long", i64),
+    CAST("int", i32),
+    CAST("short", i16),
+    CAST("char", i8),
+    CAST("byte", u8),
+    CAST("bool", bool_),
+    CAST("cfloat", c64),
+    CAST("cdouble", c128),
+    FN("to", "m",
+       "(Tensor input, dtype dtype, bool non_blocking=False, bool copy=False, *, "
+       "memory_format? memory_format=None)",
+       &to_dtype_only, "The tensor as a dtype, on a device."),
+    FN("to", "m",
+       "(Tensor input, Tensor other, bool non_blocking=False, bool copy=False, *, "
+       "memory_format? memory_format=None)",
+       &to_other, "As the other tensor is."),
+    FN("to", "m",
+       "(Tensor input, device? device=None, dtype? dtype=None, bool non_blocking=False, "
+       "bool copy=False, *, memory_format? memory_format=None)",
+       &to_device_dtype, "On a device."),
     FN("cpu", "m", "(Tensor input, *, memory_format? memory_format=None)", &to_cpu,
        "A copy in host memory; itself when it is there."),
     FN("mps", "m", "(Tensor input)", &to_mps, "A copy in memory of mps; itself when it is there."),
     FN("type", "m", "(Tensor input, object dtype=None, bool non_blocking=False)", &type_method,
        "The legacy name of the type, or a cast."),
-    FN("type_as", "m", "(Tensor input, Tensor other)", &type_as, "As the other's dtype and device."),
+    FN("type_as", "m", "(Tensor input, Tensor other)", &type_as,
+       "As the other's dtype and device."),
     FN("size", "m", "(Tensor input, int? dim=None)", &size_method, "The extents, or one of them."),
-    FN("stride", "m", "(Tensor input, int? dim=None)", &stride_method, "Elements between neighbours."),
+    FN("stride", "m", "(Tensor input, int? dim=None)", &stride_method,
+       "Elements between neighbours."),
     FN("numel", "fm", "(Tensor input)", &numel, "The number of elements."),
     FN("nelement", "m", "(Tensor input)", &numel, "The number of elements."),
     FN("dim", "m", "(Tensor input)", &dim, "The number of dimensions."),
@@ -154,15 +173,17 @@ const Row rows[] = {
     FN("is_complex", "fm", "(Tensor input)", &is_complex_tensor, "complex64 or complex128."),
     FN("is_signed", "fm", "(Tensor input)", &is_signed, "Not bool, not unsigned."),
     FN("is_same_size", "fm", "(Tensor input, Tensor other)", &is_same_size, "Equal shapes."),
-    FN("is_set_to", "m", "(Tensor input, Tensor tensor)", &is_set_to, "The same view of one storage."),
+    FN("is_set_to", "m", "(Tensor input, Tensor tensor)", &is_set_to,
+       "The same view of one storage."),
     FN("is_nonzero", "fm", "(Tensor input)", &is_nonzero, "bool(input)"),
     FN("is_pinned", "m", "(Tensor input, device? device=None)", &is_pinned, "False."),
     FN("pin_memory", "m", "(Tensor input, device? device=None)", &self, "The tensor itself."),
     FN("share_memory_", "m", "(Tensor input)", &self, "The tensor itself."),
     FN("get_device", "m", "(Tensor input)", &get_device, "0 on mps, -1 on cpu."),
-    FN("contiguous", "m", "(Tensor input, *, memory_format? memory_format=None)", &contiguous_method,
-       "A row-major copy; itself when it is so."),
-    FN("clone", "fm", "(Tensor input, *, memory_format? memory_format=None)", &clone_method, "A copy."),
+    FN("contiguous", "m", "(Tensor input, *, memory_format? memory_format=None)",
+       &contiguous_method, "A row-major copy; itself when it is so."),
+    FN("clone", "fm", "(Tensor input, *, memory_format? memory_format=None)", &clone_method,
+       "A copy."),
     FN("copy_", "m", "(Tensor input, Tensor|Number src, bool non_blocking=False)", &copy_method,
        "Overwrites the tensor with another, broadcast and converted."),
     FN("fill_", "fm", "(Tensor input, Tensor|Number value)", &qs::fill_, "One value everywhere."),

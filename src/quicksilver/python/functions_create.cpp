@@ -9,8 +9,8 @@ namespace qs::python {
 namespace {
 
 // Every creation function ends with these; `at` is where they start in the signature.
-#define MADE_AS                                                                                 \
-  "dtype? dtype=None, layout? layout=None, device? device=None, bool? pin_memory=False, "       \
+#define MADE_AS                                                                           \
+  "dtype? dtype=None, layout? layout=None, device? device=None, bool? pin_memory=False, " \
   "bool requires_grad=False"
 #define LIKE "*, " MADE_AS ", memory_format? memory_format=None)"
 
@@ -36,7 +36,8 @@ Dims checked_size(const Call& c, int i) {
   Dims d = c.dims(i);
   for (int64_t n : d)
     if (n < 0)
-      raise(PyExc_RuntimeError, "Trying to create tensor with negative dimension {}: {}", n, to_string(d));
+      raise(PyExc_RuntimeError, "Trying to create tensor with negative dimension {}: {}", n,
+            to_string(d));
   return d;
 }
 
@@ -63,10 +64,18 @@ PyObject* new_of_size(Call& c) {
 Tensor full_of(DimSpan shape, const Scalar& value, Options o) {
   if (!o.dtype) {
     switch (value.kind()) {
-      case Scalar::Kind::boolean: o.dtype = DType::bool_; break;
-      case Scalar::Kind::integer: o.dtype = DType::i64; break;
-      case Scalar::Kind::floating: o.dtype = default_dtype(); break;
-      case Scalar::Kind::complex: o.dtype = DType::c64; break;
+      case Scalar::Kind::boolean:
+        o.dtype = DType::bool_;
+        break;
+      case Scalar::Kind::integer:
+        o.dtype = DType::i64;
+        break;
+      case Scalar::Kind::floating:
+        o.dtype = default_dtype();
+        break;
+      case Scalar::Kind::complex:
+        o.dtype = DType::c64;
+        break;
     }
   }
   return qs::full(shape, value, o);
@@ -127,8 +136,8 @@ PyObject* eye(Call& c) {
 
 Tensor random_integers(int64_t low, int64_t high, DimSpan shape, Options o, PyObject* generator) {
   if (low >= high)
-    raise(PyExc_RuntimeError, "random_ expects 'from' to be less than 'to', but got from={} >= to={}",
-          low, high);
+    raise(PyExc_RuntimeError,
+          "random_ expects 'from' to be less than 'to', but got from={} >= to={}", low, high);
   if (!o.dtype) o.dtype = DType::i64;
   GeneratorScope scope(generator, device_type_of(o));
   return qs::randint(low, high, shape, o);
@@ -137,7 +146,8 @@ PyObject* randint_high(Call& c) {
   return wrap(random_integers(0, c.integer(0), checked_size(c, 1), options(c, 3), c.args[2]));
 }
 PyObject* randint_range(Call& c) {
-  return wrap(random_integers(c.integer(0), c.integer(1), checked_size(c, 2), options(c, 4), c.args[3]));
+  return wrap(
+      random_integers(c.integer(0), c.integer(1), checked_size(c, 2), options(c, 4), c.args[3]));
 }
 PyObject* randint_like(Call& c) {
   const Tensor& x = c.tensor(0);
@@ -145,7 +155,8 @@ PyObject* randint_like(Call& c) {
 }
 PyObject* randint_like_range(Call& c) {
   const Tensor& x = c.tensor(0);
-  return wrap(random_integers(c.integer(1), c.integer(2), x.shape(), options_like(c, 3, x), nullptr));
+  return wrap(
+      random_integers(c.integer(1), c.integer(2), x.shape(), options_like(c, 3, x), nullptr));
 }
 PyObject* randperm(Call& c) {
   Options o = options(c, 2);
@@ -203,9 +214,12 @@ PyObject* random_in_place(Call& c) {  // (from, to), (to), ()
   } else if (c.given(1)) {
     high = c.integer(1);
   } else {
-    const size_t bits = x.dtype() == DType::bool_ ? 1 : is_integral(x.dtype())
+    const size_t bits = x.dtype() == DType::bool_ ? 1
+                        : is_integral(x.dtype())
                             ? size_of(x.dtype()) * 8 - info(x.dtype()).is_signed
-                            : size_of(x.dtype()) == 8 ? 53 : size_of(x.dtype()) == 4 ? 24 : 8;
+                        : size_of(x.dtype()) == 8 ? 53
+                        : size_of(x.dtype()) == 4 ? 24
+                                                  : 8;
     high = int64_t{1} << std::min<size_t>(bits, 62);
   }
   copy_(x, random_integers(low, high, x.shape(), Options(DType::i64, x.device()), c.args[3]));
@@ -229,8 +243,9 @@ PyObject* asarray(Call& c) {  // (obj, dtype, device, copy, requires_grad)
   const auto dtype = c.optional_dtype(1);
   const auto device = c.optional_device(2);
   const bool copies = c.given(3) && c.boolean(3);
-  return wrap(finished(copies ? tensor_from_data(c.args[0], dtype, device)
-                              : as_tensor(c.args[0], dtype, device), c.boolean(4)));
+  return wrap(finished(
+      copies ? tensor_from_data(c.args[0], dtype, device) : as_tensor(c.args[0], dtype, device),
+      c.boolean(4)));
 }
 PyObject* new_tensor(Call& c) {  // (self, data, dtype, device, requires_grad)
   const Tensor& x = c.tensor(0);
@@ -244,9 +259,14 @@ PyObject* scalar_tensor(Call& c) {
   return wrap(qs::full(Dims{}, c.number(0), o));
 }
 
-#define SIZED(name, verb, doc) FN(name, "fo", "(int[] size, *, " MADE_AS ", memory_format? memory_format=None)", &of_size<verb>, doc)
-#define RANDOM(name, verb, doc) FN(name, "fo", "(int[] size, *, Generator? generator=None, " MADE_AS ")", &random_of_size<verb>, doc)
-#define NEW(name, verb, doc) FN(name, "m", "(Tensor input, int[] size, *, " MADE_AS ")", &new_of_size<verb>, doc)
+#define SIZED(name, verb, doc)                                                      \
+  FN(name, "fo", "(int[] size, *, " MADE_AS ", memory_format? memory_format=None)", \
+     &of_size<verb>, doc)
+#define RANDOM(name, verb, doc)                                                                    \
+  FN(name, "fo", "(int[] size, *, Generator? generator=None, " MADE_AS ")", &random_of_size<verb>, \
+     doc)
+#define NEW(name, verb, doc) \
+  FN(name, "m", "(Tensor input, int[] size, *, " MADE_AS ")", &new_of_size<verb>, doc)
 
 const Row rows[] = {
     SIZED("empty", &qs::empty, "Uninitialised memory."),
@@ -254,20 +274,29 @@ const Row rows[] = {
     SIZED("ones", static_cast<SizeVerb>(&qs::ones), "Ones."),
     RANDOM("rand", &qs::rand, "Uniform in [0, 1)."),
     RANDOM("randn", &qs::randn, "Standard normal."),
-    FN("empty_like", "f", "(Tensor input, " LIKE, &like<&qs::empty>, "Uninitialised, of input's shape."),
-    FN("zeros_like", "f", "(Tensor input, " LIKE, &like<static_cast<SizeVerb>(&qs::zeros)>, "Zeros of input's shape."),
-    FN("ones_like", "f", "(Tensor input, " LIKE, &like<static_cast<SizeVerb>(&qs::ones)>, "Ones of input's shape."),
-    FN("rand_like", "f", "(Tensor input, " LIKE, &like<&qs::rand>, "Uniform in [0, 1), of input's shape."),
-    FN("randn_like", "f", "(Tensor input, " LIKE, &like<&qs::randn>, "Standard normal, of input's shape."),
-    FN("full_like", "f", "(Tensor input, Number fill_value, " LIKE, &full_like, "One number, of input's shape."),
+    FN("empty_like", "f", "(Tensor input, " LIKE, &like<&qs::empty>,
+       "Uninitialised, of input's shape."),
+    FN("zeros_like", "f", "(Tensor input, " LIKE, &like<static_cast<SizeVerb>(&qs::zeros)>,
+       "Zeros of input's shape."),
+    FN("ones_like", "f", "(Tensor input, " LIKE, &like<static_cast<SizeVerb>(&qs::ones)>,
+       "Ones of input's shape."),
+    FN("rand_like", "f", "(Tensor input, " LIKE, &like<&qs::rand>,
+       "Uniform in [0, 1), of input's shape."),
+    FN("randn_like", "f", "(Tensor input, " LIKE, &like<&qs::randn>,
+       "Standard normal, of input's shape."),
+    FN("full_like", "f", "(Tensor input, Number fill_value, " LIKE, &full_like,
+       "One number, of input's shape."),
     NEW("new_empty", &qs::empty, "Uninitialised, of the tensor's dtype and device."),
     NEW("new_zeros", static_cast<SizeVerb>(&qs::zeros), "Zeros of the tensor's dtype and device."),
     NEW("new_ones", static_cast<SizeVerb>(&qs::ones), "Ones of the tensor's dtype and device."),
     FN("new_full", "m", "(Tensor input, int[] size, Number fill_value, *, " MADE_AS ")", &new_full,
        "One number, of the tensor's dtype and device."),
-    FN("new_tensor", "m", "(Tensor input, object data, *, dtype? dtype=None, device? device=None, "
-       "bool requires_grad=False)", &new_tensor, "A copy of data, of the tensor's dtype and device."),
-    FN("full", "fo", "(int[] size, Number fill_value, *, " MADE_AS ")", &full, "One number everywhere."),
+    FN("new_tensor", "m",
+       "(Tensor input, object data, *, dtype? dtype=None, device? device=None, "
+       "bool requires_grad=False)",
+       &new_tensor, "A copy of data, of the tensor's dtype and device."),
+    FN("full", "fo", "(int[] size, Number fill_value, *, " MADE_AS ")", &full,
+       "One number everywhere."),
     FN("empty_strided", "f", "(int[] size, int[] stride, *, " MADE_AS ")", &empty_strided,
        "Uninitialised memory with the given strides."),
     FN("arange", "fo", "(Number end, *, " MADE_AS ")", &arange_end, "0 up to end."),
@@ -283,20 +312,25 @@ const Row rows[] = {
     FN("scalar_tensor", "f", "(Number s, *, " MADE_AS ")", &scalar_tensor, "A 0-dim tensor."),
     FN("randint", "fo", "(int high, int[] size, *, Generator? generator=None, " MADE_AS ")",
        &randint_high, "Integers in [0, high)."),
-    FN("randint", "fo", "(int low, int high, int[] size, *, Generator? generator=None, " MADE_AS ")",
-       &randint_range, "Integers in [low, high)."),
-    FN("randint_like", "f", "(Tensor input, int high, " LIKE, &randint_like, "Integers in [0, high)."),
+    FN("randint", "fo",
+       "(int low, int high, int[] size, *, Generator? generator=None, " MADE_AS ")", &randint_range,
+       "Integers in [low, high)."),
+    FN("randint_like", "f", "(Tensor input, int high, " LIKE, &randint_like,
+       "Integers in [0, high)."),
     FN("randint_like", "f", "(Tensor input, int low, int high, " LIKE, &randint_like_range,
        "Integers in [low, high)."),
     FN("randperm", "fo", "(int n, *, Generator? generator=None, " MADE_AS ")", &randperm,
        "0 to n - 1 in random order."),
-    FN("normal", "fo", "(float mean, float std, int[] size, *, Generator? generator=None, " MADE_AS ")",
+    FN("normal", "fo",
+       "(float mean, float std, int[] size, *, Generator? generator=None, " MADE_AS ")",
        &normal_of_size, "Normal draws."),
     FN("normal", "fo", "(Tensor|Number mean, Tensor|Number std=1.0, *, Generator? generator=None)",
        &normal_tensors, "Normal draws, mean and std elementwise."),
-    FN("uniform_", "m", "(Tensor input, float from=0.0, float to=1.0, *, Generator? generator=None)",
+    FN("uniform_", "m",
+       "(Tensor input, float from=0.0, float to=1.0, *, Generator? generator=None)",
        &uniform_in_place, "Uniform in [from, to), in place."),
-    FN("normal_", "m", "(Tensor input, float mean=0.0, float std=1.0, *, Generator? generator=None)",
+    FN("normal_", "m",
+       "(Tensor input, float mean=0.0, float std=1.0, *, Generator? generator=None)",
        &normal_in_place, "Normal draws, in place."),
     FN("bernoulli_", "m", "(Tensor input, float p=0.5, *, Generator? generator=None)",
        &bernoulli_in_place, "1 with probability p, else 0, in place."),
@@ -304,12 +338,16 @@ const Row rows[] = {
        "1 with the probability that the input says, else 0."),
     FN("random_", "m", "(Tensor input, int? from=None, int? to=None, *, Generator? generator=None)",
        &random_in_place, "Integers in [from, to), in place."),
-    FN("tensor", "f", "(object data, *, dtype? dtype=None, device? device=None, bool pin_memory=False, "
-       "bool requires_grad=False)", &tensor, "A copy of nested sequences, numbers or an array."),
-    FN("as_tensor", "f", "(object data, dtype? dtype=None, device? device=None)", &as_tensor_function,
-       "The data as a tensor, without a copy where none is needed."),
-    FN("asarray", "f", "(object obj, *, dtype? dtype=None, device? device=None, bool? copy=None, "
-       "bool requires_grad=False)", &asarray, "The object as a tensor."),
+    FN("tensor", "f",
+       "(object data, *, dtype? dtype=None, device? device=None, bool pin_memory=False, "
+       "bool requires_grad=False)",
+       &tensor, "A copy of nested sequences, numbers or an array."),
+    FN("as_tensor", "f", "(object data, dtype? dtype=None, device? device=None)",
+       &as_tensor_function, "The data as a tensor, without a copy where none is needed."),
+    FN("asarray", "f",
+       "(object obj, *, dtype? dtype=None, device? device=None, bool? copy=None, "
+       "bool requires_grad=False)",
+       &asarray, "The object as a tensor."),
     {nullptr, "", "", nullptr, nullptr},
 };
 

@@ -46,39 +46,43 @@ PyObject* nonzero_tuple(const Tensor& x) { return wrap_tuple(unbind(nonzero(x), 
 #define BINARY_IN_PLACE "(Tensor input, Tensor|Number other)"
 
 const Row rows[] = {
-#define V(name)                                      \
-  FN(#name, "fmo", UNARY_SIGNATURE, &qs::name, ""),  \
-  FN(#name "_", "fm", UNARY_SIGNATURE, &qs::name##_, ""),
+#define V(name)                                     \
+  FN(#name, "fmo", UNARY_SIGNATURE, &qs::name, ""), \
+      FN(#name "_", "fm", UNARY_SIGNATURE, &qs::name##_, ""),
 #define W(name) V(name)
     // round has a second parameter; std::abs and its like are functions of other types.
-    FN("round", "fmo", "(Tensor input, *, int decimals=0)", &round_to, "Nearest integer, halves to even."),
+    FN("round", "fmo", "(Tensor input, *, int decimals=0)", &round_to,
+       "Nearest integer, halves to even."),
     QS_UNARY_VERBS(V)
 #undef W
 #undef V
 #define V(name) FN(#name, "fmo", UNARY_SIGNATURE, &qs::name, ""),
-    QS_TEST_VERBS(V)
+        QS_TEST_VERBS(V)
 #undef V
-#define V(name)                                       \
-  FN(#name, "fmo", BINARY_SIGNATURE, &qs::name, ""),  \
-  FN(#name "_", "fm", BINARY_IN_PLACE, &qs::name##_, ""),
-    QS_BINARY_VERBS(V)
+#define V(name)                                      \
+  FN(#name, "fmo", BINARY_SIGNATURE, &qs::name, ""), \
+      FN(#name "_", "fm", BINARY_IN_PLACE, &qs::name##_, ""),
+            QS_BINARY_VERBS(V)
 #undef V
-    // PyTorch's other names
-#define ALIAS1(alias, name)                             \
-  FN(alias, "fmo", UNARY_SIGNATURE, &qs::name, ""),     \
-  FN(alias "_", "fm", UNARY_SIGNATURE, &qs::name##_, ""),
-    ALIAS1("negative", neg) ALIAS1("absolute", abs) ALIAS1("fix", trunc) ALIAS1("arcsin", asin)
-    ALIAS1("arccos", acos) ALIAS1("arctan", atan) ALIAS1("arcsinh", asinh) ALIAS1("arccosh", acosh)
-    ALIAS1("arctanh", atanh) ALIAS1("sgn", sign)
+// PyTorch's other names
+#define ALIAS1(alias, name)                                               \
+  FN(alias, "fmo", UNARY_SIGNATURE, &qs::name, "The same as " #name "."), \
+      FN(alias "_", "fm", UNARY_SIGNATURE, &qs::name##_, "The same as " #name "_."),
+                ALIAS1("negative", neg) ALIAS1("absolute", abs) ALIAS1("fix", trunc)
+                    ALIAS1("arcsin", asin) ALIAS1("arccos", acos) ALIAS1("arctan", atan) ALIAS1(
+                        "arcsinh", asinh) ALIAS1("arccosh", acosh) ALIAS1("arctanh",
+                                                                          atanh) ALIAS1("sgn", sign)
 #undef ALIAS1
-#define ALIAS2(alias, name)                              \
-  FN(alias, "fmo", BINARY_SIGNATURE, &qs::name, ""),     \
-  FN(alias "_", "fm", BINARY_IN_PLACE, &qs::name##_, ""),
-    ALIAS2("multiply", mul) ALIAS2("greater", gt) ALIAS2("greater_equal", ge) ALIAS2("less", lt)
-    ALIAS2("less_equal", le) ALIAS2("not_equal", ne) ALIAS2("arctan2", atan2)
+#define ALIAS2(alias, name)                                                \
+  FN(alias, "fmo", BINARY_SIGNATURE, &qs::name, "The same as " #name "."), \
+      FN(alias "_", "fm", BINARY_IN_PLACE, &qs::name##_, "The same as " #name "_."),
+                        ALIAS2("multiply", mul) ALIAS2("greater", gt) ALIAS2("greater_equal", ge)
+                            ALIAS2("less", lt) ALIAS2("less_equal", le) ALIAS2(
+                                "not_equal", ne) ALIAS2("arctan2", atan2)
 #undef ALIAS2
-    FN("add", "fmo", "(Tensor|Number input, Tensor|Number other, *, Number alpha=1)", &qs::add,
-       "input + alpha * other"),
+                                FN("add", "fmo",
+                                   "(Tensor|Number input, Tensor|Number other, *, Number alpha=1)",
+                                   &qs::add, "input + alpha * other"),
     FN("add_", "fm", "(Tensor input, Tensor|Number other, *, Number alpha=1)", &qs::add_,
        "input + alpha * other, in place."),
     FN("sub", "fmo", "(Tensor|Number input, Tensor|Number other, *, Number alpha=1)", &qs::sub,
@@ -91,21 +95,22 @@ const Row rows[] = {
        "input - alpha * other, in place."),
     FN("rsub", "fmo", "(Tensor input, Tensor|Number other, *, Number alpha=1)", &qs::rsub,
        "other - alpha * input"),
-    FN("div", "fmo", "(Tensor|Number input, Tensor|Number other, *, str? rounding_mode=None)", &qs::div,
-       "input / other; rounding_mode is None, 'trunc' or 'floor'."),
+    FN("div", "fmo", "(Tensor|Number input, Tensor|Number other, *, str? rounding_mode=None)",
+       &qs::div, "input / other; rounding_mode is None, 'trunc' or 'floor'."),
     FN("div_", "fm", "(Tensor input, Tensor|Number other, *, str? rounding_mode=None)", &qs::div_,
        "input / other, in place."),
-    FN("divide", "fmo", "(Tensor|Number input, Tensor|Number other, *, str? rounding_mode=None)", &qs::div,
-       "input / other; rounding_mode is None, 'trunc' or 'floor'."),
+    FN("divide", "fmo", "(Tensor|Number input, Tensor|Number other, *, str? rounding_mode=None)",
+       &qs::div, "input / other; rounding_mode is None, 'trunc' or 'floor'."),
     FN("divide_", "m", "(Tensor input, Tensor|Number other, *, str? rounding_mode=None)", &qs::div_,
        "input / other, in place."),
     FN("true_divide", "fmo", BINARY_SIGNATURE, &true_divide, "input / other"),
     FN("true_divide_", "m", BINARY_IN_PLACE, &true_divide_, "input / other, in place."),
     FN("where", "f", "(Tensor condition, Tensor|Number input, Tensor|Number other)", &qs::where,
        "input where the condition holds, else other."),
-    FN("where", "f", "(Tensor condition)",
-       +[](Call& c) -> PyObject* { return nonzero_tuple(c.tensor(0)); },
-       "The indices where the condition holds, one tensor a dimension."),
+    FN(
+        "where", "f", "(Tensor condition)",
+        +[](Call& c) -> PyObject* { return nonzero_tuple(c.tensor(0)); },
+        "The indices where the condition holds, one tensor a dimension."),
     FN("clamp", "fmo", "(Tensor input, Tensor|Number? min=None, Tensor|Number? max=None)",
        &clamp_checked, "input kept within [min, max]."),
     FN("clamp_", "fm", "(Tensor input, Tensor|Number? min=None, Tensor|Number? max=None)",
@@ -122,20 +127,22 @@ const Row rows[] = {
        "input + weight * (end - input)"),
     FN("lerp_", "m", "(Tensor input, Tensor end, Tensor|Number weight)", &qs::lerp_,
        "input + weight * (end - input), in place."),
-    FN("addcmul", "fmo", "(Tensor input, Tensor tensor1, Tensor tensor2, *, Number value=1)", &qs::addcmul,
-       "input + value * tensor1 * tensor2"),
+    FN("addcmul", "fmo", "(Tensor input, Tensor tensor1, Tensor tensor2, *, Number value=1)",
+       &qs::addcmul, "input + value * tensor1 * tensor2"),
     FN("addcmul_", "m", "(Tensor input, Tensor tensor1, Tensor tensor2, *, Number value=1)",
        &qs::addcmul_, "input + value * tensor1 * tensor2, in place."),
-    FN("addcdiv", "fmo", "(Tensor input, Tensor tensor1, Tensor tensor2, *, Number value=1)", &qs::addcdiv,
-       "input + value * tensor1 / tensor2"),
+    FN("addcdiv", "fmo", "(Tensor input, Tensor tensor1, Tensor tensor2, *, Number value=1)",
+       &qs::addcdiv, "input + value * tensor1 / tensor2"),
     FN("addcdiv_", "m", "(Tensor input, Tensor tensor1, Tensor tensor2, *, Number value=1)",
        &qs::addcdiv_, "input + value * tensor1 / tensor2, in place."),
     FN("masked_fill", "fm", "(Tensor input, Tensor mask, Tensor|Number value)", &qs::masked_fill,
        "value where the mask holds, else input."),
     FN("masked_fill_", "m", "(Tensor input, Tensor mask, Tensor|Number value)", &qs::masked_fill_,
        "value where the mask holds, in place."),
-    FN("tril", "fmo", "(Tensor input, int diagonal=0)", &qs::tril, "The part on and below a diagonal."),
-    FN("triu", "fmo", "(Tensor input, int diagonal=0)", &qs::triu, "The part on and above a diagonal."),
+    FN("tril", "fmo", "(Tensor input, int diagonal=0)", &qs::tril,
+       "The part on and below a diagonal."),
+    FN("triu", "fmo", "(Tensor input, int diagonal=0)", &qs::triu,
+       "The part on and above a diagonal."),
     FN("logit", "fmo", "(Tensor input, float? eps=None)", &logit, "log(x / (1 - x))"),
     FN("rad2deg", "fmo", UNARY_SIGNATURE, &rad2deg, "Radians to degrees."),
     FN("deg2rad", "fmo", UNARY_SIGNATURE, &deg2rad, "Degrees to radians."),

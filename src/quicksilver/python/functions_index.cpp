@@ -40,8 +40,9 @@ Tensor index_copy(const Tensor& x, int64_t dim, const Tensor& index, const Tenso
   return copy;
 }
 const Tensor& index_fill_(const Tensor& x, int64_t dim, const Tensor& index, const Operand& value) {
-  const Tensor v = value.is_tensor() ? to(Tensor(Ref<TensorImpl>(value.impl())), x.device(), x.dtype())
-                                     : full(Dims{}, value.number(), Options(x.dtype(), x.device()));
+  const Tensor v = value.is_tensor()
+                       ? to(Tensor(Ref<TensorImpl>(value.impl())), x.device(), x.dtype())
+                       : full(Dims{}, value.number(), Options(x.dtype(), x.device()));
   return index_put_(x, along(x, dim, index), v);
 }
 Tensor index_fill(const Tensor& x, int64_t dim, const Tensor& index, const Operand& value) {
@@ -69,7 +70,8 @@ PyObject* masked_select_any(Call& c) {
   }
   return wrap(r);
 }
-Tensor index_add_plain(const Tensor& x, int64_t dim, const Tensor& i, const Tensor& s, Scalar alpha) {
+Tensor index_add_plain(const Tensor& x, int64_t dim, const Tensor& i, const Tensor& s,
+                       Scalar alpha) {
   return index_add(x, dim, i, s, alpha);
 }
 /// scatter with reduce='add' or 'multiply'.
@@ -78,8 +80,10 @@ PyObject* scatter_reduce_in_place(Call& c) {
   if (reduce != "add")
     raise(PyExc_NotImplementedError, "scatter_(): reduce='{}' is not supported; 'add' is", reduce);
   const Tensor& index = c.tensor(2);
-  const Tensor source = is_tensor(c.args[3]) ? c.tensor(3)
-      : full(index.shape(), c.number(3), Options(c.tensor(0).dtype(), c.tensor(0).device()));
+  const Tensor source =
+      is_tensor(c.args[3])
+          ? c.tensor(3)
+          : full(index.shape(), c.number(3), Options(c.tensor(0).dtype(), c.tensor(0).device()));
   scatter_add_(c.tensor(0), c.integer(1), index, source);
   return new_ref(c.args[0]);
 }
@@ -90,30 +94,53 @@ const Tensor& masked_scatter_(const Tensor& x, const Tensor& mask, const Tensor&
 }
 
 const Row rows[] = {
-    FN("index_select", "fmo", "(Tensor input, int dim, Tensor index)", &qs::index_select, "The given indices of a dimension."),
-    FN("gather", "fmo", "(Tensor input, int dim, Tensor index, *, bool sparse_grad=False)",
-       +[](Call& c) -> PyObject* { return wrap(gather(c.tensor(0), c.integer(1), c.tensor(2))); }, "input[index[i][j]][j], and so on for each dim."),
+    FN("index_select", "fmo", "(Tensor input, int dim, Tensor index)", &qs::index_select,
+       "The given indices of a dimension."),
+    FN(
+        "gather", "fmo", "(Tensor input, int dim, Tensor index, *, bool sparse_grad=False)",
+        +[](Call& c) -> PyObject* { return wrap(gather(c.tensor(0), c.integer(1), c.tensor(2))); },
+        "input[index[i][j]][j], and so on for each dim."),
     FN("take", "fm", "(Tensor input, Tensor index)", &take, "Elements of the flat input."),
-    FN("take_along_dim", "fm", "(Tensor input, Tensor indices, int? dim=None)", &take_along_dim, "gather"),
-    FN("index_put_", "fm", "(Tensor input, Tensor[] indices, Tensor values, bool accumulate=False)", &index_put_in_place, "input[indices] = values"),
-    FN("index_put", "fm", "(Tensor input, Tensor[] indices, Tensor values, bool accumulate=False)", &index_put, "A copy with input[indices] = values."),
-    FN("index_add", "fm", "(Tensor input, int dim, Tensor index, Tensor source, *, Number alpha=1)", &index_add_plain, "input with alpha * source added at the indices."),
-    FN("index_add_", "m", "(Tensor input, int dim, Tensor index, Tensor source, *, Number alpha=1)", &qs::index_add_, "index_add in place."),
-    FN("index_copy", "fm", "(Tensor input, int dim, Tensor index, Tensor source)", &index_copy, "input with source at the indices."),
-    FN("index_copy_", "m", "(Tensor input, int dim, Tensor index, Tensor source)", &index_copy_, "index_copy in place."),
-    FN("index_fill", "fm", "(Tensor input, int dim, Tensor index, Tensor|Number value)", &index_fill, "input with value at the indices."),
-    FN("index_fill_", "m", "(Tensor input, int dim, Tensor index, Tensor|Number value)", &index_fill_, "index_fill in place."),
-    FN("scatter", "fm", "(Tensor input, int dim, Tensor index, Tensor|Number src)", &qs::scatter, "input with src at the indices along dim."),
-    FN("scatter", "fm", "(Tensor input, int dim, Tensor index, Tensor|Number value)", &qs::scatter, "input with value at the indices along dim."),
-    FN("scatter_", "m", "(Tensor input, int dim, Tensor index, Tensor|Number src)", &qs::scatter_, "scatter in place."),
-    FN("scatter_", "m", "(Tensor input, int dim, Tensor index, Tensor|Number value)", &qs::scatter_, "scatter in place."),
-    FN("scatter_", "m", "(Tensor input, int dim, Tensor index, Tensor|Number src, *, str reduce)", &scatter_reduce_in_place, "scatter that adds."),
-    FN("scatter_", "m", "(Tensor input, int dim, Tensor index, Tensor|Number value, *, str reduce)", &scatter_reduce_in_place, "scatter that adds."),
-    FN("scatter_add", "fm", "(Tensor input, int dim, Tensor index, Tensor src)", &qs::scatter_add, "input with src added at the indices along dim."),
-    FN("scatter_add_", "m", "(Tensor input, int dim, Tensor index, Tensor src)", &qs::scatter_add_, "scatter_add in place."),
-    FN("masked_select", "fmo", "(Tensor input, Tensor mask)", &masked_select_any, "The elements where the mask holds, as one dimension."),
-    FN("masked_scatter_", "m", "(Tensor input, Tensor mask, Tensor source)", &masked_scatter_, "Elements of source where the mask holds, in order."),
-    FN("nonzero", "fm", "(Tensor input, *, bool as_tuple=False)", &nonzero_any, "The indices of elements that are not zero."),
+    FN("take_along_dim", "fm", "(Tensor input, Tensor indices, int? dim=None)", &take_along_dim,
+       "gather"),
+    FN("index_put_", "fm", "(Tensor input, Tensor[] indices, Tensor values, bool accumulate=False)",
+       &index_put_in_place, "input[indices] = values"),
+    FN("index_put", "fm", "(Tensor input, Tensor[] indices, Tensor values, bool accumulate=False)",
+       &index_put, "A copy with input[indices] = values."),
+    FN("index_add", "fm", "(Tensor input, int dim, Tensor index, Tensor source, *, Number alpha=1)",
+       &index_add_plain, "input with alpha * source added at the indices."),
+    FN("index_add_", "m", "(Tensor input, int dim, Tensor index, Tensor source, *, Number alpha=1)",
+       &qs::index_add_, "index_add in place."),
+    FN("index_copy", "fm", "(Tensor input, int dim, Tensor index, Tensor source)", &index_copy,
+       "input with source at the indices."),
+    FN("index_copy_", "m", "(Tensor input, int dim, Tensor index, Tensor source)", &index_copy_,
+       "index_copy in place."),
+    FN("index_fill", "fm", "(Tensor input, int dim, Tensor index, Tensor|Number value)",
+       &index_fill, "input with value at the indices."),
+    FN("index_fill_", "m", "(Tensor input, int dim, Tensor index, Tensor|Number value)",
+       &index_fill_, "index_fill in place."),
+    FN("scatter", "fm", "(Tensor input, int dim, Tensor index, Tensor|Number src)", &qs::scatter,
+       "input with src at the indices along dim."),
+    FN("scatter", "fm", "(Tensor input, int dim, Tensor index, Tensor|Number value)", &qs::scatter,
+       "input with value at the indices along dim."),
+    FN("scatter_", "m", "(Tensor input, int dim, Tensor index, Tensor|Number src)", &qs::scatter_,
+       "scatter in place."),
+    FN("scatter_", "m", "(Tensor input, int dim, Tensor index, Tensor|Number value)", &qs::scatter_,
+       "scatter in place."),
+    FN("scatter_", "m", "(Tensor input, int dim, Tensor index, Tensor|Number src, *, str reduce)",
+       &scatter_reduce_in_place, "scatter that adds."),
+    FN("scatter_", "m", "(Tensor input, int dim, Tensor index, Tensor|Number value, *, str reduce)",
+       &scatter_reduce_in_place, "scatter that adds."),
+    FN("scatter_add", "fm", "(Tensor input, int dim, Tensor index, Tensor src)", &qs::scatter_add,
+       "input with src added at the indices along dim."),
+    FN("scatter_add_", "m", "(Tensor input, int dim, Tensor index, Tensor src)", &qs::scatter_add_,
+       "scatter_add in place."),
+    FN("masked_select", "fmo", "(Tensor input, Tensor mask)", &masked_select_any,
+       "The elements where the mask holds, as one dimension."),
+    FN("masked_scatter_", "m", "(Tensor input, Tensor mask, Tensor source)", &masked_scatter_,
+       "Elements of source where the mask holds, in order."),
+    FN("nonzero", "fm", "(Tensor input, *, bool as_tuple=False)", &nonzero_any,
+       "The indices of elements that are not zero."),
     FN("argwhere", "fm", "(Tensor input)", &qs::nonzero, "nonzero"),
     {nullptr, "", "", nullptr, nullptr},
 };

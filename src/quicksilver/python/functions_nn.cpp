@@ -20,7 +20,9 @@ PyObject* written_back(Call& c, const Tensor& value, bool in_place) {
   copy_(c.tensor(0), value);
   return new_ref(c.args[0]);
 }
-PyObject* leaky_relu_any(Call& c) { return written_back(c, leaky_relu(c.tensor(0), c.real(1)), c.boolean(2)); }
+PyObject* leaky_relu_any(Call& c) {
+  return written_back(c, leaky_relu(c.tensor(0), c.real(1)), c.boolean(2));
+}
 PyObject* elu_any(Call& c) { return written_back(c, elu(c.tensor(0), c.real(1)), c.boolean(2)); }
 PyObject* dropout_any(Call& c) {
   const double p = c.real(1);
@@ -32,12 +34,17 @@ PyObject* dropout_any(Call& c) {
 PyObject* hardtanh(Call& c) {  // (input, min_val, max_val, inplace)
   return written_back(c, clamp(c.tensor(0), c.number(1), c.number(2)), c.boolean(3));
 }
-PyObject* relu6(Call& c) { return written_back(c, clamp(c.tensor(0), Scalar(0.0), Scalar(6.0)), c.boolean(1)); }
+PyObject* relu6(Call& c) {
+  return written_back(c, clamp(c.tensor(0), Scalar(0.0), Scalar(6.0)), c.boolean(1));
+}
 
-int64_t implicit_dim(const Tensor& x) { return x.dim() == 0 || x.dim() == 1 || x.dim() == 3 ? 0 : 1; }
+int64_t implicit_dim(const Tensor& x) {
+  return x.dim() == 0 || x.dim() == 1 || x.dim() == 3 ? 0 : 1;
+}
 template <Tensor (*verb)(const Tensor&, int64_t, std::optional<DType>)>
 PyObject* softmax_any(Call& c) {  // (input, dim, _stacklevel, dtype)
-  return wrap(verb(c.tensor(0), c.given(1) ? c.integer(1) : implicit_dim(c.tensor(0)), c.optional_dtype(3)));
+  return wrap(verb(c.tensor(0), c.given(1) ? c.integer(1) : implicit_dim(c.tensor(0)),
+                   c.optional_dtype(3)));
 }
 /// The reduction that PyTorch's deprecated size_average and reduce mean.
 std::string reduction(const Call& c, int i, int size_average, int reduce) {
@@ -48,15 +55,22 @@ std::string reduction(const Call& c, int i, int size_average, int reduce) {
   }
   return c.string(i);
 }
-PyObject* cross_entropy_any(Call& c) {  // (input, target, weight, size_average, ignore_index, reduce, reduction, label_smoothing)
-  return wrap(cross_entropy(c.tensor(0), c.tensor(1), c.tensor(2), reduction(c, 6, 3, 5), c.integer(4), c.real(7)));
+PyObject* cross_entropy_any(Call& c) {  // (input, target, weight, size_average, ignore_index,
+                                        // reduce, reduction, label_smoothing)
+  return wrap(cross_entropy(c.tensor(0), c.tensor(1), c.tensor(2), reduction(c, 6, 3, 5),
+                            c.integer(4), c.real(7)));
 }
 PyObject* nll_loss_any(Call& c) {
   return wrap(nll_loss(c.tensor(0), c.tensor(1), c.tensor(2), reduction(c, 6, 3, 5), c.integer(4)));
 }
-PyObject* mse_loss_any(Call& c) { return wrap(mse_loss(c.tensor(0), c.tensor(1), reduction(c, 4, 2, 3))); }
-PyObject* l1_loss_any(Call& c) { return wrap(l1_loss(c.tensor(0), c.tensor(1), reduction(c, 4, 2, 3))); }
-PyObject* embedding_function(Call& c) {  // (input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
+PyObject* mse_loss_any(Call& c) {
+  return wrap(mse_loss(c.tensor(0), c.tensor(1), reduction(c, 4, 2, 3)));
+}
+PyObject* l1_loss_any(Call& c) {
+  return wrap(l1_loss(c.tensor(0), c.tensor(1), reduction(c, 4, 2, 3)));
+}
+PyObject* embedding_function(
+    Call& c) {  // (input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
   if (c.given(3)) raise(PyExc_NotImplementedError, "embedding(): max_norm is not supported");
   const Tensor& weight = c.tensor(1);
   int64_t padding = -1;
@@ -77,31 +91,80 @@ const Row rows[] = {
     FN("relu", "n", INPLACE, (&activation<&qs::relu, &qs::relu_>), "max(input, 0)"),
     FN("silu", "n", INPLACE, (&activation<&qs::silu, &qs::silu_>), "input * sigmoid(input)"),
     FN("relu6", "n", INPLACE, &relu6, "input kept within [0, 6]."),
-    FN("hardtanh", "n", "(Tensor input, Number min_val=-1.0, Number max_val=1.0, bool inplace=False)", &hardtanh, "input kept within [min_val, max_val]."),
-    FN("leaky_relu", "n", "(Tensor input, float negative_slope=0.01, bool inplace=False)", &leaky_relu_any, "input where positive, else negative_slope * input."),
-    FN("elu", "n", "(Tensor input, float alpha=1.0, bool inplace=False)", &elu_any, "input where positive, else alpha * (exp(input) - 1)."),
-    FN("gelu", "n", "(Tensor input, *, str approximate='none')", &qs::gelu, "input * Phi(input); approximate is 'none' or 'tanh'."),
-    FN("softplus", "n", "(Tensor input, float beta=1.0, float threshold=20.0)", &qs::softplus, "log(1 + exp(beta * input)) / beta"),
-    FN("softmax", "n", "(Tensor input, int? dim=None, int _stacklevel=3, dtype? dtype=None)", &softmax_any<&qs::softmax>, "exp(input) / sum(exp(input)) along dim."),
-    FN("log_softmax", "n", "(Tensor input, int? dim=None, int _stacklevel=3, dtype? dtype=None)", &softmax_any<&qs::log_softmax>, "log(softmax(input))"),
-    FN("softmax", "fm", "(Tensor input, int dim, dtype? dtype=None)", &qs::softmax, "exp(input) / sum(exp(input)) along dim."),
-    FN("log_softmax", "fm", "(Tensor input, int dim, dtype? dtype=None)", &qs::log_softmax, "log(softmax(input))"),
-    FN("dropout", "fn", "(Tensor input, float p=0.5, bool training=True, bool inplace=False)", &dropout_any, "Zero with probability p, else input / (1 - p)."),
-    FN("linear", "n", "(Tensor input, Tensor weight, Tensor? bias=None)", &qs::linear, "input @ weight.T + bias"),
-    FN("layer_norm", "fn", "(Tensor input, int[] normalized_shape, Tensor? weight=None, Tensor? bias=None, float eps=1e-05)", &qs::layer_norm, "(input - mean) / sqrt(var + eps) * weight + bias over the last dimensions."),
-    FN("embedding", "n", "(Tensor input, Tensor weight, int? padding_idx=None, float? max_norm=None, float norm_type=2.0, bool scale_grad_by_freq=False, bool sparse=False)", &embedding_function, "Rows of weight."),
-    FN("embedding", "f", "(Tensor weight, Tensor indices, int padding_idx=-1, bool scale_grad_by_freq=False, bool sparse=False)", +[](Call& c) -> PyObject* { return wrap(embedding(c.tensor(0), c.tensor(1), c.integer(2))); }, "Rows of weight."),
-    FN("one_hot", "n", "(Tensor tensor, int num_classes=-1)", &qs::one_hot, "1 at the class, else 0."),
-    FN("cross_entropy", "n", "(Tensor input, Tensor target, Tensor? weight=None, str reduction='mean', int ignore_index=-100, float label_smoothing=0.0)", &qs::cross_entropy, "-log softmax(input) at the target class."),
-    FN("cross_entropy", "n", "(Tensor input, Tensor target, Tensor? weight=None, bool? size_average=None, int ignore_index=-100, bool? reduce=None, str reduction='mean', float label_smoothing=0.0)", &cross_entropy_any, "-log softmax(input) at the target class."),
-    FN("nll_loss", "n", "(Tensor input, Tensor target, Tensor? weight=None, str reduction='mean', int ignore_index=-100)", &qs::nll_loss, "-input at the target class."),
-    FN("nll_loss", "n", "(Tensor input, Tensor target, Tensor? weight=None, bool? size_average=None, int ignore_index=-100, bool? reduce=None, str reduction='mean')", &nll_loss_any, "-input at the target class."),
-    FN("mse_loss", "n", "(Tensor input, Tensor target, str reduction='mean')", &qs::mse_loss, "Elementwise, then reduced."),
-    FN("mse_loss", "n", "(Tensor input, Tensor target, " OLD_REDUCTION, &mse_loss_any, "(input - target)^2"),
-    FN("l1_loss", "n", "(Tensor input, Tensor target, str reduction='mean')", &qs::l1_loss, "Elementwise, then reduced."),
-    FN("l1_loss", "n", "(Tensor input, Tensor target, " OLD_REDUCTION, &l1_loss_any, "|input - target|"),
-    FN("sgd_step_", "f", "(Tensor param, Tensor grad, Tensor? momentum_buffer, float lr, float weight_decay, float momentum, float dampening, bool nesterov)", &qs::sgd_step_, "One step of SGD on one parameter."),
-    FN("adam_step_", "f", "(Tensor param, Tensor grad, Tensor exp_avg, Tensor exp_avg_sq, float lr, float beta1, float beta2, float eps, float weight_decay, bool decoupled, int step)", &qs::adam_step_, "One step of Adam on one parameter."),
+    FN("hardtanh", "n",
+       "(Tensor input, Number min_val=-1.0, Number max_val=1.0, bool inplace=False)", &hardtanh,
+       "input kept within [min_val, max_val]."),
+    FN("leaky_relu", "n", "(Tensor input, float negative_slope=0.01, bool inplace=False)",
+       &leaky_relu_any, "input where positive, else negative_slope * input."),
+    FN("elu", "n", "(Tensor input, float alpha=1.0, bool inplace=False)", &elu_any,
+       "input where positive, else alpha * (exp(input) - 1)."),
+    FN("gelu", "n", "(Tensor input, *, str approximate='none')", &qs::gelu,
+       "input * Phi(input); approximate is 'none' or 'tanh'."),
+    FN("softplus", "n", "(Tensor input, float beta=1.0, float threshold=20.0)", &qs::softplus,
+       "log(1 + exp(beta * input)) / beta"),
+    FN("softmax", "n", "(Tensor input, int? dim=None, int _stacklevel=3, dtype? dtype=None)",
+       &softmax_any<&qs::softmax>, "exp(input) / sum(exp(input)) along dim."),
+    FN("log_softmax", "n", "(Tensor input, int? dim=None, int _stacklevel=3, dtype? dtype=None)",
+       &softmax_any<&qs::log_softmax>, "log(softmax(input))"),
+    FN("softmax", "fm", "(Tensor input, int dim, dtype? dtype=None)", &qs::softmax,
+       "exp(input) / sum(exp(input)) along dim."),
+    FN("log_softmax", "fm", "(Tensor input, int dim, dtype? dtype=None)", &qs::log_softmax,
+       "log(softmax(input))"),
+    FN("dropout", "fn", "(Tensor input, float p=0.5, bool training=True, bool inplace=False)",
+       &dropout_any, "Zero with probability p, else input / (1 - p)."),
+    FN("linear", "n", "(Tensor input, Tensor weight, Tensor? bias=None)", &qs::linear,
+       "input @ weight.T + bias"),
+    FN("layer_norm", "fn",
+       "(Tensor input, int[] normalized_shape, Tensor? weight=None, Tensor? bias=None, float "
+       "eps=1e-05)",
+       &qs::layer_norm,
+       "(input - mean) / sqrt(var + eps) * weight + bias over the last dimensions."),
+    FN("embedding", "n",
+       "(Tensor input, Tensor weight, int? padding_idx=None, float? max_norm=None, float "
+       "norm_type=2.0, bool scale_grad_by_freq=False, bool sparse=False)",
+       &embedding_function, "Rows of weight."),
+    FN(
+        "embedding", "f",
+        "(Tensor weight, Tensor indices, int padding_idx=-1, bool scale_grad_by_freq=False, bool "
+        "sparse=False)",
+        +[](Call& c) -> PyObject* {
+          return wrap(embedding(c.tensor(0), c.tensor(1), c.integer(2)));
+        },
+        "Rows of weight."),
+    FN("one_hot", "n", "(Tensor tensor, int num_classes=-1)", &qs::one_hot,
+       "1 at the class, else 0."),
+    FN("cross_entropy", "n",
+       "(Tensor input, Tensor target, Tensor? weight=None, str reduction='mean', int "
+       "ignore_index=-100, float label_smoothing=0.0)",
+       &qs::cross_entropy, "-log softmax(input) at the target class."),
+    FN("cross_entropy", "n",
+       "(Tensor input, Tensor target, Tensor? weight=None, bool? size_average=None, int "
+       "ignore_index=-100, bool? reduce=None, str reduction='mean', float label_smoothing=0.0)",
+       &cross_entropy_any, "-log softmax(input) at the target class."),
+    FN("nll_loss", "n",
+       "(Tensor input, Tensor target, Tensor? weight=None, str reduction='mean', int "
+       "ignore_index=-100)",
+       &qs::nll_loss, "-input at the target class."),
+    FN("nll_loss", "n",
+       "(Tensor input, Tensor target, Tensor? weight=None, bool? size_average=None, int "
+       "ignore_index=-100, bool? reduce=None, str reduction='mean')",
+       &nll_loss_any, "-input at the target class."),
+    FN("mse_loss", "n", "(Tensor input, Tensor target, str reduction='mean')", &qs::mse_loss,
+       "Elementwise, then reduced."),
+    FN("mse_loss", "n", "(Tensor input, Tensor target, " OLD_REDUCTION, &mse_loss_any,
+       "(input - target)^2"),
+    FN("l1_loss", "n", "(Tensor input, Tensor target, str reduction='mean')", &qs::l1_loss,
+       "Elementwise, then reduced."),
+    FN("l1_loss", "n", "(Tensor input, Tensor target, " OLD_REDUCTION, &l1_loss_any,
+       "|input - target|"),
+    FN("_sgd_step_", "f",
+       "(Tensor param, Tensor grad, Tensor? momentum_buffer, float lr, float weight_decay, float "
+       "momentum, float dampening, bool nesterov)",
+       &qs::sgd_step_, "One step of SGD on one parameter."),
+    FN("_adam_step_", "f",
+       "(Tensor param, Tensor grad, Tensor exp_avg, Tensor exp_avg_sq, float lr, float beta1, "
+       "float beta2, float eps, float weight_decay, bool decoupled, int step)",
+       &qs::adam_step_, "One step of Adam on one parameter."),
     {nullptr, "", "", nullptr, nullptr},
 };
 

@@ -8,9 +8,11 @@ namespace qs::python {
 
 namespace {
 
-/// The bytes as another dtype: a view on cpu, a copy on mps (whose kernels know one dtype a storage).
+/// The bytes as another dtype: a view on cpu, a copy on mps (whose kernels know one dtype a
+/// storage).
 Tensor view_as_dtype(const Tensor& x, DType dtype) {
-  const auto from = static_cast<int64_t>(size_of(x.dtype())), to = static_cast<int64_t>(size_of(dtype));
+  const auto from = static_cast<int64_t>(size_of(x.dtype())),
+             to = static_cast<int64_t>(size_of(dtype));
   const Tensor source = from == to || x.is_contiguous() ? x : contiguous(x);
   Layout layout = source.layout();
   if (from != to) {
@@ -20,7 +22,8 @@ Tensor view_as_dtype(const Tensor& x, DType dtype) {
     int64_t& last = layout.shape.back();
     if (last * from % to != 0 || layout.offset * from % to != 0)
       raise(PyExc_RuntimeError,
-            "self.size(-1) must be divisible by {} to view {} as {} (different element sizes), but got {}",
+            "self.size(-1) must be divisible by {} to view {} as {} (different element sizes), but "
+            "got {}",
             to / from, name_of(x.dtype()), name_of(dtype), last);
     last = last * from / to;
     layout.strides = contiguous_strides(layout.shape);
@@ -57,7 +60,8 @@ void move_dims(const Tensor& x, const Dims& from, const Dims& to_dims, Dims& ord
   if (from.size() != to_dims.size())
     raise(PyExc_RuntimeError,
           "movedim: Invalid source or destination dims: source ({} dims) should contain the same "
-          "number of dims as destination ({} dims)", from.size(), to_dims.size());
+          "number of dims as destination ({} dims)",
+          from.size(), to_dims.size());
   for (size_t i = 0; i < from.size(); ++i) {
     const auto f = static_cast<size_t>(wrap_dim(from[i], rank));
     at[static_cast<size_t>(wrap_dim(to_dims[i], rank))] = static_cast<int64_t>(f);
@@ -82,7 +86,8 @@ PyObject* split_any(Call& c) {
   const bool sizes = PyTuple_Check(c.args[1]) || PyList_Check(c.args[1]);
   if (sizes) return wrap_tuple(split_sizes(c.tensor(0), to_dims(c.args[1]), c.integer(2)));
   if (!is_integer(c.args[1]))
-    raise(PyExc_TypeError, "split(): argument 'split_size_or_sections' must be int or list of ints, not {}",
+    raise(PyExc_TypeError,
+          "split(): argument 'split_size_or_sections' must be int or list of ints, not {}",
           type_name(c.args[1]));
   return wrap_tuple(split(c.tensor(0), to_integer(c.args[1]), c.integer(2)));
 }
@@ -150,13 +155,16 @@ PyObject* meshgrid(Call& c) {
   TensorList in = c.tensors(0);
   const std::string indexing = c.string(1);
   if (indexing != "ij" && indexing != "xy")
-    raise(PyExc_RuntimeError, "torch.meshgrid: indexing must be one of \"xy\" or \"ij\", but received: {}", indexing);
+    raise(PyExc_RuntimeError,
+          "torch.meshgrid: indexing must be one of \"xy\" or \"ij\", but received: {}", indexing);
   const bool swap = indexing == "xy" && in.size() >= 2;
   if (swap) std::swap(in[0], in[1]);
   Dims shape;
   for (const Tensor& t : in) {
     if (t.dim() > 1)
-      raise(PyExc_RuntimeError, "torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: {} dimensions", t.dim());
+      raise(PyExc_RuntimeError,
+            "torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: {} dimensions",
+            t.dim());
     shape.push_back(t.numel());
   }
   TensorList out;
@@ -197,38 +205,65 @@ PyObject* restride(Call& c, F&& f) {  // in-place views: squeeze_, unsqueeze_, t
 
 const Row rows[] = {
     FN("view", "m", "(Tensor input, dtype dtype)", &view_dtype, "The same bytes as another dtype."),
-    FN("view", "m", "(Tensor input, int[] size)", &qs::view, "The same elements in another shape, without a copy."),
-    FN("reshape", "fm", "(Tensor input, int[] shape)", &qs::reshape, "The same elements in another shape; a copy where a view cannot be."),
-    FN("flatten", "fm", "(Tensor input, int start_dim=0, int end_dim=-1)", &qs::flatten, "Dimensions start_dim to end_dim made one."),
-    FN("unflatten", "fm", "(Tensor input, int dim, int[] sizes)", &qs::unflatten, "One dimension made several."),
+    FN("view", "m", "(Tensor input, int[] size)", &qs::view,
+       "The same elements in another shape, without a copy."),
+    FN("reshape", "fm", "(Tensor input, int[] shape)", &qs::reshape,
+       "The same elements in another shape; a copy where a view cannot be."),
+    FN("flatten", "fm", "(Tensor input, int start_dim=0, int end_dim=-1)", &qs::flatten,
+       "Dimensions start_dim to end_dim made one."),
+    FN("unflatten", "fm", "(Tensor input, int dim, int[] sizes)", &qs::unflatten,
+       "One dimension made several."),
     FN("ravel", "fm", "(Tensor input)", &ravel, "One dimension."),
-    FN("permute", "f", "(Tensor input, int[] dims)", &qs::permute, "The dimensions in another order."),
-    FN("permute", "m", "(Tensor input, int[] dims)", &qs::permute, "The dimensions in another order."),
-    FN("transpose", "fm", "(Tensor input, int dim0, int dim1)", &qs::transpose, "Two dimensions swapped."),
-    FN("swapaxes", "fm", "(Tensor input, int axis0, int axis1)", &qs::transpose, "Two dimensions swapped."),
-    FN("swapdims", "fm", "(Tensor input, int dim0, int dim1)", &qs::transpose, "Two dimensions swapped."),
+    FN("permute", "fm", "(Tensor input, int[] dims)", &qs::permute,
+       "The dimensions in another order."),
+    FN("transpose", "fm", "(Tensor input, int dim0, int dim1)", &qs::transpose,
+       "Two dimensions swapped."),
+    FN("swapaxes", "fm", "(Tensor input, int axis0, int axis1)", &qs::transpose,
+       "Two dimensions swapped."),
+    FN("swapdims", "fm", "(Tensor input, int dim0, int dim1)", &qs::transpose,
+       "Two dimensions swapped."),
     FN("t", "fm", "(Tensor input)", &qs::t, "The transpose of a matrix."),
-    FN("adjoint", "fm", "(Tensor input)", +[](Call& c) -> PyObject* { return wrap(transpose(c.tensor(0), -2, -1)); }, "The last two dimensions swapped."),
-    FN("movedim", "fm", "(Tensor input, int[1] source, int[1] destination)", &movedim, "Dimensions moved to new places."),
-    FN("moveaxis", "fm", "(Tensor input, int[1] source, int[1] destination)", &movedim, "Dimensions moved to new places."),
-    FN("expand", "m", "(Tensor input, int[] size, *, bool implicit=False)",
-       +[](Call& c) -> PyObject* { return wrap(expand(c.tensor(0), c.dims(1))); }, "Dimensions of extent 1 stretched, without a copy."),
+    FN(
+        "adjoint", "fm", "(Tensor input)",
+        +[](Call& c) -> PyObject* { return wrap(transpose(c.tensor(0), -2, -1)); },
+        "The last two dimensions swapped."),
+    FN("movedim", "fm", "(Tensor input, int[1] source, int[1] destination)", &movedim,
+       "Dimensions moved to new places."),
+    FN("moveaxis", "fm", "(Tensor input, int[1] source, int[1] destination)", &movedim,
+       "Dimensions moved to new places."),
+    FN(
+        "expand", "m", "(Tensor input, int[] size, *, bool implicit=False)",
+        +[](Call& c) -> PyObject* { return wrap(expand(c.tensor(0), c.dims(1))); },
+        "Dimensions of extent 1 stretched, without a copy."),
     FN("expand_as", "m", "(Tensor input, Tensor other)", &expand_as, "expand to other's shape."),
     FN("broadcast_to", "fm", "(Tensor input, int[] size)", &broadcast_to_shape, "expand"),
     FN("view_as", "m", "(Tensor input, Tensor other)", &view_as, "view with other's shape."),
-    FN("reshape_as", "m", "(Tensor input, Tensor other)", &reshape_as, "reshape with other's shape."),
-    FN("squeeze", "fm", "(Tensor input, int[1]? dim=None)", &squeeze_dims, "Without dimensions of extent 1."),
-    FN("unsqueeze", "fm", "(Tensor input, int dim)", &qs::unsqueeze, "A new dimension of extent 1."),
-    FN("select", "fm", "(Tensor input, int dim, int index)", &qs::select, "One index of a dimension."),
-    FN("narrow", "fm", "(Tensor input, int dim, int start, int length)", &qs::narrow, "length indices of a dimension."),
-    FN("diagonal", "fm", "(Tensor input, int offset=0, int dim1=0, int dim2=1)", &qs::diagonal, "A view of a diagonal."),
-    FN("as_strided", "fm", "(Tensor input, int[] size, int[] stride, int? storage_offset=None)", &qs::as_strided, "A view with strides of your own."),
-    FN("unfold", "m", "(Tensor input, int dimension, int size, int step)", &qs::unfold, "Sliding windows, as a last dimension."),
-    FN("split", "fm", "(Tensor input, object split_size, int dim=0)", &split_any, "Parts of one size, or of given sizes."),
-    FN("split", "f", "(Tensor tensor, object split_size_or_sections, int dim=0)", &split_any, "Parts of one size, or of given sizes."),
-    FN("split_with_sizes", "fm", "(Tensor input, int[] split_sizes, int dim=0)", &qs::split_sizes, "Parts of given sizes."),
-    FN("tensor_split", "fm", "(Tensor input, object indices_or_sections, int dim=0)", &tensor_split, "Parts as equal as can be, or ending at indices."),
-    FN("chunk", "fm", "(Tensor input, int chunks, int dim=0)", &qs::chunk, "At most so many parts of one size."),
+    FN("reshape_as", "m", "(Tensor input, Tensor other)", &reshape_as,
+       "reshape with other's shape."),
+    FN("squeeze", "fm", "(Tensor input, int[1]? dim=None)", &squeeze_dims,
+       "Without dimensions of extent 1."),
+    FN("unsqueeze", "fm", "(Tensor input, int dim)", &qs::unsqueeze,
+       "A new dimension of extent 1."),
+    FN("select", "fm", "(Tensor input, int dim, int index)", &qs::select,
+       "One index of a dimension."),
+    FN("narrow", "fm", "(Tensor input, int dim, int start, int length)", &qs::narrow,
+       "length indices of a dimension."),
+    FN("diagonal", "fm", "(Tensor input, int offset=0, int dim1=0, int dim2=1)", &qs::diagonal,
+       "A view of a diagonal."),
+    FN("as_strided", "fm", "(Tensor input, int[] size, int[] stride, int? storage_offset=None)",
+       &qs::as_strided, "A view with strides of your own."),
+    FN("unfold", "m", "(Tensor input, int dimension, int size, int step)", &qs::unfold,
+       "Sliding windows, as a last dimension."),
+    FN("split", "fm", "(Tensor input, object split_size, int dim=0)", &split_any,
+       "Parts of one size, or of given sizes."),
+    FN("split", "f", "(Tensor tensor, object split_size_or_sections, int dim=0)", &split_any,
+       "Parts of one size, or of given sizes."),
+    FN("split_with_sizes", "fm", "(Tensor input, int[] split_sizes, int dim=0)", &qs::split_sizes,
+       "Parts of given sizes."),
+    FN("tensor_split", "fm", "(Tensor input, object indices_or_sections, int dim=0)", &tensor_split,
+       "Parts as equal as can be, or ending at indices."),
+    FN("chunk", "fm", "(Tensor input, int chunks, int dim=0)", &qs::chunk,
+       "At most so many parts of one size."),
     FN("unbind", "fm", "(Tensor input, int dim=0)", &qs::unbind, "All indices of a dimension."),
     FN("cat", "fo", "(Tensor[] tensors, int dim=0)", &cat_named, "Joined along a dimension."),
     FN("concat", "fo", "(Tensor[] tensors, int dim=0)", &cat_named, "cat"),
@@ -236,22 +271,52 @@ const Row rows[] = {
     FN("stack", "fo", "(Tensor[] tensors, int dim=0)", &qs::stack, "Joined along a new dimension."),
     FN("vstack", "f", "(Tensor[] tensors)", &vstack, "Joined as rows."),
     FN("hstack", "f", "(Tensor[] tensors)", &hstack, "Joined as columns."),
-    FN("_broadcast_tensors", "f", "(Tensor[] tensors)", &broadcast_tensors, "Each expanded to the common shape."),
+    FN("_broadcast_tensors", "f", "(Tensor[] tensors)", &broadcast_tensors,
+       "Each expanded to the common shape."),
     FN("_meshgrid", "f", "(Tensor[] tensors, str indexing='ij')", &meshgrid, "Coordinate grids."),
     FN("flip", "fm", "(Tensor input, int[1] dims)", &qs::flip, "Reversed along dimensions."),
     FN("fliplr", "fm", "(Tensor input)", &fliplr, "Columns reversed."),
     FN("flipud", "fm", "(Tensor input)", &flipud, "Rows reversed."),
-    FN("roll", "fm", "(Tensor input, int[1] shifts, int[1]? dims=None)", &roll_dims, "Shifted along dimensions, around the end."),
-    FN("repeat", "m", "(Tensor input, int[] repeats)", &qs::repeat, "Repeated along each dimension."),
-    FN("tile", "fm", "(Tensor input, int[] dims)", &tile, "Repeated; missing dimensions count as 1."),
-    FN("repeat_interleave", "fm", "(Tensor input, int repeats, int? dim=None, *, int? output_size=None)",
-       +[](Call& c) -> PyObject* { return wrap(repeat_interleave_flat(c.tensor(0), c.integer(1), c.optional_integer(2))); },
-       "Each element repeated."),
-    FN("resize_", "m", "(Tensor input, int[] size, *, memory_format? memory_format=None)", &resize_method, "Another shape in place."),
-    FN("squeeze_", "m", "(Tensor input, int[1]? dim=None)", +[](Call& c) -> PyObject* { return restride(c, [&](const Tensor& x) { return squeeze(x, c.optional_dims(1)); }); }, "squeeze in place."),
-    FN("unsqueeze_", "m", "(Tensor input, int dim)", +[](Call& c) -> PyObject* { return restride(c, [&](const Tensor& x) { return unsqueeze(x, c.integer(1)); }); }, "unsqueeze in place."),
-    FN("transpose_", "m", "(Tensor input, int dim0, int dim1)", +[](Call& c) -> PyObject* { return restride(c, [&](const Tensor& x) { return transpose(x, c.integer(1), c.integer(2)); }); }, "transpose in place."),
-    FN("t_", "m", "(Tensor input)", +[](Call& c) -> PyObject* { return restride(c, [&](const Tensor& x) { return qs::t(x); }); }, "t in place."),
+    FN("roll", "fm", "(Tensor input, int[1] shifts, int[1]? dims=None)", &roll_dims,
+       "Shifted along dimensions, around the end."),
+    FN("repeat", "m", "(Tensor input, int[] repeats)", &qs::repeat,
+       "Repeated along each dimension."),
+    FN("tile", "fm", "(Tensor input, int[] dims)", &tile,
+       "Repeated; missing dimensions count as 1."),
+    FN(
+        "repeat_interleave", "fm",
+        "(Tensor input, int repeats, int? dim=None, *, int? output_size=None)",
+        +[](Call& c) -> PyObject* {
+          return wrap(repeat_interleave_flat(c.tensor(0), c.integer(1), c.optional_integer(2)));
+        },
+        "Each element repeated."),
+    FN("resize_", "m", "(Tensor input, int[] size, *, memory_format? memory_format=None)",
+       &resize_method, "Another shape in place."),
+    FN(
+        "squeeze_", "m", "(Tensor input, int[1]? dim=None)",
+        +[](Call& c) -> PyObject* {
+          return restride(c, [&](const Tensor& x) { return squeeze(x, c.optional_dims(1)); });
+        },
+        "squeeze in place."),
+    FN(
+        "unsqueeze_", "m", "(Tensor input, int dim)",
+        +[](Call& c) -> PyObject* {
+          return restride(c, [&](const Tensor& x) { return unsqueeze(x, c.integer(1)); });
+        },
+        "unsqueeze in place."),
+    FN(
+        "transpose_", "m", "(Tensor input, int dim0, int dim1)",
+        +[](Call& c) -> PyObject* {
+          return restride(
+              c, [&](const Tensor& x) { return transpose(x, c.integer(1), c.integer(2)); });
+        },
+        "transpose in place."),
+    FN(
+        "t_", "m", "(Tensor input)",
+        +[](Call& c) -> PyObject* {
+          return restride(c, [&](const Tensor& x) { return qs::t(x); });
+        },
+        "t in place."),
     {nullptr, "", "", nullptr, nullptr},
 };
 

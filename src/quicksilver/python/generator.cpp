@@ -13,8 +13,7 @@ PyTypeObject* generator_type = nullptr;
 namespace {
 
 struct GeneratorObject {
-  PyObject_HEAD
-  qs::Generator* own;  // null: the device's
+  PyObject_HEAD qs::Generator* own;  // null: the device's
   DeviceType device;
 };
 
@@ -43,7 +42,8 @@ PyObject* generator_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
   return guarded([&]() -> PyObject* {
     static const char* names[] = {"device", nullptr};
     PyObject* device = nullptr;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:Generator", const_cast<char**>(names), &device))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:Generator", const_cast<char**>(names),
+                                     &device))
       return nullptr;
     const Device d = device && device != Py_None ? to_device(device) : Device(DeviceType::cpu);
     PyRef self = PyRef::steal(type->tp_alloc(type, 0));
@@ -74,7 +74,8 @@ PyObject* initial_seed(PyObject* self, PyObject*) {
 PyObject* get_state(PyObject* self, PyObject*) {
   return guarded([&] {
     const std::vector<uint8_t> s = generator_of(self).get_state();
-    return wrap(from_host(s.data(), Dims{static_cast<int64_t>(s.size())}, DType::u8, DeviceType::cpu));
+    return wrap(
+        from_host(s.data(), Dims{static_cast<int64_t>(s.size())}, DType::u8, DeviceType::cpu));
   });
 }
 PyObject* set_state(PyObject* self, PyObject* state) {
@@ -131,7 +132,8 @@ GeneratorScope::GeneratorScope(PyObject* generator, DeviceType device) {
   if (&given == &target) return;
   if (reinterpret_cast<GeneratorObject*>(generator)->device != device)
     raise(PyExc_RuntimeError, "Expected a '{}' device type for generator but found '{}'",
-          Device(device).str(), Device(reinterpret_cast<GeneratorObject*>(generator)->device).str());
+          Device(device).str(),
+          Device(reinterpret_cast<GeneratorObject*>(generator)->device).str());
   given_ = &given;
   device_ = &target;
   saved_ = target.get_state();

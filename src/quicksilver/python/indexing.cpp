@@ -1,7 +1,7 @@
 // x[key] and x[key] = value: a key becomes views first, then at most one gather or scatter.
 //
-// Ints, slices, None and Ellipsis make views. What is left (tensors, lists, arrays, masks) is collected,
-// one entry a dimension of the view, and handed to index or index_put_.
+// Ints, slices, None and Ellipsis make views. What is left (tensors, lists, arrays, masks) is
+// collected, one entry a dimension of the view, and handed to index or index_put_.
 #include <algorithm>
 
 #include "quicksilver/autograd/verbs.h"
@@ -12,7 +12,8 @@ namespace qs::python {
 namespace {
 
 [[noreturn]] void out_of_bounds(int64_t index, int dim, int64_t size) {
-  raise(PyExc_IndexError, "index {} is out of bounds for dimension {} with size {}", index, dim, size);
+  raise(PyExc_IndexError, "index {} is out of bounds for dimension {} with size {}", index, dim,
+        size);
 }
 
 Tensor select_checked(const Tensor& x, int dim, int64_t index, int shown_dim) {
@@ -76,11 +77,13 @@ void put_index(Walk& w, int dim, Tensor index) {
   if (index.dtype() == DType::bool_) {
     const int at = dim, count = index.dim();
     for (int d = 0; d < count; ++d)
-      if (at + d >= w.x.dim() || index.shape()[static_cast<size_t>(d)] !=
-                                     w.x.shape()[static_cast<size_t>(at + d)])
+      if (at + d >= w.x.dim() ||
+          index.shape()[static_cast<size_t>(d)] != w.x.shape()[static_cast<size_t>(at + d)])
         raise(PyExc_IndexError,
-              "The shape of the mask {} at index {} does not match the shape of the indexed tensor {} "
-              "at index {}", to_string(index.shape()), d, to_string(w.x.shape()), at + d);
+              "The shape of the mask {} at index {} does not match the shape of the indexed tensor "
+              "{} "
+              "at index {}",
+              to_string(index.shape()), d, to_string(w.x.shape()), at + d);
   }
   w.indices[static_cast<size_t>(dim)] = std::move(index);
   w.gathers = true;
@@ -143,14 +146,16 @@ Walk walk(const Tensor& self, PyObject* const* items, Py_ssize_t n) {
     } else {
       raise(PyExc_IndexError,
             "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are "
-            "valid indices (got {})", type_name(item));
+            "valid indices (got {})",
+            type_name(item));
     }
   }
   // A mask of several dimensions is one entry for the verbs: drop the places it covers.
   TensorList packed;
   for (size_t d = 0; d < w.indices.size();) {
     const Tensor& t = w.indices[d];
-    const size_t taken = t.defined() && t.dtype() == DType::bool_ ? static_cast<size_t>(t.dim()) : 1;
+    const size_t taken =
+        t.defined() && t.dtype() == DType::bool_ ? static_cast<size_t>(t.dim()) : 1;
     packed.push_back(t);
     d += taken ? taken : 1;
   }
@@ -168,9 +173,10 @@ Walk walk_key(const Tensor& self, PyObject* key) {
 }
 
 [[noreturn]] void zero_dim_index() {
-  raise(PyExc_IndexError,
-        "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ "
-        "to convert a 0-dim tensor to a number");
+  raise(
+      PyExc_IndexError,
+      "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ "
+      "to convert a 0-dim tensor to a number");
 }
 
 /// Drops leading dimensions of extent 1 that the target does not have.
@@ -200,9 +206,12 @@ void assign(const Walk& w, PyObject* value) {
     Dims shape(w.indices[0].shape());
     while (static_cast<int>(shape.size()) < w.x.dim()) shape.push_back(1);
     const Tensor mask = static_cast<int>(shape.size()) == w.indices[0].dim()
-                            ? w.indices[0] : reshape(w.indices[0], shape);
-    if (is_a_tensor) masked_fill_(w.x, mask, tensor_of(value));
-    else masked_fill_(w.x, mask, to_scalar(value));
+                            ? w.indices[0]
+                            : reshape(w.indices[0], shape);
+    if (is_a_tensor)
+      masked_fill_(w.x, mask, tensor_of(value));
+    else
+      masked_fill_(w.x, mask, to_scalar(value));
     return;
   }
   Tensor v;
@@ -213,7 +222,8 @@ void assign(const Walk& w, PyObject* value) {
       if (v.dim() != 0)
         raise(PyExc_RuntimeError,
               "Index put requires the source and destination dtypes match, got {} for the "
-              "destination and {} for the source.", name_of(w.x.dtype()), name_of(v.dtype()));
+              "destination and {} for the source.",
+              name_of(w.x.dtype()), name_of(v.dtype()));
       v = to(v, {}, w.x.dtype());
     }
   } else {

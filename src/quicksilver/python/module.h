@@ -10,6 +10,7 @@ void add_tensor_type(PyObject* module);
 void add_functions(PyObject* module);
 void add_autograd(PyObject* module);
 void add_numpy(PyObject* module);
+void add_dlpack(PyObject* module);
 void add_mps(PyObject* module);
 void add_module_base(PyObject* module);
 

@@ -1,9 +1,10 @@
-// The base of nn.Module with its two hot paths in C: a call without hooks, and the lookup of parameters,
-// buffers and submodules.
+// The base of nn.Module with its two hot paths in C: a call without hooks, and the lookup of
+// parameters, buffers and submodules.
 //
-// The tables are plain dicts in the module's __dict__ (`_parameters`, `_buffers`, `_modules`, and those of
-// hooks), so pickling, copying and scripts that edit them work as in PyTorch. A call goes straight to
-// `forward` while the tables of hooks are empty, else to `_call_with_hooks(args, kwargs)`.
+// The tables are plain dicts in the module's __dict__ (`_parameters`, `_buffers`, `_modules`, and
+// those of hooks), so pickling, copying and scripts that edit them work as in PyTorch. A call goes
+// straight to `forward` while the tables of hooks are empty, else to `_call_with_hooks(args,
+// kwargs)`.
 #include "quicksilver/python/module.h"
 
 namespace qs::python {
@@ -11,8 +12,7 @@ namespace qs::python {
 namespace {
 
 struct ModuleObject {
-  PyObject_HEAD
-  PyObject* dict;
+  PyObject_HEAD PyObject* dict;
   PyObject* weakrefs;
 };
 bool g_global_hooks = false;
@@ -24,7 +24,8 @@ struct Names {
 };
 Names g_names;
 
-PyObject* lookup_in_tables(ModuleObject* self, PyObject* name) {  // borrowed, or null without an error
+PyObject* lookup_in_tables(ModuleObject* self,
+                           PyObject* name) {  // borrowed, or null without an error
   if (!self->dict) return nullptr;
   for (PyObject* table_name : g_names.tables) {
     PyObject* table = PyDict_GetItemWithError(self->dict, table_name);
@@ -71,7 +72,8 @@ PyObject* module_getattro(PyObject* object, PyObject* name) {
 
 /// For super().__getattr__(name) in subclasses that define their own.
 PyObject* module_getattr(PyObject* object, PyObject* name) {
-  if (PyObject* item = lookup_in_tables(reinterpret_cast<ModuleObject*>(object), name)) return new_ref(item);
+  if (PyObject* item = lookup_in_tables(reinterpret_cast<ModuleObject*>(object), name))
+    return new_ref(item);
   return missing(object, name);
 }
 
@@ -85,7 +87,8 @@ bool has_hooks(ModuleObject* self) {
 }
 
 /// Calls `forward` with the arguments on the C stack when it is a plain function of the class.
-PyObject* call_forward(PyObject* object, ModuleObject* self, PyObject* const* args, Py_ssize_t n, PyObject* kwnames) {
+PyObject* call_forward(PyObject* object, ModuleObject* self, PyObject* const* args, Py_ssize_t n,
+                       PyObject* kwnames) {
   PyObject* forward = self->dict ? PyDict_GetItemWithError(self->dict, g_names.forward) : nullptr;
   if (!forward) {
     PyObject* found = _PyType_Lookup(Py_TYPE(object), g_names.forward);
@@ -94,7 +97,9 @@ PyObject* call_forward(PyObject* object, ModuleObject* self, PyObject* const* ar
       Py_INCREF(found);
       PyObject* small[10];
       PyObject** stack = small;
-      if (total + 2 > 10) stack = static_cast<PyObject**>(PyMem_Malloc(sizeof(PyObject*) * static_cast<size_t>(total + 2)));
+      if (total + 2 > 10)
+        stack = static_cast<PyObject**>(
+            PyMem_Malloc(sizeof(PyObject*) * static_cast<size_t>(total + 2)));
       if (!stack) {
         Py_DECREF(found);
         return PyErr_NoMemory();
@@ -122,7 +127,8 @@ PyObject* module_call(PyObject* object, PyObject* args, PyObject* kwargs) {
   if (self->dict && has_hooks(self)) {
     PyObject* keywords = kwargs ? new_ref(kwargs) : PyDict_New();
     if (!keywords) return nullptr;
-    PyObject* result = PyObject_CallMethodObjArgs(object, g_names.call_with_hooks, args, keywords, nullptr);
+    PyObject* result =
+        PyObject_CallMethodObjArgs(object, g_names.call_with_hooks, args, keywords, nullptr);
     Py_DECREF(keywords);
     return result;
   }
@@ -148,15 +154,15 @@ void module_dealloc(PyObject* object) {
   PyTypeObject* type = Py_TYPE(object);
   PyObject_GC_UnTrack(object);
   if (reinterpret_cast<ModuleObject*>(object)->weakrefs) PyObject_ClearWeakRefs(object);
-  Py_TRASHCAN_BEGIN(object, module_dealloc)
-  Py_CLEAR(reinterpret_cast<ModuleObject*>(object)->dict);
+  Py_TRASHCAN_BEGIN(object, module_dealloc) Py_CLEAR(reinterpret_cast<ModuleObject*>(object)->dict);
   type->tp_free(object);
   Py_DECREF(type);
   Py_TRASHCAN_END
 }
 
 PyMethodDef methods[] = {{"__getattr__", module_getattr, METH_O, nullptr}, {}};
-PyGetSetDef getset[] = {{"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, nullptr, nullptr}, {}};
+PyGetSetDef getset[] = {
+    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, nullptr, nullptr}, {}};
 PyMemberDef members[] = {
     {"__dictoffset__", T_PYSSIZET, offsetof(ModuleObject, dict), READONLY, nullptr},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(ModuleObject, weakrefs), READONLY, nullptr},
@@ -183,16 +189,21 @@ PyObject* set_global_hooks(PyObject*, PyObject* on) {
   g_global_hooks = truth != 0;
   Py_RETURN_NONE;
 }
-PyMethodDef functions[] = {
-    {"_set_global_module_hooks", set_global_hooks, METH_O, "Whether there are hooks of all modules."}, {}};
+PyMethodDef functions[] = {{"_set_global_module_hooks", set_global_hooks, METH_O,
+                            "Whether there are hooks of all modules."},
+                           {}};
 
 }  // namespace
 
 void add_module_base(PyObject* module) {
-  const auto name = [](const char* s) { return PyRef::steal(PyUnicode_InternFromString(s)).release(); };
+  const auto name = [](const char* s) {
+    return PyRef::steal(PyUnicode_InternFromString(s)).release();
+  };
   g_names = {{name("_parameters"), name("_buffers"), name("_modules")},
-             {name("_forward_hooks"), name("_forward_pre_hooks"), name("_backward_hooks"), name("_backward_pre_hooks")},
-             name("forward"), name("_call_with_hooks")};
+             {name("_forward_hooks"), name("_forward_pre_hooks"), name("_backward_hooks"),
+              name("_backward_pre_hooks")},
+             name("forward"),
+             name("_call_with_hooks")};
   PyTypeObject* type = make_type(spec);
   add(module, "_ModuleBase", reinterpret_cast<PyObject*>(type));
   check(PyModule_AddFunctions(module, functions));

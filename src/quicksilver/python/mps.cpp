@@ -1,4 +1,5 @@
-// The device from Python: what there is, memory, random state, counters, threads, and where a line is.
+// The device from Python: what there is, memory, random state, counters, threads, and where a line
+// is.
 #include "quicksilver/autograd/verbs.h"
 #include "quicksilver/core/cpu_info.h"
 #include "quicksilver/core/thread_pool.h"
@@ -14,14 +15,17 @@ namespace qs::python {
 
 namespace {
 
-PyObject* text(const std::string& s) { return PyUnicode_FromStringAndSize(s.data(), static_cast<Py_ssize_t>(s.size())); }
+PyObject* text(const std::string& s) {
+  return PyUnicode_FromStringAndSize(s.data(), static_cast<Py_ssize_t>(s.size()));
+}
 void set_item(PyObject* dict, const char* key, PyObject* value) {
   check(PyDict_SetItemString(dict, key, PyRef::steal(value).get()));
 }
 
 DeviceRuntime& mps_runtime() {
   if (!mps_is_built())
-    raise(PyExc_RuntimeError, "Quicksilver is not compiled with the mps device: build it with QS_MPS=ON");
+    raise(PyExc_RuntimeError,
+          "Quicksilver is not compiled with the mps device: build it with QS_MPS=ON");
   return device_runtime(DeviceType::mps);
 }
 
@@ -34,9 +38,15 @@ PyObject* is_available(PyObject*, PyObject*) {
   }
   return py_bool(there);
 }
-PyObject* why_unavailable(PyObject*, PyObject*) { return guarded([] { return text(mps_why_unavailable()); }); }
-PyObject* driver(PyObject*, PyObject*) { return guarded([] { return text(mps_driver_name()); }); }
-PyObject* get_name(PyObject*, PyObject*) { return guarded([] { return text(mps_device_name()); }); }
+PyObject* why_unavailable(PyObject*, PyObject*) {
+  return guarded([] { return text(mps_why_unavailable()); });
+}
+PyObject* driver(PyObject*, PyObject*) {
+  return guarded([] { return text(mps_driver_name()); });
+}
+PyObject* get_name(PyObject*, PyObject*) {
+  return guarded([] { return text(mps_device_name()); });
+}
 
 PyObject* synchronize_mps(PyObject*, PyObject*) {
   return guarded([] {
@@ -104,14 +114,16 @@ PyObject* set_memory_fraction(PyObject*, PyObject* fraction) {
     const double f = PyFloat_AS_DOUBLE(fraction);
     if (!(f >= 0 && f <= 2)) {
       const PyRef shown = PyRef::steal(PyObject_Str(fraction));
-      raise(PyExc_ValueError, "Invalid fraction value: {}. Allowed range: 0-2", text_of(shown.get()));
+      raise(PyExc_ValueError, "Invalid fraction value: {}. Allowed range: 0-2",
+            text_of(shown.get()));
     }
     mps_runtime().allocator().set_memory_fraction(f);
     return none();
   });
 }
 
-// ---- counters and threads -----------------------------------------------------------------------------------
+// ---- counters and threads
+// -----------------------------------------------------------------------------------
 
 DeviceType device_argument(PyObject* o) { return to_device(o).type; }
 
@@ -119,10 +131,16 @@ PyObject* plan_stats(PyObject*, PyObject* device) {
   return guarded([&] {
     const plan::Stats s = plan::stats(device_argument(device));
     PyRef d = PyRef::steal(PyDict_New());
-    const std::pair<const char*, int64_t> figures[] = {
-        {"plans", s.plans}, {"plans_built", s.plans_built}, {"hits", s.hits}, {"evictions", s.evictions},
-        {"kernels_built", s.kernels_built}, {"submits", s.submits}, {"replays", s.replays},
-        {"launches", s.launches}, {"nodes", s.nodes}, {"bytes_moved", s.bytes_moved}};
+    const std::pair<const char*, int64_t> figures[] = {{"plans", s.plans},
+                                                       {"plans_built", s.plans_built},
+                                                       {"hits", s.hits},
+                                                       {"evictions", s.evictions},
+                                                       {"kernels_built", s.kernels_built},
+                                                       {"submits", s.submits},
+                                                       {"replays", s.replays},
+                                                       {"launches", s.launches},
+                                                       {"nodes", s.nodes},
+                                                       {"bytes_moved", s.bytes_moved}};
     for (const auto& [name, value] : figures) set_item(d.get(), name, PyLong_FromLongLong(value));
     return d.release();
   });
@@ -136,7 +154,9 @@ PyObject* reset_plan_stats(PyObject*, PyObject* device) {
 PyObject* describe_plan(PyObject*, PyObject* device) {
   return guarded([&] { return text(plan::describe(device_argument(device))); });
 }
-PyObject* get_num_threads(PyObject*, PyObject*) { return PyLong_FromLong(ThreadPool::instance().threads()); }
+PyObject* get_num_threads(PyObject*, PyObject*) {
+  return PyLong_FromLong(ThreadPool::instance().threads());
+}
 PyObject* set_num_threads(PyObject*, PyObject* n) {
   return guarded([&]() -> PyObject* {
     if (!PyLong_Check(n))
@@ -171,7 +191,8 @@ PyObject* info(PyObject*, PyObject*) {
   });
 }
 
-// ---- the user's line -------------------------------------------------------------------------------------------
+// ---- the user's line
+// -------------------------------------------------------------------------------------------
 
 /// The package's folder with a separator behind it; "" until the module knows its file.
 const std::string& package_folder() {
@@ -214,22 +235,30 @@ std::string current_line() {
 PyMethodDef functions[] = {
     {"_mps_is_built", is_built, METH_NOARGS, "Whether the library has the mps device."},
     {"_mps_is_available", is_available, METH_NOARGS, "Whether a driver can open mps here."},
-    {"_mps_why_unavailable", why_unavailable, METH_NOARGS, "Why not, in a sentence; \"\" when it can."},
-    {"_mps_driver", driver, METH_NOARGS, "\"metal\", \"cuda\" or \"cpu\"; \"\" when there is none."},
+    {"_mps_why_unavailable", why_unavailable, METH_NOARGS,
+     "Why not, in a sentence; \"\" when it can."},
+    {"_mps_driver", driver, METH_NOARGS,
+     "\"metal\", \"cuda\" or \"cpu\"; \"\" when there is none."},
     {"_mps_get_name", get_name, METH_NOARGS, "The driver and what it runs on."},
     {"_mps_synchronize", synchronize_mps, METH_NOARGS, "Runs all that is recorded and waits."},
-    {"_mps_current_allocated_memory", current_allocated_memory, METH_NOARGS, "Bytes that tensors hold."},
-    {"_mps_driver_allocated_memory", driver_allocated_memory, METH_NOARGS, "Bytes taken from the driver."},
+    {"_mps_current_allocated_memory", current_allocated_memory, METH_NOARGS,
+     "Bytes that tensors hold."},
+    {"_mps_driver_allocated_memory", driver_allocated_memory, METH_NOARGS,
+     "Bytes taken from the driver."},
     {"_mps_max_allocated_memory", max_allocated_memory, METH_NOARGS, "The most that tensors held."},
     {"_mps_reset_peak_memory", reset_peak_memory, METH_NOARGS, nullptr},
-    {"_mps_recommended_max_memory", recommended_max_memory, METH_NOARGS, "Bytes that the device should hold at most."},
+    {"_mps_recommended_max_memory", recommended_max_memory, METH_NOARGS,
+     "Bytes that the device should hold at most."},
     {"_mps_empty_cache", empty_cache, METH_NOARGS, "Gives unused memory back to the driver."},
     {"_mps_memory_report", memory_report, METH_NOARGS, "Who holds what, as a table."},
-    {"_mps_set_per_process_memory_fraction", set_memory_fraction, METH_O, "Bounds what is taken from the driver."},
+    {"_mps_set_per_process_memory_fraction", set_memory_fraction, METH_O,
+     "Bounds what is taken from the driver."},
     {"step_end", step_end, METH_NOARGS, "The end of an optimizer's step: cuts the tape."},
-    {"plan_stats", plan_stats, METH_O, "plan_stats(device): counters of plans, kernels and launches."},
+    {"plan_stats", plan_stats, METH_O,
+     "plan_stats(device): counters of plans, kernels and launches."},
     {"reset_plan_stats", reset_plan_stats, METH_O, nullptr},
-    {"describe_plan", describe_plan, METH_O, "describe_plan(device): the last plan that ran, in words."},
+    {"describe_plan", describe_plan, METH_O,
+     "describe_plan(device): the last plan that ran, in words."},
     {"get_num_threads", get_num_threads, METH_NOARGS, "Threads that cpu kernels use."},
     {"set_num_threads", set_num_threads, METH_O, "Sets how many threads cpu kernels use."},
     {"_info", info, METH_NOARGS, "What this machine and build have."},

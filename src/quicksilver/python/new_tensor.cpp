@@ -1,8 +1,8 @@
 // Tensors of Python data: torch.tensor, as_tensor, torch.Tensor(...).
 //
-// Two walks over the nested sequences: the first finds the shape (along the first items) and the dtype
-// (of all leaves), the second checks every length and writes row-major host memory, which is then handed
-// to the device. Leaves are numbers, NumPy scalars, arrays and tensors.
+// Two walks over the nested sequences: the first finds the shape (along the first items) and the
+// dtype (of all leaves), the second checks every length and writes row-major host memory, which is
+// then handed to the device. Leaves are numbers, NumPy scalars, arrays and tensors.
 #include <cmath>
 #include <cstring>
 
@@ -97,7 +97,8 @@ void put_integer(void* p, int64_t v, const char* name) {
 }
 
 void write_number(PyObject* o, DType dtype, void* p) {
-  if (PyFloat_CheckExact(o) && dtype == DType::f32) return put(p, static_cast<float>(PyFloat_AS_DOUBLE(o)));
+  if (PyFloat_CheckExact(o) && dtype == DType::f32)
+    return put(p, static_cast<float>(PyFloat_AS_DOUBLE(o)));
   if (!is_number(o)) {
     if (PyList_Check(o) || PyTuple_Check(o))
       raise(PyExc_TypeError, "'{}' object cannot be interpreted as {}", type_name(o),
@@ -113,21 +114,34 @@ void write_number(PyObject* o, DType dtype, void* p) {
     const double v = PyLong_AsDouble(o);
     if (v == -1.0 && PyErr_Occurred()) throw PythonError();
     return Scalar(v);
-  }() : to_scalar(o);
+  }()
+                                                                             : to_scalar(o);
   switch (dtype) {
-    case DType::bool_: return put(p, static_cast<uint8_t>(s.to_bool()));
-    case DType::u8: return put_integer<uint8_t>(p, s.to_int(), "uint8_t");
-    case DType::i8: return put_integer<int8_t>(p, s.to_int(), "int8_t");
-    case DType::i16: return put_integer<int16_t>(p, s.to_int(), "int16_t");
-    case DType::i32: return put_integer<int32_t>(p, s.to_int(), "int32_t");
-    case DType::u16: return put_integer<uint16_t>(p, s.to_int(), "uint16_t");
-    case DType::u32: return put_integer<uint32_t>(p, s.to_int(), "uint32_t");
+    case DType::bool_:
+      return put(p, static_cast<uint8_t>(s.to_bool()));
+    case DType::u8:
+      return put_integer<uint8_t>(p, s.to_int(), "uint8_t");
+    case DType::i8:
+      return put_integer<int8_t>(p, s.to_int(), "int8_t");
+    case DType::i16:
+      return put_integer<int16_t>(p, s.to_int(), "int16_t");
+    case DType::i32:
+      return put_integer<int32_t>(p, s.to_int(), "int32_t");
+    case DType::u16:
+      return put_integer<uint16_t>(p, s.to_int(), "uint16_t");
+    case DType::u32:
+      return put_integer<uint32_t>(p, s.to_int(), "uint32_t");
     case DType::i64:
-    case DType::u64: return put(p, s.to_int());
-    case DType::f16: return put(p, f32_to_f16(static_cast<float>(s.to_double())));
-    case DType::bf16: return put(p, f32_to_bf16(static_cast<float>(s.to_double())));
-    case DType::f32: return put(p, static_cast<float>(s.to_double()));
-    case DType::f64: return put(p, s.to_double());
+    case DType::u64:
+      return put(p, s.to_int());
+    case DType::f16:
+      return put(p, f32_to_f16(static_cast<float>(s.to_double())));
+    case DType::bf16:
+      return put(p, f32_to_bf16(static_cast<float>(s.to_double())));
+    case DType::f32:
+      return put(p, static_cast<float>(s.to_double()));
+    case DType::f64:
+      return put(p, s.to_double());
     case DType::c64: {
       const float parts[] = {static_cast<float>(s.to_double()), static_cast<float>(s.imag())};
       std::memcpy(p, parts, sizeof parts);
@@ -164,7 +178,8 @@ char* write_items(PyObject* o, const Dims& shape, size_t dim, DType dtype, char*
   const PyRef items = PyRef::steal(PySequence_Fast(o, "not a sequence"));
   const Py_ssize_t n = PySequence_Fast_GET_SIZE(items.get());
   if (n != shape[dim])
-    raise(PyExc_ValueError, "expected sequence of length {} at dim {} (got {})", shape[dim], dim, n);
+    raise(PyExc_ValueError, "expected sequence of length {} at dim {} (got {})", shape[dim], dim,
+          n);
   for (Py_ssize_t i = 0; i < n; ++i) {
     if (PySequence_Fast_GET_SIZE(items.get()) != n)
       raise(PyExc_RuntimeError, "the list changed while it was read");
@@ -246,7 +261,8 @@ Tensor legacy_tensor(PyObject* args, PyObject* kwargs, DType dtype) {
     return view(to(t, device, dtype), t.shape());
   }
   if (Py_TYPE(first) == size_type) return empty(to_dims(first), options);
-  if (PyLong_Check(first) || (is_integer(first) && !is_tensor(first))) return empty(to_dims(args), options);
+  if (PyLong_Check(first) || (is_integer(first) && !is_tensor(first)))
+    return empty(to_dims(args), options);
   if (n == 1) return tensor_from_data(first, dtype, device);
   raise(PyExc_TypeError, "new() received an invalid combination of arguments");
 }

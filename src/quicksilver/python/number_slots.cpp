@@ -1,5 +1,5 @@
-// Operators. Either side may be a number; for any other type the operator says NotImplemented, so that
-// the other side's reflected method gets its turn.
+// Operators. Either side may be a number; for any other type the operator says NotImplemented, so
+// that the other side's reflected method gets its turn.
 #include <vector>
 
 #include "quicksilver/autograd/verbs.h"
@@ -98,19 +98,26 @@ PyObject* to_index(PyObject* self) {
   return guarded([&]() -> PyObject* {
     const Tensor& t = tensor_of(self);
     if (t.numel() != 1 || !is_integral(t.dtype()))
-      raise(PyExc_TypeError, "only integer tensors of a single element can be converted to an index");
+      raise(PyExc_TypeError,
+            "only integer tensors of a single element can be converted to an index");
     return PyLong_FromLongLong(item_of(t).to_int());
   });
 }
 
 PyObject* compare(PyObject* a, PyObject* b, int op) {
   switch (op) {
-    case Py_EQ: return binary<qs::eq>(a, b);
-    case Py_NE: return binary<qs::ne>(a, b);
-    case Py_LT: return binary<qs::lt>(a, b);
-    case Py_LE: return binary<qs::le>(a, b);
-    case Py_GT: return binary<qs::gt>(a, b);
-    default: return binary<qs::ge>(a, b);
+    case Py_EQ:
+      return binary<qs::eq>(a, b);
+    case Py_NE:
+      return binary<qs::ne>(a, b);
+    case Py_LT:
+      return binary<qs::lt>(a, b);
+    case Py_LE:
+      return binary<qs::le>(a, b);
+    case Py_GT:
+      return binary<qs::gt>(a, b);
+    default:
+      return binary<qs::ge>(a, b);
   }
 }
 

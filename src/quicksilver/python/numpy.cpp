@@ -17,8 +17,9 @@ bool parse_format(const char* format, Py_ssize_t size, DType& dtype) {
   if (!format) format = "B";
   if (*format == '@' || *format == '=' || *format == '<' || *format == '^') ++format;
   if (*format == '>' && size > 1)
-    raise(PyExc_ValueError, "given numpy array has byte order different from the native byte order. "
-                            "Conversion between byte orders is currently not supported.");
+    raise(PyExc_ValueError,
+          "given numpy array has byte order different from the native byte order. "
+          "Conversion between byte orders is currently not supported.");
   if (*format == '>') ++format;
   const std::string_view f(format);
   const auto integer = [&](bool is_signed) {
@@ -35,7 +36,8 @@ bool parse_format(const char* format, Py_ssize_t size, DType& dtype) {
   if (f == "Zf") return dtype = DType::c64, true;
   if (f == "Zd") return dtype = DType::c128, true;
   if (f == "b" || f == "h" || f == "i" || f == "l" || f == "q" || f == "n") return integer(true);
-  if (f == "B" || f == "H" || f == "I" || f == "L" || f == "Q" || f == "N" || f == "c") return integer(false);
+  if (f == "B" || f == "H" || f == "I" || f == "L" || f == "Q" || f == "N" || f == "c")
+    return integer(false);
   return false;
 }
 
@@ -47,19 +49,21 @@ bool parse_format(const char* format, Py_ssize_t size, DType& dtype) {
     const PyRef type = PyRef::steal(PyObject_GetAttrString(dtype.get(), "type"));
     name = text_of(PyRef::steal(PyObject_GetAttrString(type.get(), "__name__")).get());
   }
-  raise(PyExc_TypeError,
-        "can't convert np.ndarray of type numpy.{}. The only supported types are: float64, float32, "
-        "float16, complex64, complex128, int64, int32, int16, int8, uint64, uint32, uint16, uint8, "
-        "and bool.", name);
+  raise(
+      PyExc_TypeError,
+      "can't convert np.ndarray of type numpy.{}. The only supported types are: float64, float32, "
+      "float16, complex64, complex128, int64, int32, int16, int8, uint64, uint32, uint16, uint8, "
+      "and bool.",
+      name);
 }
 
 void release_view(void* view) { drop_later(static_cast<PyObject*>(view)); }
 
-// ---- memory of a tensor, for NumPy -----------------------------------------------------------------------
+// ---- memory of a tensor, for NumPy
+// -----------------------------------------------------------------------
 
 struct MemoryObject {
-  PyObject_HEAD
-  Tensor tensor;
+  PyObject_HEAD Tensor tensor;
   void* data;
   Py_ssize_t bytes;
 };
@@ -92,7 +96,8 @@ PyObject* memory_of(const Tensor& t) {
   if (!m) throw PythonError();
   new (&m->tensor) Tensor(t);
   m->data = data;
-  m->bytes = static_cast<Py_ssize_t>(from_start.extent().second * static_cast<int64_t>(size_of(t.dtype())));
+  m->bytes = static_cast<Py_ssize_t>(from_start.extent().second *
+                                     static_cast<int64_t>(size_of(t.dtype())));
   return reinterpret_cast<PyObject*>(m);
 }
 
@@ -106,7 +111,8 @@ PyObject* numpy_dtype(DType d) {
   PyObject*& o = kept[static_cast<int>(d)];
   if (!o) {
     const PyRef make = PyRef::steal(numpy_attribute("dtype"));
-    o = PyRef::steal(PyObject_CallFunction(make.get(), "s", std::string(name_of(d)).c_str())).release();
+    o = PyRef::steal(PyObject_CallFunction(make.get(), "s", std::string(name_of(d)).c_str()))
+            .release();
   }
   return o;
 }
@@ -128,8 +134,9 @@ PyObject* to_numpy(const Tensor& given, bool force) {
     }
   }
   if (t.is_mps())
-    raise(PyExc_TypeError, "can't convert mps:0 device type tensor to numpy. Use Tensor.cpu() to copy "
-                           "the tensor to host memory first.");
+    raise(PyExc_TypeError,
+          "can't convert mps:0 device type tensor to numpy. Use Tensor.cpu() to copy "
+          "the tensor to host memory first.");
   if (t.requires_grad())
     raise(PyExc_RuntimeError,
           "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.");
@@ -137,15 +144,18 @@ PyObject* to_numpy(const Tensor& given, bool force) {
   static PyObject* make = numpy_attribute("ndarray");
   if (!make) throw PythonError();
   const PyRef shape = PyRef::steal(tuple_of(t.shape(), 1));
-  if (t.numel() == 0) return PyObject_CallFunctionObjArgs(make, shape.get(), numpy_dtype(t.dtype()), nullptr);
+  if (t.numel() == 0)
+    return PyObject_CallFunctionObjArgs(make, shape.get(), numpy_dtype(t.dtype()), nullptr);
   const PyRef memory = PyRef::steal(memory_of(t));
-  const PyRef strides = PyRef::steal(tuple_of(t.strides(), static_cast<int64_t>(size_of(t.dtype()))));
+  const PyRef strides =
+      PyRef::steal(tuple_of(t.strides(), static_cast<int64_t>(size_of(t.dtype()))));
   const PyRef zero = PyRef::steal(PyLong_FromLong(0));
-  return PyObject_CallFunctionObjArgs(make, shape.get(), numpy_dtype(t.dtype()), memory.get(), zero.get(),
-                                      strides.get(), nullptr);
+  return PyObject_CallFunctionObjArgs(make, shape.get(), numpy_dtype(t.dtype()), memory.get(),
+                                      zero.get(), strides.get(), nullptr);
 }
 
-// ---- methods ----------------------------------------------------------------------------------------------
+// ---- methods
+// ----------------------------------------------------------------------------------------------
 
 PyObject* numpy_method(PyObject* self, PyObject* args, PyObject* kwargs) {
   return guarded([&]() -> PyObject* {
@@ -161,7 +171,8 @@ PyObject* array_method(PyObject* self, PyObject* args, PyObject* kwargs) {
   return guarded([&]() -> PyObject* {
     static const char* names[] = {"dtype", "copy", nullptr};
     PyObject *dtype = Py_None, *copy = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OO:__array__", const_cast<char**>(names), &dtype, &copy))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OO:__array__", const_cast<char**>(names),
+                                     &dtype, &copy))
       return nullptr;
     PyRef array = PyRef::steal(to_numpy(tensor_of(self), false));
     if (dtype != Py_None) {
@@ -184,19 +195,32 @@ PyObject* number_at(const char* p, DType d) {
     return v;
   };
   switch (d) {
-    case DType::bool_: return py_bool(*p != 0);
-    case DType::u8: return PyLong_FromLong(as(uint8_t{}));
-    case DType::i8: return PyLong_FromLong(as(int8_t{}));
-    case DType::i16: return PyLong_FromLong(as(int16_t{}));
-    case DType::u16: return PyLong_FromLong(as(uint16_t{}));
-    case DType::i32: return PyLong_FromLong(as(int32_t{}));
-    case DType::u32: return PyLong_FromUnsignedLong(as(uint32_t{}));
-    case DType::i64: return PyLong_FromLongLong(as(int64_t{}));
-    case DType::u64: return PyLong_FromUnsignedLongLong(as(uint64_t{}));
-    case DType::f16: return PyFloat_FromDouble(f16_to_f32(as(uint16_t{})));
-    case DType::bf16: return PyFloat_FromDouble(bf16_to_f32(as(uint16_t{})));
-    case DType::f32: return PyFloat_FromDouble(as(float{}));
-    case DType::f64: return PyFloat_FromDouble(as(double{}));
+    case DType::bool_:
+      return py_bool(*p != 0);
+    case DType::u8:
+      return PyLong_FromLong(as(uint8_t{}));
+    case DType::i8:
+      return PyLong_FromLong(as(int8_t{}));
+    case DType::i16:
+      return PyLong_FromLong(as(int16_t{}));
+    case DType::u16:
+      return PyLong_FromLong(as(uint16_t{}));
+    case DType::i32:
+      return PyLong_FromLong(as(int32_t{}));
+    case DType::u32:
+      return PyLong_FromUnsignedLong(as(uint32_t{}));
+    case DType::i64:
+      return PyLong_FromLongLong(as(int64_t{}));
+    case DType::u64:
+      return PyLong_FromUnsignedLongLong(as(uint64_t{}));
+    case DType::f16:
+      return PyFloat_FromDouble(f16_to_f32(as(uint16_t{})));
+    case DType::bf16:
+      return PyFloat_FromDouble(bf16_to_f32(as(uint16_t{})));
+    case DType::f32:
+      return PyFloat_FromDouble(as(float{}));
+    case DType::f64:
+      return PyFloat_FromDouble(as(double{}));
     case DType::c64: {
       float v[2];
       std::memcpy(v, p, sizeof v);
@@ -237,7 +261,8 @@ PyObject* tolist(PyObject* self, PyObject*) {
   });
 }
 
-// ---- bytes and pickles --------------------------------------------------------------------------------------
+// ---- bytes and pickles
+// --------------------------------------------------------------------------------------
 
 PyObject* bytes_of(const Tensor& t) {
   PyRef bytes = PyRef::steal(PyBytes_FromStringAndSize(
@@ -252,14 +277,17 @@ PyObject* bytes_of(const Tensor& t) {
 PyObject* to_bytes(PyObject*, PyObject* o) {
   return guarded([&] { return bytes_of(to_tensor(o)); });
 }
-Tensor from_bytes_checked(PyObject* buffer, PyObject* dtype_object, PyObject* shape_object, PyObject* device) {
+Tensor from_bytes_checked(PyObject* buffer, PyObject* dtype_object, PyObject* shape_object,
+                          PyObject* device) {
   const DType dtype = to_dtype(dtype_object);
   const Dims shape = to_dims(shape_object);
   const Device where = device && device != Py_None ? to_device(device) : Device(DeviceType::cpu);
   const int64_t need = checked_numel(shape) * static_cast<int64_t>(size_of(dtype));
   struct View {
     Py_buffer view{};
-    ~View() { if (view.obj) PyBuffer_Release(&view); }
+    ~View() {
+      if (view.obj) PyBuffer_Release(&view);
+    }
   } v;
   check(PyObject_GetBuffer(buffer, &v.view, PyBUF_SIMPLE));
   if (v.view.len != need)
@@ -271,8 +299,8 @@ PyObject* from_bytes(PyObject*, PyObject* args, PyObject* kwargs) {
   return guarded([&]() -> PyObject* {
     static const char* names[] = {"buffer", "dtype", "shape", "device", nullptr};
     PyObject *buffer, *dtype, *shape, *device = nullptr;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOO|O:_from_bytes", const_cast<char**>(names), &buffer,
-                                     &dtype, &shape, &device))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOO|O:_from_bytes", const_cast<char**>(names),
+                                     &buffer, &dtype, &shape, &device))
       return nullptr;
     return wrap(from_bytes_checked(buffer, dtype, shape, device));
   });
@@ -282,8 +310,8 @@ PyObject* rebuild_tensor(PyObject*, PyObject* args) {
   return guarded([&]() -> PyObject* {
     PyObject *buffer, *dtype, *shape, *device, *cls, *dict;
     int requires_grad;
-    if (!PyArg_ParseTuple(args, "OOOOpOO:_rebuild_tensor", &buffer, &dtype, &shape, &device, &requires_grad,
-                          &cls, &dict))
+    if (!PyArg_ParseTuple(args, "OOOOpOO:_rebuild_tensor", &buffer, &dtype, &shape, &device,
+                          &requires_grad, &cls, &dict))
       return nullptr;
     Tensor t = from_bytes_checked(buffer, dtype, shape, device);
     if (requires_grad) t.set_requires_grad(true);
@@ -298,9 +326,10 @@ PyObject* reduce_ex(PyObject* self, PyObject*) {
   return guarded([&]() -> PyObject* {
     const Tensor& t = tensor_of(self);
     PyObject* dict = reinterpret_cast<TensorObject*>(self)->dict;
-    return Py_BuildValue("O(NNNNOOO)", g_rebuild, PyRef::steal(bytes_of(t)).release(), wrap(t.dtype()),
-                         make_size(t.shape()), wrap(t.device()), t.requires_grad() ? Py_True : Py_False,
-                         Py_TYPE(self), dict ? dict : Py_None);
+    return Py_BuildValue("O(NNNNOOO)", g_rebuild, PyRef::steal(bytes_of(t)).release(),
+                         wrap(t.dtype()), make_size(t.shape()), wrap(t.device()),
+                         t.requires_grad() ? Py_True : Py_False, Py_TYPE(self),
+                         dict ? dict : Py_None);
   });
 }
 PyObject* deepcopy(PyObject* self, PyObject* memo) {
@@ -311,33 +340,39 @@ PyObject* deepcopy(PyObject* self, PyObject* memo) {
     const Tensor& t = tensor_of(self);
     if (!t.is_leaf())
       raise(PyExc_RuntimeError,
-            "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol "
+            "Only Tensors created explicitly by the user (graph leaves) support the deepcopy "
+            "protocol "
             "at the moment.  If you were attempting to deepcopy a module, this may be because of a "
             "torch.nn.utils.weight_norm usage, see https://github.com/pytorch/pytorch/pull/103001");
     Tensor copy = clone(detach(t));
     copy.impl()->is_parameter = t.impl()->is_parameter;
     if (t.requires_grad()) copy.set_requires_grad(true);
     if (const Tensor grad = t.grad(); grad.defined()) copy.set_grad(clone(detach(grad)));
-    PyRef o = PyRef::steal(Py_TYPE(self) == tensor_type ? wrap(std::move(copy)) : wrap_as(Py_TYPE(self), std::move(copy)));
+    PyRef o = PyRef::steal(Py_TYPE(self) == tensor_type ? wrap(std::move(copy))
+                                                        : wrap_as(Py_TYPE(self), std::move(copy)));
     if (PyDict_Check(memo)) check(PyDict_SetItem(memo, id.get(), o.get()));
     if (PyObject* dict = reinterpret_cast<TensorObject*>(self)->dict) {
       const PyRef module = PyRef::steal(PyImport_ImportModule("copy"));
-      const PyRef copied = PyRef::steal(PyObject_CallMethod(module.get(), "deepcopy", "OO", dict, memo));
+      const PyRef copied =
+          PyRef::steal(PyObject_CallMethod(module.get(), "deepcopy", "OO", dict, memo));
       check(PyObject_SetAttrString(o.get(), "__dict__", copied.get()));
     }
     return o.release();
   });
 }
 
-// ---- functions ----------------------------------------------------------------------------------------------
+// ---- functions
+// ----------------------------------------------------------------------------------------------
 
 PyObject* from_numpy(PyObject*, PyObject* args, PyObject* kwargs) {
   return guarded([&]() -> PyObject* {
     static const char* names[] = {"ndarray", "device", nullptr};
     PyObject *array, *device = nullptr;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:from_numpy", const_cast<char**>(names), &array, &device))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:from_numpy", const_cast<char**>(names),
+                                     &array, &device))
       return nullptr;
-    if (!is_numpy_array(array)) raise(PyExc_TypeError, "expected np.ndarray (got {})", type_name(array));
+    if (!is_numpy_array(array))
+      raise(PyExc_TypeError, "expected np.ndarray (got {})", type_name(array));
     if (!device || device == Py_None) return wrap(from_array(array, true));
     const Device where = to_device(device);
     const Tensor shared = from_array(array, where.is_cpu());
@@ -350,32 +385,41 @@ PyObject* frombuffer(PyObject*, PyObject* args, PyObject* kwargs) {
     PyObject *buffer, *dtype_object;
     Py_ssize_t count = -1, offset = 0;
     int requires_grad = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$Onnp:frombuffer", const_cast<char**>(names), &buffer,
-                                     &dtype_object, &count, &offset, &requires_grad))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$Onnp:frombuffer", const_cast<char**>(names),
+                                     &buffer, &dtype_object, &count, &offset, &requires_grad))
       return nullptr;
     const DType dtype = to_dtype(dtype_object);
     const auto size = static_cast<Py_ssize_t>(size_of(dtype));
     PyRef view = PyRef::steal(PyMemoryView_FromObject(buffer));
     const Py_buffer* b = PyMemoryView_GET_BUFFER(view.get());
     if (b->len == 0 || count == 0)
-      raise(PyExc_ValueError, "both buffer length ({}) and count ({}) must not be 0", b->len, count);
+      raise(PyExc_ValueError, "both buffer length ({}) and count ({}) must not be 0", b->len,
+            count);
     if (offset < 0 || offset >= b->len)
-      raise(PyExc_ValueError, "offset ({} bytes) must be non-negative and no greater than buffer length "
-            "({} bytes) minus 1", offset, b->len);
+      raise(PyExc_ValueError,
+            "offset ({} bytes) must be non-negative and no greater than buffer length "
+            "({} bytes) minus 1",
+            offset, b->len);
     if (count < 0) {
       if ((b->len - offset) % size)
-        raise(PyExc_ValueError, "buffer length ({} bytes) after offset ({} bytes) must be a multiple of "
-              "element size ({})", b->len - offset, offset, size);
+        raise(PyExc_ValueError,
+              "buffer length ({} bytes) after offset ({} bytes) must be a multiple of "
+              "element size ({})",
+              b->len - offset, offset, size);
       count = (b->len - offset) / size;
     }
     if (offset + count * size > b->len)
-      raise(PyExc_ValueError, "requested buffer length ({} * {} bytes) after offset ({} bytes) must not be "
-            "greater than actual buffer length ({} bytes)", count, size, offset, b->len);
+      raise(PyExc_ValueError,
+            "requested buffer length ({} * {} bytes) after offset ({} bytes) must not be "
+            "greater than actual buffer length ({} bytes)",
+            count, size, offset, b->len);
     if (b->readonly)
-      check(PyErr_WarnEx(PyExc_UserWarning, "The given buffer is not writable, and PyTorch does not support "
-                         "non-writable tensors. Writing to the tensor is undefined behavior.", 1));
-    Tensor t = from_external(static_cast<char*>(b->buf) + offset, Layout::contiguous(Dims{count}), dtype,
-                             count * size, release_view, view.get());
+      check(PyErr_WarnEx(PyExc_UserWarning,
+                         "The given buffer is not writable, and PyTorch does not support "
+                         "non-writable tensors. Writing to the tensor is undefined behavior.",
+                         1));
+    Tensor t = from_external(static_cast<char*>(b->buf) + offset, Layout::contiguous(Dims{count}),
+                             dtype, count * size, release_view, view.get());
     view.release();
     if (requires_grad) t.set_requires_grad(true);
     return wrap(std::move(t));
@@ -395,9 +439,11 @@ PyCFunction c_function(F f) {
 }
 PyMethodDef functions[] = {
     {"from_numpy", c_function(from_numpy), METH_VARARGS | METH_KEYWORDS,
-     "from_numpy(ndarray, device=None)\n\nA cpu tensor that shares the array's memory; a copy on another device."},
+     "from_numpy(ndarray, device=None)\n\nA cpu tensor that shares the array's memory; a copy on "
+     "another device."},
     {"frombuffer", c_function(frombuffer), METH_VARARGS | METH_KEYWORDS,
-     "frombuffer(buffer, *, dtype, count=-1, offset=0, requires_grad=False)\n\nA tensor over a buffer's memory."},
+     "frombuffer(buffer, *, dtype, count=-1, offset=0, requires_grad=False)\n\nA tensor over a "
+     "buffer's memory."},
     {"_to_bytes", to_bytes, METH_O, "The elements, row-major."},
     {"_from_bytes", c_function(from_bytes), METH_VARARGS | METH_KEYWORDS,
      "_from_bytes(buffer, dtype, shape, device=None): a tensor of a copy of the bytes."},
@@ -432,25 +478,30 @@ Tensor from_array(PyObject* array, bool warn_read_only) {
     const Py_ssize_t stride = b->strides ? b->strides[d] : b->itemsize;
     if (stride < 0 && b->shape[d] > 1)
       raise(PyExc_ValueError,
-            "At least one stride in the given numpy array is negative, and tensors with negative strides "
-            "are not currently supported. (You can probably work around this by making a copy of your "
+            "At least one stride in the given numpy array is negative, and tensors with negative "
+            "strides "
+            "are not currently supported. (You can probably work around this by making a copy of "
+            "your "
             "array  with array.copy().) ");
     if (stride % b->itemsize)
-      raise(PyExc_ValueError, "given numpy array strides not a multiple of the element byte size. Copy the "
-                              "numpy array to reallocate the memory.");
+      raise(PyExc_ValueError,
+            "given numpy array strides not a multiple of the element byte size. Copy the "
+            "numpy array to reallocate the memory.");
     layout.shape.push_back(b->shape[d]);
     layout.strides.push_back(b->shape[d] > 1 ? stride / b->itemsize : 1);
     if (b->shape[d] > 0) last += (b->shape[d] - 1) * layout.strides.back();
   }
   if (b->readonly && warn_read_only && layout.numel() > 0)
-    check(PyErr_WarnEx(PyExc_UserWarning,
-                       "The given NumPy array is not writable, and PyTorch does not support non-writable "
-                       "tensors. This means writing to this tensor will result in undefined behavior. You "
-                       "may want to copy the array to protect its data or make it writable before "
-                       "converting it to a tensor.", 1));
+    check(PyErr_WarnEx(
+        PyExc_UserWarning,
+        "The given NumPy array is not writable, and PyTorch does not support non-writable "
+        "tensors. This means writing to this tensor will result in undefined behavior. You "
+        "may want to copy the array to protect its data or make it writable before "
+        "converting it to a tensor.",
+        1));
   if (layout.numel() == 0) return empty_tensor(layout.shape, dtype, DeviceType::cpu);
-  Tensor t = from_external(b->buf, layout, dtype, (last + 1) * static_cast<int64_t>(b->itemsize), release_view,
-                           view.get());
+  Tensor t = from_external(b->buf, layout, dtype, (last + 1) * static_cast<int64_t>(b->itemsize),
+                           release_view, view.get());
   view.release();  // the storage holds it now
   return t;
 }

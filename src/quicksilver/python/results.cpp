@@ -9,7 +9,8 @@ namespace qs::python {
 PyObject* wrap_tuple(const std::vector<Tensor>& tensors) {
   PyRef tuple = PyRef::steal(PyTuple_New(static_cast<Py_ssize_t>(tensors.size())));
   for (size_t i = 0; i < tensors.size(); ++i)
-    PyTuple_SET_ITEM(tuple.get(), static_cast<Py_ssize_t>(i), PyRef::steal(wrap(tensors[i])).release());
+    PyTuple_SET_ITEM(tuple.get(), static_cast<Py_ssize_t>(i),
+                     PyRef::steal(wrap(tensors[i])).release());
   return tuple.release();
 }
 
@@ -28,27 +29,43 @@ PyObject* wrap_named(Call& call, std::initializer_list<Tensor> fields,
   }
   PyRef r = PyRef::steal(PyStructSequence_New(type));
   Py_ssize_t i = 0;
-  for (const Tensor& t : fields) PyStructSequence_SetItem(r.get(), i++, PyRef::steal(wrap(t)).release());
+  for (const Tensor& t : fields)
+    PyStructSequence_SetItem(r.get(), i++, PyRef::steal(wrap(t)).release());
   return r.release();
 }
 
 const char* scalar_type_name(DType d) {
   switch (d) {
-    case DType::bool_: return "Bool";
-    case DType::u8: return "Byte";
-    case DType::i8: return "Char";
-    case DType::i16: return "Short";
-    case DType::i32: return "Int";
-    case DType::i64: return "Long";
-    case DType::u16: return "UInt16";
-    case DType::u32: return "UInt32";
-    case DType::u64: return "UInt64";
-    case DType::f16: return "Half";
-    case DType::bf16: return "BFloat16";
-    case DType::f32: return "Float";
-    case DType::f64: return "Double";
-    case DType::c64: return "ComplexFloat";
-    case DType::c128: return "ComplexDouble";
+    case DType::bool_:
+      return "Bool";
+    case DType::u8:
+      return "Byte";
+    case DType::i8:
+      return "Char";
+    case DType::i16:
+      return "Short";
+    case DType::i32:
+      return "Int";
+    case DType::i64:
+      return "Long";
+    case DType::u16:
+      return "UInt16";
+    case DType::u32:
+      return "UInt32";
+    case DType::u64:
+      return "UInt64";
+    case DType::f16:
+      return "Half";
+    case DType::bf16:
+      return "BFloat16";
+    case DType::f32:
+      return "Float";
+    case DType::f64:
+      return "Double";
+    case DType::c64:
+      return "ComplexFloat";
+    case DType::c128:
+      return "ComplexDouble";
   }
   return "?";
 }
@@ -60,10 +77,13 @@ void write_one(const char* name, const Tensor& value, const Tensor& out) {
   if (autograd::grad_enabled() && (value.requires_grad() || out.requires_grad()))
     raise(PyExc_RuntimeError,
           "{}(): functions with out=... arguments don't support automatic differentiation, but one "
-          "of the arguments requires grad.", name);
+          "of the arguments requires grad.",
+          name);
   if (out.device_type() != value.device_type())
-    raise(PyExc_RuntimeError, "{}(): Expected all tensors to be on the same device, but got out on {} "
-          "and the result on {}", name, out.device().str(), value.device().str());
+    raise(PyExc_RuntimeError,
+          "{}(): Expected all tensors to be on the same device, but got out on {} "
+          "and the result on {}",
+          name, out.device().str(), value.device().str());
   // Bool < integers < floats < complex: a result may go up, not down.
   if (kind_of(value.dtype()) > kind_of(out.dtype()))
     raise(PyExc_RuntimeError, "result type {} can't be cast to the desired output type {}",
@@ -73,7 +93,8 @@ void write_one(const char* name, const Tensor& value, const Tensor& out) {
     if (out.numel() != 0)
       raise(PyExc_RuntimeError,
             "{}(): an output with one or more elements has shape {}, which does not match the "
-            "required output shape {}", name, to_string(out.shape()), to_string(shape));
+            "required output shape {}",
+            name, to_string(out.shape()), to_string(shape));
     const Tensor fresh = empty_tensor(shape, out.dtype(), out.device_type());
     out.impl()->storage = fresh.impl()->storage;
     out.impl()->layout = fresh.impl()->layout;
@@ -93,12 +114,14 @@ PyObject* write_out(Call& call, PyObject* value, PyObject* out) {
     write_one(name, tensor_of(value), tensor_of(out));
     return new_ref(out);
   }
-  if (PyTuple_Check(value) && PyTuple_Check(out) && PyTuple_GET_SIZE(value) == PyTuple_GET_SIZE(out)) {
+  if (PyTuple_Check(value) && PyTuple_Check(out) &&
+      PyTuple_GET_SIZE(value) == PyTuple_GET_SIZE(out)) {
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(out); ++i)
       write_one(name, to_tensor(PyTuple_GET_ITEM(value, i)), to_tensor(PyTuple_GET_ITEM(out, i)));
     return new_ref(out);
   }
-  raise(PyExc_TypeError, "{}(): argument 'out' must be tuple of Tensors, not {}", name, type_name(out));
+  raise(PyExc_TypeError, "{}(): argument 'out' must be tuple of Tensors, not {}", name,
+        type_name(out));
 }
 
 std::string legacy_type_name(DType d) { return std::string(scalar_type_name(d)) + "Tensor"; }

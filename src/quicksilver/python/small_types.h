@@ -1,4 +1,5 @@
-// The small Python types: dtype, device, Size, the is_mps flag, layout and memory format, Generator.
+// The small Python types: dtype, device, Size, the is_mps flag, layout and memory format,
+// Generator.
 #pragma once
 #include "quicksilver/core/device.h"
 #include "quicksilver/core/dtype.h"

@@ -34,8 +34,10 @@ PyObject* get_swapped(PyObject* self, void*) {
   return guarded([&]() -> PyObject* {
     const Tensor& x = tensor_of(self);
     if (x.dim() < 2)
-      raise(PyExc_RuntimeError, "tensor.mT is only supported on matrices or batches of matrices. "
-            "Got {}-D tensor.", x.dim());
+      raise(PyExc_RuntimeError,
+            "tensor.mT is only supported on matrices or batches of matrices. "
+            "Got {}-D tensor.",
+            x.dim());
     return wrap(transpose(x, a, b));
   });
 }
@@ -52,8 +54,10 @@ PyObject* get_H(PyObject* self, void*) {
   return guarded([&]() -> PyObject* {
     const Tensor& x = tensor_of(self);
     if (x.dim() != 2)
-      raise(PyExc_RuntimeError, "tensor.H is only supported on matrices (2-D tensors). Got {}-D "
-            "tensor.", x.dim());
+      raise(PyExc_RuntimeError,
+            "tensor.H is only supported on matrices (2-D tensors). Got {}-D "
+            "tensor.",
+            x.dim());
     if (is_complex(x.dtype())) raise(PyExc_NotImplementedError, "tensor.H of a complex tensor");
     return wrap(transpose(x, 0, 1));
   });

@@ -81,7 +81,8 @@ PyObject* tensor_repr(PyObject* object) {
   return guarded([&] {
     const Tensor& t = tensor_of(object);
     return PyUnicode_FromString(fmt::format("<Tensor of {} {} on {}>", name_of(t.dtype()),
-                                            to_string(t.shape()), t.device().str()).c_str());
+                                            to_string(t.shape()), t.device().str())
+                                    .c_str());
   });
 }
 
@@ -101,7 +102,8 @@ PyObject* tensor_iter(PyObject* object) {
     const std::vector<Tensor> parts = unbind(t, 0);
     PyRef list = PyRef::steal(PyList_New(static_cast<Py_ssize_t>(parts.size())));
     for (size_t i = 0; i < parts.size(); ++i)
-      PyList_SET_ITEM(list.get(), static_cast<Py_ssize_t>(i), PyRef::steal(wrap(parts[i])).release());
+      PyList_SET_ITEM(list.get(), static_cast<Py_ssize_t>(i),
+                      PyRef::steal(wrap(parts[i])).release());
     return PyObject_GetIter(list.get());
   });
 }
@@ -128,7 +130,8 @@ PyObject* tensor_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
 // What a subclass's constructor was given is the business of its own __init__.
 int tensor_init(PyObject*, PyObject*, PyObject*) { return 0; }
 
-// ---- methods that are not verbs -------------------------------------------------------------------------
+// ---- methods that are not verbs
+// -------------------------------------------------------------------------
 
 /// _make_subclass(cls, data, require_grad=False): cls over the same memory, without history.
 PyObject* make_subclass(PyObject*, PyObject* args, PyObject* kwargs) {
@@ -136,8 +139,9 @@ PyObject* make_subclass(PyObject*, PyObject* args, PyObject* kwargs) {
     static const char* names[] = {"cls", "data", "require_grad", nullptr};
     PyObject *cls = nullptr, *data = nullptr;
     int wants_grad = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!O|p:_make_subclass", const_cast<char**>(names),
-                                     &PyType_Type, &cls, &data, &wants_grad))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!O|p:_make_subclass",
+                                     const_cast<char**>(names), &PyType_Type, &cls, &data,
+                                     &wants_grad))
       return nullptr;
     auto* type = reinterpret_cast<PyTypeObject*>(cls);
     if (!PyType_IsSubtype(type, tensor_type))
@@ -155,7 +159,8 @@ PyObject* as_subclass(PyObject* self, PyObject* cls) {
   return guarded([&]() -> PyObject* {
     if (!PyType_Check(cls) || !PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(cls), tensor_type))
       raise(PyExc_TypeError, "cls must be a type (got {})", type_name(cls));
-    return wrap_as(reinterpret_cast<PyTypeObject*>(cls), view(tensor_of(self), tensor_of(self).shape()));
+    return wrap_as(reinterpret_cast<PyTypeObject*>(cls),
+                   view(tensor_of(self), tensor_of(self).shape()));
   });
 }
 
@@ -195,7 +200,8 @@ PyCFunction c_function(F f) {
 }
 
 PyMethodDef own_methods[] = {
-    {"_make_subclass", c_function(make_subclass), METH_VARARGS | METH_KEYWORDS | METH_STATIC, nullptr},
+    {"_make_subclass", c_function(make_subclass), METH_VARARGS | METH_KEYWORDS | METH_STATIC,
+     nullptr},
     {"as_subclass", as_subclass, METH_O, "The same data as an object of a subclass."},
     {"__format__", format_tensor, METH_O, nullptr},
 };
@@ -262,7 +268,8 @@ void add_tensor_type(PyObject* module) {
   static std::vector<PyGetSetDef> getset;
   register_all(tables);
   for (const PyMethodDef& m : own_methods) tables.methods.push_back(m);
-  for (PyMethodDef* m = numpy_methods; m->ml_name; ++m) tables.methods.push_back(*m);
+  for (PyMethodDef* list : {numpy_methods, dlpack_methods})
+    for (PyMethodDef* m = list; m->ml_name; ++m) tables.methods.push_back(*m);
   for (auto* list : {&tables.functions, &tables.methods, &tables.nn}) list->push_back({});
   getset.push_back(tensor_dict_getset);
   for (PyGetSetDef* g = tensor_getset; g->name; ++g) getset.push_back(*g);
@@ -293,6 +300,7 @@ void add_tensor_type(PyObject* module) {
   PyType_Spec spec = {"quicksilver.Tensor", sizeof(TensorObject), 0,
                       Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, slots.data()};
   tensor_type = make_type(spec);
+  tensor_type->tp_name = "Tensor";  // what messages say; __module__ is set
   add(module, "Tensor", reinterpret_cast<PyObject*>(tensor_type));
   const PyRef priority = PyRef::steal(PyLong_FromLong(1000));
   check(PyObject_SetAttrString(reinterpret_cast<PyObject*>(tensor_type), "__array_priority__",

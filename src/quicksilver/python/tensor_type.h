@@ -1,4 +1,5 @@
-// The Python Tensor: a handle, a dict and weak references; one object for each TensorImpl that lives.
+// The Python Tensor: a handle, a dict and weak references; one object for each TensorImpl that
+// lives.
 //
 // TensorImpl::python_object points back, un-owned: wrapping the same impl again gives the same
 // object while it lives. It is set and cleared under the interpreter's lock only.
@@ -9,8 +10,7 @@
 namespace qs::python {
 
 struct TensorObject {
-  PyObject_HEAD
-  Tensor tensor;
+  PyObject_HEAD Tensor tensor;
   PyObject* dict;
   PyObject* weakrefs;
 };
@@ -31,9 +31,9 @@ PyObject* wrap(Tensor t);
 PyObject* wrap_as(PyTypeObject* type, Tensor t);
 
 // Slots and attributes that live in files of their own.
-extern PyGetSetDef tensor_getset[];             // tensor_attributes.cpp
-void add_number_slots(std::vector<PyType_Slot>& slots);  // number_slots.cpp
-PyObject* tensor_subscript(PyObject* self, PyObject* key);               // indexing.cpp
+extern PyGetSetDef tensor_getset[];                         // tensor_attributes.cpp
+void add_number_slots(std::vector<PyType_Slot>& slots);     // number_slots.cpp
+PyObject* tensor_subscript(PyObject* self, PyObject* key);  // indexing.cpp
 int tensor_assign_subscript(PyObject* self, PyObject* key, PyObject* value);
 /// Whether reading `t` may run a plan, so that the interpreter's lock is dropped for it.
 inline bool may_wait(const Tensor& t) { return t.is_mps(); }
