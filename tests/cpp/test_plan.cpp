@@ -469,6 +469,37 @@ TEST(Plan, CacheIsBounded) {
   EXPECT_EQ(s.evictions, 6);
 }
 
+TEST(Plan, AttentionHeadsNeedFewCommands) {
+  Program p("record:cpu");
+  for (int64_t heads : {3, 20}) {
+    const int64_t batch = 24;
+    T x = p.random({batch, 6, heads * 8});
+    T q = x.view({batch, 6, heads, 8});  // as [batch, heads, 6, 8]
+    std::swap(q.layout.shape[1], q.layout.shape[2]);
+    std::swap(q.layout.strides[1], q.layout.strides[2]);
+    T k = q;
+    std::swap(k.layout.shape[2], k.layout.shape[3]);
+    std::swap(k.layout.strides[2], k.layout.strides[3]);
+    T a = p.record(Op::matmul, {q, k, {}},
+                   {DType::f32,
+                    {},
+                    {{batch, heads, 6, 6}},
+                    {std::bit_cast<uint64_t>(1.0), std::bit_cast<uint64_t>(1.0)},
+                    {}})[0];
+    const auto got = p.read(a), vq = p.read(q);
+    EXPECT_EQ(p.lines().size(), 3u);  // three stacks; or two copies and one stack
+    for (int64_t s = 0; s < batch * heads; ++s)
+      for (int i = 0; i < 6; ++i)
+        for (int j = 0; j < 6; ++j) {
+          double want = 0;
+          for (int c = 0; c < 8; ++c)
+            want += vq[static_cast<size_t>(s * 48 + i * 8 + c)] *
+                    vq[static_cast<size_t>(s * 48 + j * 8 + c)];
+          ASSERT_NEAR(got[static_cast<size_t>(s * 36 + i * 6 + j)], want, 1e-4);
+        }
+  }
+}
+
 TEST(Plan, CommonNodesMerge) {
   Program p("record:cpu");
   T x = p.random({50});

@@ -1,5 +1,6 @@
 // Library calls and kernels take operands of one dtype, and results that do not lie among them.
 // This pass puts copies before and behind where a recorded node asks for something else.
+#include <algorithm>
 #include <bit>
 
 #include "quicksilver/core/error.h"
@@ -106,10 +107,28 @@ class Preparer {
     return ir_.root(n.operands[operand].value_id) == ir_.root(n.results[result].value_id);
   }
 
+  /// Stacks of matrices that lie in two directions (heads within a batch) take one command for each
+  /// step of the shorter one; beyond this many a dense copy is cheaper.
+  static constexpr int64_t k_most_commands = 16;
+
+  static int64_t commands_for(const Layout& l) {
+    if (has_one_batch_stride(l)) return 1;
+    int64_t all = 1, longest = 1;
+    for (int d = 0; d < l.rank() - 2; ++d) {
+      all *= l.shape[d];
+      longest = std::max(longest, l.shape[d]);
+    }
+    return all / longest;
+  }
+
   void matmul(NodeId id) {
     const DType dtype = node(id).compute;
-    for (size_t i = 0; i < 3 && i < node(id).operands.size(); ++i)
-      if (reads(node(id), i) && node(id).operands[i].dtype != dtype) copy_operand(id, i, dtype);
+    for (size_t i = 0; i < 3 && i < node(id).operands.size(); ++i) {
+      if (!reads(node(id), i)) continue;
+      const Operand& o = node(id).operands[i];
+      if (o.dtype != dtype || (i < 2 && commands_for(o.layout) > k_most_commands))
+        copy_operand(id, i, dtype);
+    }
     NodeId behind = -1;
     const bool has_bias = node(id).operands.size() > 2 && reads(node(id), 2);
     const double scale = node(id).attrs.size() > 1 ? std::bit_cast<double>(node(id).attrs[1]) : 1.0;

@@ -36,6 +36,17 @@ MatmulArgs::Matrix matrix(const driver::PtrRef& ptr, const Layout& l) {
 
 }  // namespace
 
+bool has_one_batch_stride(const Layout& l) {
+  int64_t next = 0, extent = 1;
+  for (int d = l.rank() - 3; d >= 0; --d) {
+    if (l.shape[d] == 1) continue;
+    if (extent != 1 && l.strides[d] != next * extent) return false;
+    next = extent == 1 ? l.strides[d] : next;
+    extent *= l.shape[d];
+  }
+  return true;
+}
+
 void Emitter::matmul(const Node& node) {
   const Operand &a = node.operands[0], &b = node.operands[1];
   const bool has_bias = node.operands.size() > 2 && reads(node, 2);
@@ -98,6 +109,12 @@ void Emitter::matmul(const Node& node) {
     args.m *= batch[0];
     batch.clear();
     for (Dims* s : walks) s->clear();
+  }
+  // The longest one is the library's; one command for each point of the others.
+  for (size_t d = 0; d + 1 < batch.size(); ++d) {
+    if (batch[d] <= batch.back()) continue;
+    std::swap(batch[d], batch.back());
+    for (Dims* s : walks) std::swap((*s)[d], s->back());
   }
   const size_t inner = batch.empty() ? 0 : batch.size() - 1;
   if (!batch.empty()) {

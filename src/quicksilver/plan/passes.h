@@ -31,6 +31,8 @@ int place_buffers(Ir& ir);
 void verify(const Ir& ir, const char* pass);
 
 // Shared by the passes.
+/// Whether the dimensions before the last two are walked with one stride. emit_matmul.cpp.
+bool has_one_batch_stride(const Layout& layout);
 Touch touch_operand(const Node& node, size_t operand);
 Touch touch_result(const Node& node, size_t result);
 /// Whether node `n` reads operand `i` from memory or a register.
