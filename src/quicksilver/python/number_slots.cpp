@@ -48,6 +48,12 @@ PyObject* unary(PyObject* a) {
   return guarded([&] { return wrap(verb(tensor_of(a))); });
 }
 
+/// ~x: PyTorch's words for a dtype without bits.
+Tensor invert(const Tensor& x) {
+  if (is_floating(x.dtype()) || is_complex(x.dtype()))
+    raise(PyExc_TypeError, "~ (operator.invert) is only implemented on integer and Boolean-type tensors");
+  return qs::bitwise_not(x);
+}
 Tensor add_plain(const Operand& x, const Operand& y) { return qs::add(x, y); }
 Tensor sub_plain(const Operand& x, const Operand& y) { return qs::sub(x, y); }
 Tensor div_plain(const Operand& x, const Operand& y) { return qs::div(x, y); }
@@ -153,7 +159,7 @@ void add_number_slots(std::vector<PyType_Slot>& slots) {
   slot(Py_nb_negative, &unary<qs::neg>);
   slot(Py_nb_positive, &positive);
   slot(Py_nb_absolute, &unary<qs::abs>);
-  slot(Py_nb_invert, &unary<qs::bitwise_not>);
+  slot(Py_nb_invert, &unary<invert>);
   slot(Py_nb_bool, &truth);
   slot(Py_nb_int, &to_int);
   slot(Py_nb_float, &to_float);
