@@ -12,6 +12,26 @@ from typing import Any
 
 from quicksilver import _C
 from quicksilver._grad_mode import no_grad
+from quicksilver.nn._losses import (  # noqa: F401 -- names of this module
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cosine_embedding_loss,
+    cosine_similarity,
+    cross_entropy,
+    gaussian_nll_loss,
+    hinge_embedding_loss,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    margin_ranking_loss,
+    mse_loss,
+    nll_loss,
+    pairwise_distance,
+    poisson_nll_loss,
+    smooth_l1_loss,
+    soft_margin_loss,
+    triplet_margin_loss,
+)
 
 Tensor = _C.Tensor
 _nn = _C._nn
@@ -19,7 +39,6 @@ _nn = _C._nn
 relu = _nn.relu
 silu = _nn.silu
 relu6 = _nn.relu6
-hardtanh = _nn.hardtanh
 leaky_relu = _nn.leaky_relu
 elu = _nn.elu
 gelu = _nn.gelu
@@ -33,6 +52,19 @@ one_hot = _nn.one_hot
 
 
 # ---- activations ------------------------------------------------------------------------------
+
+
+def hardtanh(
+    input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
+) -> Tensor:
+    """input kept within [min_val, max_val].
+
+    Raises:
+        ValueError: min_val is above max_val.
+    """
+    if min_val > max_val:
+        raise ValueError("min_val cannot be greater than max_val")
+    return _nn.hardtanh(input, min_val, max_val, inplace)
 
 
 def relu_(input: Tensor) -> Tensor:
