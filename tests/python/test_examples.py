@@ -46,7 +46,7 @@ def test_digits_reaches_its_accuracy_from_five_seeds(tmp_path: Path) -> None:
     worst = float(out.rsplit("worst held-out accuracy of 5 seeds: ", 1)[1].split()[0])
     assert worst >= 0.97
     assert (tmp_path / "out" / "digits.png").stat().st_size > 5000
-    assert len(torch.load(tmp_path / "out" / "digits.safetensors")) == 4
+    assert len(torch.load(tmp_path / "out" / "digits.safetensors")) == 6
     again = run("--predict", "out/digits.safetensors", cwd=tmp_path).stdout
     assert again.splitlines()[0] in out
 
