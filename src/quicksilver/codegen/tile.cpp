@@ -4,11 +4,9 @@
 //    that the stores, then the loads, walk memory in order. Neighbours that every access walks as
 //    one are joined.
 // 2. Phases. A fold of something that depends on n earlier folds (in a chain) runs in phase n; kept
-// values
-//    are computed in the tail behind the last fold they depend on.
+//    values are computed in the tail behind the last fold they depend on.
 // 3. Values that a later phase needs again are held for the row (`persist`) when they were costly
-// and
-//    the row is short, else computed again there. Loads are simply repeated.
+//    and the row is short, else computed again there. Loads are simply repeated.
 #include "quicksilver/codegen/tile.h"
 
 #include <algorithm>
@@ -39,7 +37,6 @@ class Lowering {
 
  private:
   // ---- loops
-  // -------------------------------------------------------------------------------------
 
   int64_t stride_size(const Access& a, uint8_t axis) const {
     return a.strides[axis] < 0 ? -a.strides[axis] : a.strides[axis];
@@ -100,7 +97,6 @@ class Lowering {
   }
 
   // ---- phases
-  // ------------------------------------------------------------------------------------
 
   const Expr& expr(int32_t e) const { return nest_.exprs[static_cast<size_t>(e)]; }
   bool is_full(int32_t e) const { return expr(e).domain == TileDomain::full; }
@@ -176,7 +172,6 @@ class Lowering {
   int store_phase(const Store& s) const { return s.after_loads ? phases_ - 1 : value_phase(s); }
 
   // ---- instructions
-  // ------------------------------------------------------------------------------
 
   uint16_t add_register(const Expr& e, bool persist) {
     TileRegister r;
@@ -202,8 +197,8 @@ class Lowering {
   }
 
   /// Register of `e` for `phase`, emitting what it lacks. Full values live for one phase unless
-  /// they persist; all others are made once: uniform ones at the very start, kept ones behind the
-  /// last fold they depend on, or where they are first wanted.
+  /// they persist; all others are made once: uniform ones at the very start, behind them kept ones
+  /// that depend on no fold (any phase may want them), other kept ones behind their last fold.
   uint16_t get(int32_t e, int phase, bool tail) {
     const size_t i = static_cast<size_t>(e);
     const Expr& x = nest_.exprs[i];
@@ -237,9 +232,11 @@ class Lowering {
         t.fold_op = x.fold_op;
         break;
     }
+    auto& first = out_.program.phases[0].body;
     if (x.domain == TileDomain::uniform) {
-      auto& first = out_.program.phases[0].body;
       first.insert(first.begin() + uniforms_++, t);
+    } else if (x.domain == TileDomain::kept && level_[i] < 0) {
+      first.insert(first.begin() + uniforms_ + early_++, t);
     } else {
       section(phase, tail).push_back(t);
     }
@@ -332,7 +329,7 @@ class Lowering {
   std::vector<uint32_t> wanted_;
   std::vector<bool> persist_, used_;
   std::vector<int32_t> made_, made_in_, operand_of_;
-  std::ptrdiff_t uniforms_ = 0;
+  std::ptrdiff_t uniforms_ = 0, early_ = 0;  // at the head of phase 0
 };
 
 }  // namespace
