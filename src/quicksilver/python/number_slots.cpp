@@ -51,7 +51,8 @@ PyObject* unary(PyObject* a) {
 /// ~x: PyTorch's words for a dtype without bits.
 Tensor invert(const Tensor& x) {
   if (is_floating(x.dtype()) || is_complex(x.dtype()))
-    raise(PyExc_TypeError, "~ (operator.invert) is only implemented on integer and Boolean-type tensors");
+    raise(PyExc_TypeError,
+          "~ (operator.invert) is only implemented on integer and Boolean-type tensors");
   return qs::bitwise_not(x);
 }
 Tensor add_plain(const Operand& x, const Operand& y) { return qs::add(x, y); }
