@@ -1,0 +1,96 @@
+"""Random programs, run recorded (fused), with QS_SYNC=1 and in NumPy.
+
+Recorded equals QS_SYNC=1 bit for bit; NumPy within tolerance. A failure prints the smallest program
+that still fails. QS_TEST_SEED starts the seeds elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from oracle.generator import Builder
+from oracle.library import IS_TORCH
+from oracle.programs import Program, Runner, check_all, run_on_numpy, shrink
+
+BATCH = 40
+SORTS = {"plain": 0, "with draws": 1, "differentiated": 2}
+
+
+def programs(sort: str, batch: int, seed: int) -> Iterator[Program]:
+    for i in range(BATCH):
+        number = seed * 1000003 + (batch * BATCH + i) * 4 + SORTS[sort]
+        length = int(np.random.default_rng(number).integers(3, 40))
+        yield Builder(number, length, sort == "with draws", sort == "differentiated").result()
+
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[Runner]:
+    made = Runner()
+    yield made
+    made.close()
+
+
+def batches(fast: int, slow: int) -> list[object]:
+    return [*range(fast), *(pytest.param(i, marks=pytest.mark.slow) for i in range(fast, slow))]
+
+
+@pytest.mark.parametrize("batch", batches(5, 80))
+def test_programs(batch: int, runner: Runner, seed: int) -> None:
+    failures = check_all(programs("plain", batch, seed), runner)
+    assert not failures, "\n\n".join(failures)
+
+
+@pytest.mark.parametrize("batch", batches(1, 10))
+def test_programs_with_draws(batch: int, runner: Runner, seed: int) -> None:
+    failures = check_all(programs("with draws", batch, seed), runner)
+    assert not failures, "\n\n".join(failures)
+
+
+@pytest.mark.parametrize("batch", batches(2, 20))
+def test_differentiated_programs(batch: int, runner: Runner, seed: int) -> None:
+    failures = check_all(programs("differentiated", batch, seed), runner)
+    assert not failures, "\n\n".join(failures)
+
+
+def test_programs_are_worth_running(seed: int) -> None:
+    """They are long enough, and most statements of the table occur."""
+    made = list(programs("plain", 0, seed)) + list(programs("plain", 1, seed))
+    assert np.mean([len(p.statements) for p in made]) > 15
+    text = "\n".join(p.script() for p in made)
+    for word in (
+        "softmax",
+        " @ ",
+        "+=",
+        "copy_",
+        "cumsum",
+        "where",
+        "out=",
+        "item()",
+        "del ",
+        "for k",
+    ):
+        assert word in text, word
+    assert Builder(5, 20, False, False).result() == Builder(5, 20, False, False).result()
+
+
+def test_a_failing_program_shrinks(seed: int) -> None:
+    """A planted fault: programs that call tanh fail. What is left is one statement or two."""
+    found = next(p for p in programs("plain", 0, seed) if "tanh" in p.body())
+
+    def verdict(p: Program) -> str | None:
+        run_on_numpy(p, np.float64)
+        return "recorded differs: planted" if "tanh" in p.body() else None
+
+    small = shrink(found, verdict)
+    assert "tanh" in small.body()
+    assert len(small.statements) < max(4, len(found.statements) / 2)
+    compile(small.script(), "script", "exec")
+
+
+@pytest.mark.skipif(IS_TORCH, reason="about this library's switch")
+def test_the_plain_runs_are_plain(runner: Runner) -> None:
+    """The workers differ in QS_SYNC and in nothing else."""
+    assert runner.synchronous.sync
+    assert not runner.recorded.sync
