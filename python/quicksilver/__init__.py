@@ -29,7 +29,14 @@ from quicksilver._settings import (
     typename,
     use_deterministic_algorithms,
 )
-from quicksilver.functional import broadcast_shapes, broadcast_tensors, einsum, meshgrid
+from quicksilver.functional import (
+    broadcast_shapes,
+    broadcast_tensors,
+    diag,
+    einsum,
+    meshgrid,
+    multinomial,
+)
 
 # The whole public surface of the extension: functions over tensors, dtypes, small types, errors.
 # Written as a loop so that a new op needs no line here.
@@ -59,6 +66,7 @@ _MODULES = frozenset(
         "random",
         "serialization",
         "utils",
+        "version",
     )
 )
 _FUNCTIONS = {
@@ -70,7 +78,14 @@ _FUNCTIONS = {
     "initial_seed": "random",
     "get_rng_state": "random",
     "set_rng_state": "random",
-}
+    **dict.fromkeys(
+        (
+            "FloatTensor", "DoubleTensor", "HalfTensor", "BFloat16Tensor", "ByteTensor",
+            "CharTensor", "ShortTensor", "IntTensor", "LongTensor", "BoolTensor",
+        ),
+        "_legacy_types",
+    ),
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

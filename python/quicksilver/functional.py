@@ -63,3 +63,85 @@ def einsum(*args: Any) -> Tensor:
     from quicksilver._einsum import einsum as implementation
 
     return implementation(*args)
+
+
+def multinomial(
+    input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None
+) -> Tensor:
+    """Indices drawn with probabilities in proportion to input: [K] or [N, K] to [..., num_samples].
+
+    With replacement the draws are looked up in the running sum; without, they are the num_samples
+    largest of log p + Gumbel noise, which is the same distribution (Efraimidis and Spirakis 2006).
+
+    Raises:
+        RuntimeError: input is no float vector or matrix, has a negative, infinite or NaN weight or
+            only zeros in a row, or there are fewer weights than draws without replacement.
+    """
+    if input.dim() not in (1, 2):
+        raise RuntimeError("prob_dist must be 1 or 2 dim")
+    if not input.is_floating_point():
+        raise RuntimeError(
+            f"multinomial only supports floating-point dtypes for input, got: {input.dtype}"
+        )
+    if num_samples <= 0:
+        raise RuntimeError("cannot sample n_sample <= 0 samples")
+    if not replacement and num_samples > input.size(-1):
+        raise RuntimeError(
+            "cannot sample n_sample > prob_dist.size(-1) samples without replacement"
+        )
+    weights = input.detach()
+    if weights.dtype is not _C.float64:
+        weights = weights.float()
+    if not bool((weights.isfinite() & (weights >= 0)).all()):
+        raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
+    if not bool((weights.sum(-1) > 0).all()):
+        raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
+    if replacement:
+        shape = (*weights.shape[:-1], num_samples)
+        sums = weights.cumsum(-1)
+        draws = _C.empty(shape, dtype=weights.dtype, device=weights.device)
+        draws = draws.uniform_(generator=generator) * sums[..., -1:]
+        found = (sums.unsqueeze(-2) <= draws.unsqueeze(-1)).sum(-1)
+        # A draw may round up to the whole sum: it belongs to the last weight that is not zero.
+        last = ((weights > 0) * _C.arange(weights.size(-1), device=weights.device)).amax(-1, True)
+        return _C.minimum(found, last)
+    noise = _C.empty(weights.shape, dtype=weights.dtype, device=weights.device)
+    noise = -(-noise.uniform_(generator=generator).log()).log()
+    return (weights.log() + noise).topk(num_samples, -1)[1]
+
+
+def diag(input: Tensor, diagonal: int = 0) -> Tensor:
+    """The diagonal of a matrix (a copy), or a matrix with a vector on its diagonal."""
+    if input.dim() == 2:
+        return input.diagonal(diagonal).clone()
+    if input.dim() != 1:
+        raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {input.dim()}D")
+    size = input.size(0) + abs(diagonal)
+    out = _C.zeros(size, size, dtype=input.dtype, device=input.device)
+    out.diagonal(diagonal).copy_(input)
+    return out
+
+
+def _cuda(self: Tensor, device: Any = None, non_blocking: bool = False, **kwargs: Any) -> Tensor:
+    """PyTorch's spelling; raises MPSDeviceError, as there is no such device."""
+    return self.to("cuda" if device is None else device)
+
+
+def _tril_(self: Tensor, diagonal: int = 0) -> Tensor:
+    """tril in place."""
+    return self.copy_(self.tril(diagonal))
+
+
+def _triu_(self: Tensor, diagonal: int = 0) -> Tensor:
+    """triu in place."""
+    return self.copy_(self.triu(diagonal))
+
+
+for _name, _method in (
+    ("multinomial", multinomial),
+    ("diag", diag),
+    ("cuda", _cuda),
+    ("tril_", _tril_),
+    ("triu_", _triu_),
+):
+    setattr(Tensor, _name, _method)

@@ -275,6 +275,44 @@ def normalize(
     return result if out is None else out.copy_(result)
 
 
+# ---- padding -------------------------------------------------------------------------------------
+def pad(
+    input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None
+) -> Tensor:
+    """Adds value (0) around the last dimensions: pad is (left, right) of the last, then of the one
+    before, and so on; negative numbers cut off. mode "constant" is the only one.
+
+    Raises:
+        RuntimeError: pad has an odd length, is longer than the dimensions allow, or cuts too much.
+        NotImplementedError: another mode.
+    """
+    if mode != "constant":
+        raise NotImplementedError(f"pad: mode {mode!r} is not supported")
+    pad = list(pad)
+    if len(pad) % 2:
+        raise RuntimeError("Padding length must be divisible by 2")
+    if len(pad) > 2 * input.dim():
+        raise RuntimeError("Padding length too large")
+    shape, places = list(input.shape), [slice(None)] * input.dim()
+    cut = input
+    for k in range(len(pad) // 2):
+        dim, before, after = input.dim() - 1 - k, pad[2 * k], pad[2 * k + 1]
+        shape[dim] += before + after
+        if shape[dim] < 0:
+            raise RuntimeError(
+                f"The input size {input.size(dim)}, plus negative padding {before} and {after},"
+                f" resulted in a negative output size, which is invalid. Check dimension {dim} of"
+                " your input."
+            )
+        start = max(-before, 0)
+        cut = cut.narrow(dim, start, max(input.size(dim) - start - max(-after, 0), 0))
+        places[dim] = slice(max(before, 0), max(before, 0) + cut.size(dim))
+    filled = 0.0 if value is None else value
+    out = _C.full(shape, filled, dtype=input.dtype, device=input.device)
+    out[tuple(places)] = cut
+    return out
+
+
 # ---- embedding, attention ------------------------------------------------------------------------
 def embedding(
     input: Tensor,
