@@ -38,7 +38,7 @@ def _found(names: tuple[str, ...]) -> str:
             ctypes.CDLL(name)
         except OSError:
             continue
-        return name
+        return f"{name}, found"
     return ""
 
 
@@ -66,10 +66,8 @@ def collect() -> dict[str, str]:
     elif not mps.is_available():
         lines["mps"] = f"built, not available: {mps.why_unavailable()}"
     else:
-        lines["mps"] = f"available, driver {mps.driver()}: {mps.get_name()}"
-        for name, figures in _C.plan_stats("mps").items():
-            lines.setdefault("caches", "")
-            lines["caches"] += f"{', ' if lines['caches'] else ''}{figures} {name}"
+        lines["mps"] = f"available: {mps.get_name()}"
+        lines["caches"] = "plans and kernels are kept in memory for the life of the process"
     for name, names, lost in LIBRARIES:
         library = _found(names)
         lines[name] = library or f"not found: {lost}"
