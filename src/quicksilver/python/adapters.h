@@ -50,11 +50,16 @@ QS_GET(const std::vector<Tensor>&, c.tensors(i))
 
 template <class R, class... A, size_t... i>
 PyObject* call_verb(Call& c, R (*verb)(A...), std::index_sequence<i...>) {
+  const bool heavy = c.is_heavy();
+  const auto run = [&](auto&&... unpacked) -> R {
+    GilRelease release(heavy);
+    return verb(static_cast<decltype(unpacked)&&>(unpacked)...);
+  };
   if constexpr (std::is_void_v<R>) {
-    verb(Get<A>::get(c, static_cast<int>(i))...);
+    run(Get<A>::get(c, static_cast<int>(i))...);
     return none();
   } else {
-    return result(c, verb(Get<A>::get(c, static_cast<int>(i))...));
+    return result(c, run(Get<A>::get(c, static_cast<int>(i))...));
   }
 }
 /// The parameters of the signature are those of the verb, in order.

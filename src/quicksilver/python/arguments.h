@@ -115,6 +115,11 @@ class Call {
   std::optional<Dims> optional_dims(int i) const {
     return given(i) || varargs || param(i).has_number ? std::optional(dims(i)) : std::nullopt;
   }
+  /// One of the first two arguments is a tensor whose work is worth dropping the lock for.
+  bool is_heavy() const {
+    return (args[0] && is_tensor(args[0]) && python::is_heavy(tensor_of(args[0]))) ||
+           (args[1] && is_tensor(args[1]) && python::is_heavy(tensor_of(args[1])));
+  }
   /// "sum(): argument 'dim' (position 2)"
   std::string where(int i) const;
 

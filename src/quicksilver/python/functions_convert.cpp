@@ -16,19 +16,30 @@ PyObject* cast(Call& c) {
   FN(name, "m", "(Tensor input, *, memory_format? memory_format=None)", &cast<DType::dtype>, \
      "The tensor as another dtype; itself when it has it.")
 
+/// Moves and casts; from mps to the host that runs the tape, without the lock.
+PyObject* moved(Call& c, std::optional<Device> device, std::optional<DType> dtype, bool copy,
+                bool non_blocking) {
+  const Tensor& x = c.tensor(0);
+  const bool waits = device && device->type != x.device_type();
+  Tensor result;
+  {
+    GilRelease release(waits || is_heavy(x));
+    result = to(x, device, dtype, copy, non_blocking);
+  }
+  return wrap(std::move(result));
+}
 PyObject* to_other(Call& c) {  // (other, non_blocking, copy)
   const Tensor& other = c.tensor(1);
-  return wrap(to(c.tensor(0), other.device(), other.dtype(), c.boolean(3), c.boolean(2)));
+  return moved(c, other.device(), other.dtype(), c.boolean(3), c.boolean(2));
 }
 PyObject* to_dtype_only(Call& c) {
-  return wrap(to(c.tensor(0), std::nullopt, c.dtype(1), c.boolean(3), c.boolean(2)));
+  return moved(c, std::nullopt, c.dtype(1), c.boolean(3), c.boolean(2));
 }
 PyObject* to_device_dtype(Call& c) {
-  return wrap(
-      to(c.tensor(0), c.optional_device(1), c.optional_dtype(2), c.boolean(4), c.boolean(3)));
+  return moved(c, c.optional_device(1), c.optional_dtype(2), c.boolean(4), c.boolean(3));
 }
-PyObject* to_cpu(Call& c) { return wrap(to(c.tensor(0), Device(DeviceType::cpu), std::nullopt)); }
-PyObject* to_mps(Call& c) { return wrap(to(c.tensor(0), Device(DeviceType::mps), std::nullopt)); }
+PyObject* to_cpu(Call& c) { return moved(c, Device(DeviceType::cpu), std::nullopt, false, false); }
+PyObject* to_mps(Call& c) { return moved(c, Device(DeviceType::mps), std::nullopt, false, false); }
 
 /// x.type(): its legacy name; x.type(dtype or name): a cast.
 PyObject* type_method(Call& c) {
@@ -96,7 +107,13 @@ PyObject* is_contiguous(Call& c) {
 PyObject* contiguous_method(Call& c) { return wrap(contiguous(c.tensor(0))); }
 PyObject* clone_method(Call& c) { return wrap(clone(c.tensor(0))); }
 PyObject* copy_method(Call& c) {
-  copy_(c.tensor(0), c.operand(1));
+  const Tensor& x = c.tensor(0);
+  const Operand source = c.operand(1);
+  const bool waits = source.is_tensor() && c.tensor(1).device_type() != x.device_type();
+  {
+    GilRelease release(waits || is_heavy(x));
+    copy_(x, source);
+  }
   return new_ref(c.args[0]);
 }
 PyObject* data_ptr(Call& c) {
@@ -186,7 +203,6 @@ const Row rows[] = {
        "A copy."),
     FN("copy_", "m", "(Tensor input, Tensor|Number src, bool non_blocking=False)", &copy_method,
        "Overwrites the tensor with another, broadcast and converted."),
-    FN("fill_", "fm", "(Tensor input, Tensor|Number value)", &qs::fill_, "One value everywhere."),
     FN("zero_", "fm", "(Tensor input)", &qs::zero_, "0 everywhere."),
     FN("item", "m", "(Tensor input)", &item, "The one element as a Python number."),
     FN("promote_types", "f", "(dtype type1, dtype type2)", &promote_types, "The common dtype."),

@@ -1,4 +1,7 @@
 // Creation: sizes as a tuple or as bare ints, dtype=, device=, requires_grad=, generator=, out=.
+#include <cmath>
+#include <limits>
+
 #include "quicksilver/autograd/autograd.h"
 #include "quicksilver/autograd/verbs.h"
 #include "quicksilver/python/adapters.h"
@@ -60,6 +63,26 @@ PyObject* new_of_size(Call& c) {
   return wrap(verb(checked_size(c, 1), options_like(c, 2, c.tensor(0))));
 }
 
+/// Numbers beyond the dtype's range are refused (unsigned ones may wrap once, as in PyTorch).
+void check_fits(const Scalar& value, DType dtype) {
+  const char* name = nullptr;
+  const double v = value.to_double();
+  if (is_integral(dtype) && dtype != DType::bool_ && size_of(dtype) < 8) {
+    constexpr const char* names[] = {"",    "uint8_t", "int8_t",   "short",
+                                     "int", "",        "uint16_t", "uint32_t"};
+    const bool is_signed = info(dtype).is_signed;
+    const double top = std::exp2(static_cast<double>(size_of(dtype) * 8 - (is_signed ? 1 : 0)));
+    if (!(v < top && v > (is_signed ? -top - 1 : -top))) name = names[static_cast<int>(dtype)];
+  } else if (std::isfinite(v)) {
+    const double size = std::fabs(v);
+    if (dtype == DType::f32 && size > std::numeric_limits<float>::max()) name = "float";
+    if (dtype == DType::f16 && size > 65504.0) name = "c10::Half";
+    if (dtype == DType::bf16 && size > 0x1.FEp127) name = "c10::BFloat16";
+  }
+  if (name)
+    raise(PyExc_RuntimeError, "value cannot be converted to type {} without overflow", name);
+}
+
 /// full without a dtype takes the number's kind, as PyTorch does.
 Tensor full_of(DimSpan shape, const Scalar& value, Options o) {
   if (!o.dtype) {
@@ -78,6 +101,7 @@ Tensor full_of(DimSpan shape, const Scalar& value, Options o) {
         break;
     }
   }
+  check_fits(value, *o.dtype);
   return qs::full(shape, value, o);
 }
 PyObject* full(Call& c) { return wrap(full_of(checked_size(c, 0), c.number(1), options(c, 2))); }
@@ -226,6 +250,14 @@ PyObject* random_in_place(Call& c) {  // (from, to), (to), ()
   return new_ref(c.args[0]);
 }
 
+PyObject* fill_in_place(Call& c) {
+  const Tensor& x = c.tensor(0);
+  const Operand value = c.operand(1);
+  if (!value.is_tensor()) check_fits(value.number(), x.dtype());
+  fill_(x, value);
+  return new_ref(c.args[0]);
+}
+
 // ---- from Python data
 
 Tensor finished(Tensor t, bool requires_grad) {
@@ -348,6 +380,8 @@ const Row rows[] = {
        "(object obj, *, dtype? dtype=None, device? device=None, bool? copy=None, "
        "bool requires_grad=False)",
        &asarray, "The object as a tensor."),
+    FN("fill_", "fm", "(Tensor input, Tensor|Number value)", &fill_in_place,
+       "One value everywhere."),
     {nullptr, "", "", nullptr, nullptr},
 };
 

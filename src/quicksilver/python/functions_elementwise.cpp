@@ -45,44 +45,40 @@ PyObject* nonzero_tuple(const Tensor& x) { return wrap_tuple(unbind(nonzero(x), 
 #define BINARY_SIGNATURE "(Tensor|Number input, Tensor|Number other)"
 #define BINARY_IN_PLACE "(Tensor input, Tensor|Number other)"
 
+// clang-format off
 const Row rows[] = {
-#define V(name)                                     \
-  FN(#name, "fmo", UNARY_SIGNATURE, &qs::name, ""), \
-      FN(#name "_", "fm", UNARY_SIGNATURE, &qs::name##_, ""),
-#define W(name) V(name)
-    // round has a second parameter; std::abs and its like are functions of other types.
+    // round has a second parameter; the row made from the list below yields to this one.
     FN("round", "fmo", "(Tensor input, *, int decimals=0)", &round_to,
        "Nearest integer, halves to even."),
+#define V(name)                                     \
+    FN(#name, "fmo", UNARY_SIGNATURE, &qs::name, ""), \
+    FN(#name "_", "fm", UNARY_SIGNATURE, &qs::name##_, ""),
     QS_UNARY_VERBS(V)
-#undef W
 #undef V
 #define V(name) FN(#name, "fmo", UNARY_SIGNATURE, &qs::name, ""),
-        QS_TEST_VERBS(V)
+    QS_TEST_VERBS(V)
 #undef V
 #define V(name)                                      \
-  FN(#name, "fmo", BINARY_SIGNATURE, &qs::name, ""), \
-      FN(#name "_", "fm", BINARY_IN_PLACE, &qs::name##_, ""),
-            QS_BINARY_VERBS(V)
+    FN(#name, "fmo", BINARY_SIGNATURE, &qs::name, ""), \
+    FN(#name "_", "fm", BINARY_IN_PLACE, &qs::name##_, ""),
+    QS_BINARY_VERBS(V)
 #undef V
-// PyTorch's other names
-#define ALIAS1(alias, name)                                               \
-  FN(alias, "fmo", UNARY_SIGNATURE, &qs::name, "The same as " #name "."), \
-      FN(alias "_", "fm", UNARY_SIGNATURE, &qs::name##_, "The same as " #name "_."),
-                ALIAS1("negative", neg) ALIAS1("absolute", abs) ALIAS1("fix", trunc)
-                    ALIAS1("arcsin", asin) ALIAS1("arccos", acos) ALIAS1("arctan", atan) ALIAS1(
-                        "arcsinh", asinh) ALIAS1("arccosh", acosh) ALIAS1("arctanh",
-                                                                          atanh) ALIAS1("sgn", sign)
-#undef ALIAS1
-#define ALIAS2(alias, name)                                                \
-  FN(alias, "fmo", BINARY_SIGNATURE, &qs::name, "The same as " #name "."), \
-      FN(alias "_", "fm", BINARY_IN_PLACE, &qs::name##_, "The same as " #name "_."),
-                        ALIAS2("multiply", mul) ALIAS2("greater", gt) ALIAS2("greater_equal", ge)
-                            ALIAS2("less", lt) ALIAS2("less_equal", le) ALIAS2(
-                                "not_equal", ne) ALIAS2("arctan2", atan2)
-#undef ALIAS2
-                                FN("add", "fmo",
-                                   "(Tensor|Number input, Tensor|Number other, *, Number alpha=1)",
-                                   &qs::add, "input + alpha * other"),
+    // PyTorch's other names
+#define V(alias, name)                                                            \
+    FN(alias, "fmo", UNARY_SIGNATURE, &qs::name, "The same as " #name "."),         \
+    FN(alias "_", "fm", UNARY_SIGNATURE, &qs::name##_, "The same as " #name "_."),
+    V("negative", neg) V("absolute", abs) V("fix", trunc) V("arcsin", asin) V("arccos", acos)
+    V("arctan", atan) V("arcsinh", asinh) V("arccosh", acosh) V("arctanh", atanh) V("sgn", sign)
+#undef V
+#define V(alias, name)                                                            \
+    FN(alias, "fmo", BINARY_SIGNATURE, &qs::name, "The same as " #name "."),        \
+    FN(alias "_", "fm", BINARY_IN_PLACE, &qs::name##_, "The same as " #name "_."),
+    V("multiply", mul) V("greater", gt) V("greater_equal", ge) V("less", lt) V("less_equal", le)
+    V("not_equal", ne) V("arctan2", atan2)
+#undef V
+    // clang-format on
+    FN("add", "fmo", "(Tensor|Number input, Tensor|Number other, *, Number alpha=1)", &qs::add,
+       "input + alpha * other"),
     FN("add_", "fm", "(Tensor input, Tensor|Number other, *, Number alpha=1)", &qs::add_,
        "input + alpha * other, in place."),
     FN("sub", "fmo", "(Tensor|Number input, Tensor|Number other, *, Number alpha=1)", &qs::sub,

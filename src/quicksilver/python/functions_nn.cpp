@@ -27,7 +27,8 @@ PyObject* elu_any(Call& c) { return written_back(c, elu(c.tensor(0), c.real(1)),
 PyObject* dropout_any(Call& c) {
   const double p = c.real(1);
   if (p < 0 || p > 1)
-    raise(PyExc_ValueError, "dropout probability has to be between 0 and 1, but got {}", p);
+    raise(PyExc_ValueError, "dropout probability has to be between 0 and 1, but got {}",
+          text_of(PyRef::steal(PyObject_Str(c.args[1])).get()));
   if (!c.boolean(2) || p == 0) return new_ref(c.args[0]);
   return written_back(c, dropout(c.tensor(0), p, true), c.boolean(3));
 }
@@ -106,9 +107,9 @@ const Row rows[] = {
        &softmax_any<&qs::softmax>, "exp(input) / sum(exp(input)) along dim."),
     FN("log_softmax", "n", "(Tensor input, int? dim=None, int _stacklevel=3, dtype? dtype=None)",
        &softmax_any<&qs::log_softmax>, "log(softmax(input))"),
-    FN("softmax", "fm", "(Tensor input, int dim, dtype? dtype=None)", &qs::softmax,
+    FN("softmax", "fmo", "(Tensor input, int dim, dtype? dtype=None)", &qs::softmax,
        "exp(input) / sum(exp(input)) along dim."),
-    FN("log_softmax", "fm", "(Tensor input, int dim, dtype? dtype=None)", &qs::log_softmax,
+    FN("log_softmax", "fmo", "(Tensor input, int dim, dtype? dtype=None)", &qs::log_softmax,
        "log(softmax(input))"),
     FN("dropout", "fn", "(Tensor input, float p=0.5, bool training=True, bool inplace=False)",
        &dropout_any, "Zero with probability p, else input / (1 - p)."),

@@ -174,7 +174,6 @@ PyObject* meshgrid(Call& c) {
     out.push_back(expand(reshape(in[i], own), shape));
   }
   if (swap) {
-    for (Tensor& t : out) t = transpose(t, 0, 1);
     std::swap(out[0], out[1]);
   }
   return wrap_tuple(out);

@@ -172,6 +172,18 @@ Walk walk_key(const Tensor& self, PyObject* key) {
   return walk(self, &key, 1);
 }
 
+/// Masks of mps are counted first, which runs the tape.
+bool may_wait_for(const Walk& w) {
+  if (!w.x.is_mps()) return is_heavy(w.x);
+  for (const Tensor& t : w.indices)
+    if (t.defined() && t.dtype() == DType::bool_) return true;
+  return false;
+}
+Tensor gathered(const Walk& w) {
+  GilRelease release(may_wait_for(w));
+  return index(w.x, w.indices);
+}
+
 [[noreturn]] void zero_dim_index() {
   raise(
       PyExc_IndexError,
@@ -229,6 +241,7 @@ void assign(const Walk& w, PyObject* value) {
   } else {
     v = full(Dims{}, to_scalar(value), Options(w.x.dtype(), w.x.device()));
   }
+  GilRelease release(may_wait_for(w));
   index_put_(w.x, w.indices, v);
 }
 
@@ -249,7 +262,7 @@ PyObject* tensor_subscript(PyObject* self, PyObject* key) {
         !(is_tensor(key) && tensor_of(key).dtype() == DType::bool_))
       zero_dim_index();
     Walk w = walk_key(x, key);
-    if (w.gathers) return wrap(index(w.x, w.indices));
+    if (w.gathers) return wrap(gathered(w));
     // x[...] is a new tensor over the same memory.
     return wrap(w.x.same(x) ? view(x, x.shape()) : std::move(w.x));
   });

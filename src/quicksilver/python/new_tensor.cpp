@@ -120,17 +120,17 @@ void write_number(PyObject* o, DType dtype, void* p) {
     case DType::bool_:
       return put(p, static_cast<uint8_t>(s.to_bool()));
     case DType::u8:
-      return put_integer<uint8_t>(p, s.to_int(), "uint8_t");
+      return put_integer<uint8_t>(p, s.to_int(), "uint8");
     case DType::i8:
-      return put_integer<int8_t>(p, s.to_int(), "int8_t");
+      return put_integer<int8_t>(p, s.to_int(), "int8");
     case DType::i16:
-      return put_integer<int16_t>(p, s.to_int(), "int16_t");
+      return put_integer<int16_t>(p, s.to_int(), "int16");
     case DType::i32:
-      return put_integer<int32_t>(p, s.to_int(), "int32_t");
+      return put_integer<int32_t>(p, s.to_int(), "int32");
     case DType::u16:
-      return put_integer<uint16_t>(p, s.to_int(), "uint16_t");
+      return put_integer<uint16_t>(p, s.to_int(), "uint16");
     case DType::u32:
-      return put_integer<uint32_t>(p, s.to_int(), "uint32_t");
+      return put_integer<uint32_t>(p, s.to_int(), "uint32");
     case DType::i64:
     case DType::u64:
       return put(p, s.to_int());

@@ -31,7 +31,12 @@ PyObject* binary(PyObject* a, PyObject* b) {
   return guarded([&]() -> PyObject* {
     Operand x, y;
     if (!to_operand(a, x) || !to_operand(b, y)) Py_RETURN_NOTIMPLEMENTED;
-    return wrap(verb(x, y));
+    Tensor result;
+    {
+      GilRelease release(is_heavy(tensor_of(is_tensor(a) ? a : b)));
+      result = verb(x, y);
+    }
+    return wrap(std::move(result));
   });
 }
 template <InPlace verb>
@@ -39,7 +44,10 @@ PyObject* in_place(PyObject* a, PyObject* b) {
   return guarded([&]() -> PyObject* {
     Operand y;
     if (!is_tensor(a) || !to_operand(b, y)) Py_RETURN_NOTIMPLEMENTED;
-    verb(tensor_of(a), y);
+    {
+      GilRelease release(is_heavy(tensor_of(a)));
+      verb(tensor_of(a), y);
+    }
     return new_ref(a);
   });
 }
@@ -68,7 +76,12 @@ PyObject* power_in_place(PyObject* a, PyObject* b, PyObject*) { return in_place<
 PyObject* matrix_product(PyObject* a, PyObject* b) {
   return guarded([&]() -> PyObject* {
     if (!is_tensor(a) || !is_tensor(b)) Py_RETURN_NOTIMPLEMENTED;
-    return wrap(qs::matmul(tensor_of(a), tensor_of(b)));
+    Tensor result;
+    {
+      GilRelease release(is_heavy(tensor_of(a)) || is_heavy(tensor_of(b)));
+      result = qs::matmul(tensor_of(a), tensor_of(b));
+    }
+    return wrap(std::move(result));
   });
 }
 PyObject* positive(PyObject* a) { return new_ref(a); }

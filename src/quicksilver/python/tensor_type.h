@@ -37,6 +37,11 @@ PyObject* tensor_subscript(PyObject* self, PyObject* key);  // indexing.cpp
 int tensor_assign_subscript(PyObject* self, PyObject* key, PyObject* value);
 /// Whether reading `t` may run a plan, so that the interpreter's lock is dropped for it.
 inline bool may_wait(const Tensor& t) { return t.is_mps(); }
+/// Ops on cpu run at once: large ones without the interpreter's lock.
+inline bool is_heavy(const Tensor& t) {
+  constexpr int64_t k_worth_it = 1 << 15;
+  return t.is_cpu() && t.numel() >= k_worth_it;
+}
 /// The one element, the lock dropped where that may wait.
 Scalar item_of(const Tensor& t);
 PyObject* wrap(const Scalar& s);
