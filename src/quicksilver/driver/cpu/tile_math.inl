@@ -17,7 +17,7 @@ double digamma(double x) {
   if (x < 0) {
     if (x == ::floor(x)) return __builtin_nan("");
     // Reflection; the argument of tan is reduced first, which is exact.
-    const double r = x - ::floor(x);
+    const double r = x - ::nearbyint(x);
     result = -k_pi / ::tan(k_pi * r);
     x = 1 - x;
   }
