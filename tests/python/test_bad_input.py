@@ -28,14 +28,6 @@ DIFFERENT = {
     # MPSDeviceError is a RuntimeError.
     ("arguments", 41): ("RuntimeError", "MPSDeviceError"),
     ("arguments", 44): ("RuntimeError", "MPSDeviceError"),
-    # One text for all ways of asking, with PyTorch's other spelling of its first letter.
-    ("texts", 17): tuple(
-        {
-            "error": "RuntimeError",
-            "text": f"{only} Tensors of floating point and complex dtype can require gradients",
-        }
-        for only in ("Only", "only")
-    ),
     # A hook that cannot be called is refused at once.
     ("gradients", 10): ("fine", "TypeError"),
 }

@@ -73,6 +73,30 @@ std::string_view scalar_type_name(DType d) {
   return names[static_cast<size_t>(d)];
 }
 
+void honour_requires_grad(const Tensor& t, const Options& options) {
+  if (!options.requires_grad) return;
+  QS_CHECK(is_floating(t.dtype()) || is_complex(t.dtype()), Error,
+           "Only Tensors of floating point and complex dtype can require gradients");
+  t.set_requires_grad(true);
+}
+
+void check_fits(const Scalar& value, DType dtype) {
+  if (!is_integral(dtype) || dtype == DType::bool_ || !value.is_integral()) return;
+  const int bits = static_cast<int>(size_of(dtype)) * 8;
+  if (bits == 64) return;
+  const int64_t v = value.to_int();
+  const int64_t low = -(int64_t{1} << (bits - 1));  // PyTorch lets -1 stand for an unsigned maximum
+  const int64_t high = (int64_t{1} << (info(dtype).is_signed ? bits - 1 : bits)) - 1;
+  QS_CHECK(v >= low && v <= high, Error, "value cannot be converted to type {} without overflow",
+           name_of(dtype));
+}
+
+Tensor row_major_copy(const Tensor& x) {
+  RecordOptions options;
+  options.row_major = true;
+  return apply(Op::copy, {x}, {}, options);
+}
+
 void require_defined(const Tensor& t, const char* verb) {
   QS_CHECK(t.defined(), TypeError, "{}(): expected a tensor, got an undefined one", verb);
 }

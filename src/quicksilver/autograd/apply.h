@@ -133,5 +133,11 @@ uint64_t axes_mask(const OptionalDims& dims, int rank);
 /// What PyTorch's messages call the dtype: "Float", "Long".
 std::string_view scalar_type_name(DType d);
 void require_defined(const Tensor& t, const char* verb);
+/// A new tensor that its options want a gradient for.
+void honour_requires_grad(const Tensor& t, const Options& options);
+/// Throws when a fill with `value` would not fit `dtype` (integers only).
+void check_fits(const Scalar& value, DType dtype);
+/// Copies even what is row-major already; the result is.
+Tensor row_major_copy(const Tensor& x);
 
 }  // namespace qs::autograd

@@ -14,9 +14,7 @@ Tensor clone(const Tensor& x) {
 Tensor contiguous(const Tensor& x) {
   require_defined(x, "contiguous");
   if (x.is_contiguous()) return x;
-  RecordOptions options;
-  options.row_major = true;
-  return apply(Op::copy, {x}, {}, options);
+  return row_major_copy(x);
 }
 
 Tensor detach(const Tensor& x) {
@@ -89,6 +87,7 @@ const Tensor& fill_(const Tensor& x, const Operand& value) {
              value.impl()->layout.rank());
     return copy_(x, value);
   }
+  check_fits(value.number(), x.dtype());
   const ResultSpec spec[] = {{x.dtype(), Dims(x.shape())}};
   RecordOptions options;
   options.dtype = x.dtype();

@@ -36,7 +36,7 @@ Tensor create(Op op, std::initializer_list<Operand> in, DimSpan shape, Kind kind
   own.results = spec;
   Tensor out;
   record(op, Operands(in.begin(), in.size()), {}, own, {&out, 1});
-  if (options.requires_grad) out.set_requires_grad(true);
+  honour_requires_grad(out, options);
   return out;
 }
 
@@ -52,12 +52,14 @@ Tensor empty(DimSpan shape, const Options& options) {
   check_shape(shape);
   const Kind kind = kind_of(options, default_dtype());
   Tensor out = empty_tensor(shape, kind.dtype, kind.device);
-  if (options.requires_grad) out.set_requires_grad(true);
+  honour_requires_grad(out, options);
   return out;
 }
 
 Tensor full(DimSpan shape, Scalar value, const Options& options) {
-  return create(Op::full, {value}, shape, kind_of(options, dtype_of_number(value)), options);
+  const Kind kind = kind_of(options, dtype_of_number(value));
+  check_fits(value, kind.dtype);
+  return create(Op::full, {value}, shape, kind, options);
 }
 
 Tensor zeros(DimSpan shape, const Options& options) {
@@ -99,9 +101,9 @@ Tensor linspace(Scalar start, Scalar end, int64_t steps, const Options& options)
   const Kind kind = kind_of(options, default_dtype());
   const double from = start.to_double(), to = end.to_double();
   const double step = steps > 1 ? (to - from) / double(steps - 1) : 0;
-  // (start, end, step, last index, first index counted from the end)
-  return create(Op::linspace, {from, to, step, double(steps - 1), double(steps / 2)}, Dims{steps},
-                kind, options);
+  // (start, end, step, last index, first index counted from the end; a single element is the start)
+  const double half = steps == 1 ? 1 : double(steps / 2);
+  return create(Op::linspace, {from, to, step, double(steps - 1), half}, Dims{steps}, kind, options);
 }
 
 Tensor eye(int64_t rows, int64_t columns, const Options& options) {

@@ -123,6 +123,12 @@ RecordOptions scaled_options(const Operand& x, const Operand& y) {
 
 }  // namespace
 
+// square is written out below.
+#define QS_PLAIN_UNARY_VERBS(V)                                                                \
+  V(neg) V(abs) V(sign) V(floor) V(ceil) V(trunc) V(round) V(frac) V(relu) V(sqrt) V(rsqrt)    \
+  V(reciprocal) V(exp) V(exp2) V(expm1) V(log) V(log2) V(log10) V(log1p) V(sin) V(cos) V(tan)  \
+  V(asin) V(acos) V(atan) V(sinh) V(cosh) V(asinh) V(acosh) V(atanh) V(tanh) V(sigmoid) V(erf) \
+  V(erfc) V(erfinv) V(lgamma) V(digamma) V(silu) V(logical_not) V(bitwise_not)
 #define V(verb)                                                                              \
   Tensor verb(const Tensor& x) {                                                             \
     check_unary(Op::verb, x);                                                                \
@@ -132,8 +138,19 @@ RecordOptions scaled_options(const Operand& x, const Operand& y) {
     check_unary(Op::verb, x);                                                                \
     return apply_in_place(Op::verb, x, {x});                                                 \
   }
-QS_UNARY_VERBS(V)
+QS_PLAIN_UNARY_VERBS(V)
 #undef V
+#undef QS_PLAIN_UNARY_VERBS
+
+Tensor square(const Tensor& x) {
+  require_defined(x, "square");
+  return x.dtype() == DType::bool_ ? pow(x, 2) : apply(Op::square, {x});
+}
+
+const Tensor& square_(const Tensor& x) {
+  require_defined(x, "square_");
+  return x.dtype() == DType::bool_ ? pow_(x, 2) : apply_in_place(Op::square, x, {x});
+}
 
 #define V(verb)                                                                              \
   Tensor verb(const Tensor& x) {                                                             \
@@ -163,7 +180,16 @@ QS_PLAIN_BINARY_VERBS(V)
 #undef QS_PLAIN_BINARY_VERBS
 
 Tensor pow(const Operand& x, const Operand& y) {
+  if (x.is_tensor() && x.impl()->dtype == DType::bool_ && y.kind() == Operand::scalar && is_bool(y)) {
+    const Tensor base{Ref<TensorImpl>(x.impl())};
+    return y.number().to_bool() ? clone(base) : full_like(base, true);
+  }
   check_binary(Op::pow, x, y);
+  if (!x.is_tensor()) {  // PyTorch lays a number's powers out row-major
+    RecordOptions options;
+    options.row_major = true;
+    return apply(Op::pow, {x, y}, {}, options);
+  }
   const Op op = power(x, y);
   return op == Op::pow ? apply(op, {x, y}) : apply(op, {x});
 }
@@ -350,7 +376,9 @@ RecordOptions fill_options(const Tensor& x, const Tensor& mask, const Operand& v
 }  // namespace
 
 Tensor masked_fill(const Tensor& x, const Tensor& mask, const Operand& value) {
-  return apply(Op::where, {mask, value, x}, {}, fill_options(x, mask, value));
+  RecordOptions options = fill_options(x, mask, value);
+  options.row_major = true;
+  return apply(Op::where, {mask, value, x}, {}, options);
 }
 
 const Tensor& masked_fill_(const Tensor& x, const Tensor& mask, const Operand& value) {
@@ -385,7 +413,9 @@ Tensor triangle(Op op, const Tensor& x, int64_t diagonal) {
   require_defined(x, graph::name_of(op).data());
   QS_CHECK(x.dim() >= 2, Error, "{}: input tensor must have at least 2 dimensions",
            graph::name_of(op));
-  return apply(op, {x}, {attr(diagonal)});
+  RecordOptions options;
+  options.row_major = true;
+  return apply(op, {x}, {attr(diagonal)}, options);
 }
 
 }  // namespace

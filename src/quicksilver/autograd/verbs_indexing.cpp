@@ -329,7 +329,7 @@ const Tensor& index_add_(const Tensor& x, int64_t dim, const Tensor& index, cons
 
 Tensor index_add(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source,
                  Scalar alpha) {
-  const Tensor out = clone(x);
+  const Tensor out = row_major_copy(x);
   return index_add_(out, dim, index, source, alpha);
 }
 
@@ -375,7 +375,7 @@ const Tensor& scatter_(const Tensor& x, int64_t dim, const Tensor& index, const 
 }
 
 Tensor scatter(const Tensor& x, int64_t dim, const Tensor& index, const Operand& source) {
-  const Tensor out = clone(x);
+  const Tensor out = row_major_copy(x);
   return scatter_into(Op::scatter, "scatter", out, dim, index, source);
 }
 
@@ -384,7 +384,7 @@ const Tensor& scatter_add_(const Tensor& x, int64_t dim, const Tensor& index, co
 }
 
 Tensor scatter_add(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source) {
-  const Tensor out = clone(x);
+  const Tensor out = row_major_copy(x);
   return scatter_into(Op::scatter_add, "scatter_add", out, dim, index, source);
 }
 
@@ -424,7 +424,7 @@ Tensor one_hot(const Tensor& x, int64_t num_classes) {
     QS_CHECK(largest < num_classes, Error, "Class values must be smaller than num_classes.");
   }
   const Tensor classes = arange(0, num_classes, 1, Options(DType::i64, x.device()));
-  return to(eq(unsqueeze(x, -1), classes), {}, DType::i64);
+  return to(eq(unsqueeze(contiguous(x), -1), classes), {}, DType::i64);
 }
 
 }  // namespace qs

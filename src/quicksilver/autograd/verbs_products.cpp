@@ -30,7 +30,7 @@ Tensor product(const Tensor& a, const Tensor& b, const Tensor& bias, double alph
                double beta = 1) {
   check_dtypes(a, b);
   const DType dtype = a.dtype();
-  QS_CHECK(dtype != DType::bool_, NotImplementedError,
+  QS_CHECK(dtype != DType::bool_ || a.numel() == 0 || b.numel() == 0, NotImplementedError,
            "\"addmm_impl_cpu_\" not implemented for 'Bool'");
   if (is_integral(dtype) && dtype != DType::i32 && dtype != DType::i64) {
     // Narrow integers wrap around: the low bits of a wider product are theirs.

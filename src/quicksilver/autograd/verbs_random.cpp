@@ -18,6 +18,14 @@ Draws reserve(DeviceType device, int64_t count) {
   return {Operand(static_cast<int64_t>(range.seed)), Operand(static_cast<int64_t>(range.offset))};
 }
 
+/// Attribute 0 of uniform: the binary digits to keep, so that rounding to a short dtype cannot reach the
+/// upper bound; of random_int: whether the range needs two draws.
+uint64_t draw_attribute(Op op, DType dtype, const Operand& range) {
+  if (op == Op::random_int) return range.number().to_int() > int64_t{1} << 32;
+  if (op == Op::uniform) return dtype == DType::f16 ? 11 : dtype == DType::bf16 ? 8 : 0;
+  return 0;
+}
+
 /// Overwrites `x` with draws: (a, b, seed, offset), or (a, seed, offset) when `b` is absent.
 const Tensor& draw_into(Op op, const Tensor& x, const Operand& a, const Operand& b, DType compute) {
   const Draws draws = reserve(x.device_type(), x.numel());
@@ -29,7 +37,8 @@ const Tensor& draw_into(Op op, const Tensor& x, const Operand& a, const Operand&
   options.results = spec;
   if (b.kind() == Operand::absent)
     return apply_in_place(op, x, {a, draws.seed, draws.offset}, {}, options);
-  return apply_in_place(op, x, {a, b, draws.seed, draws.offset}, {}, options);
+  return apply_in_place(op, x, {a, b, draws.seed, draws.offset}, {draw_attribute(op, x.dtype(), b)},
+                        options);
 }
 
 Tensor draw(Op op, DimSpan shape, const Options& options, DType dtype, const Operand& a,
@@ -47,9 +56,10 @@ Tensor draw(Op op, DimSpan shape, const Options& options, DType dtype, const Ope
   own.device = device;
   own.results = spec;
   const Operand in[] = {a, b, draws.seed, draws.offset};
+  const uint64_t attrs[] = {draw_attribute(op, kind, b)};
   Tensor out;
-  record(op, in, {}, own, {&out, 1});
-  if (options.requires_grad) out.set_requires_grad(true);
+  record(op, in, attrs, own, {&out, 1});
+  honour_requires_grad(out, options);
   return out;
 }
 

@@ -314,7 +314,8 @@ std::pair<Tensor, Tensor> topk(const Tensor& x, int64_t k, int64_t dim, bool lar
            "selected index k out of range");
   auto [values, indices] = sort(x, at, largest);
   if (x.dim() == 0) return {values, indices};
-  return {narrow(values, at, 0, k), narrow(indices, at, 0, k)};
+  if (k == x.size(at)) return {values, indices};
+  return {contiguous(narrow(values, at, 0, k)), contiguous(narrow(indices, at, 0, k))};
 }
 
 bool equal(const Tensor& x, const Tensor& y) {
