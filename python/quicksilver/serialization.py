@@ -206,7 +206,7 @@ def _decode(file: IO[bytes], path: Any, map_location: MapLocation) -> OrderedDic
     place = _placer(map_location, wrong)
     result: OrderedDict[str, Any] = OrderedDict()
     for name, (dtype, shape, start, end) in entries.items():
-        tensor = _C._from_bytes(data[start:end], dtype, shape)
+        tensor = _C._from_bytes(data[start:end], dtype, shape, "cpu")
         result[name] = place(tensor, devices.get(name, "cpu"))
     for name, value in metadata.items():
         result.setdefault(name, value)

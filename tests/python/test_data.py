@@ -170,3 +170,18 @@ def test_pin_memory_is_accepted() -> None:
 
 def test_outside_of_workers_there_is_no_worker_info() -> None:
     assert data.get_worker_info() is None
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_loading_with_mps_as_the_default_device(workers: int) -> None:
+    torch.set_default_device("mps")
+    try:
+        loader = data.DataLoader(Squares(6), 2, shuffle=True, num_workers=workers)
+        assert sorted(i for b in loader for i in b[0].tolist()) == list(range(6))
+        parts = data.random_split(range(10), [4, 6], torch.Generator().manual_seed(1))
+        assert sorted(i for part in parts for i in part) == list(range(10))
+        generator = torch.Generator("mps").manual_seed(1)
+        assert sorted(data.SubsetRandomSampler([3, 4], generator)) == [3, 4]
+        assert torch.nn.init.orthogonal_(torch.empty(3, 3)).is_mps
+    finally:
+        torch.set_default_device(None)

@@ -208,8 +208,9 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = N
 
     rows, columns = tensor.size(0), tensor.numel() // tensor.size(0)
     with no_grad():
-        draws = _C.empty(rows, columns).normal_(0, 1, generator=generator).numpy()
-        matrix = draws.astype(np.float64)
+        device = "cpu" if generator is None else generator.device
+        draws = _C.empty(rows, columns, device=device, dtype=_C.float32)
+        matrix = draws.normal_(0, 1, generator=generator).cpu().numpy().astype(np.float64)
         q, r = np.linalg.qr(matrix.T if rows < columns else matrix)
         q = q * np.sign(np.diag(r))  # makes the distribution uniform
         q = q.T if rows < columns else q
@@ -229,7 +230,7 @@ def sparse_(
     with no_grad():
         tensor.normal_(0, std, generator=generator)
         for column in range(columns):
-            chosen = _C.randperm(rows)[:zeros].to(tensor.device)
+            chosen = _C.randperm(rows, device=tensor.device)[:zeros]
             tensor[chosen, column] = 0
     return tensor
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 from quicksilver import _C
+from quicksilver.utils.data.sampler import shuffled
 
 T_co = TypeVar("T_co", covariant=True)
 Tensor = _C.Tensor
@@ -180,7 +181,7 @@ def random_split(
         lengths = counts
     if sum(lengths) != size:
         raise ValueError("Sum of input lengths does not equal the length of the input dataset!")
-    order = _C.randperm(sum(lengths), generator=generator).tolist()
+    order = shuffled(size, generator)
     parts, start = [], 0
     for count in lengths:
         parts.append(Subset(dataset, order[start : start + int(count)]))

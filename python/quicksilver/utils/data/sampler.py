@@ -34,6 +34,12 @@ class SequentialSampler(Sampler[int]):
         return len(self.data_source)
 
 
+def shuffled(count: int, generator: Any = None) -> list[int]:
+    """0 to count - 1 in a random order, drawn on the generator's device (or the cpu)."""
+    device = "cpu" if generator is None else generator.device
+    return _C.randperm(count, generator=generator, device=device).tolist()
+
+
 def _seeded(generator: Any) -> Any:
     """The generator, or a new one whose seed comes from the default one."""
     if generator is not None:
@@ -45,7 +51,8 @@ def _seeded(generator: Any) -> Any:
 
 def random_seed(generator: Any = None) -> int:
     """A 63-bit seed drawn from the cpu's generator (or a given one)."""
-    draws = _C.randint(0, 2**31 - 1, (2,), generator=generator, device="cpu").tolist()
+    device = "cpu" if generator is None else generator.device
+    draws = _C.randint(0, 2**31 - 1, (2,), generator=generator, device=device).tolist()
     return draws[0] << 31 | draws[1]
 
 
@@ -84,11 +91,12 @@ class RandomSampler(Sampler[int]):
         if self.replacement:
             for start in range(0, self.num_samples, 1024):
                 count = min(1024, self.num_samples - start)
-                yield from _C.randint(0, size, (count,), generator=generator).tolist()
+                draws = _C.randint(0, size, (count,), generator=generator, device=generator.device)
+                yield from draws.tolist()
             return
         left = self.num_samples
         while left > 0 and size:
-            yield from _C.randperm(size, generator=generator).tolist()[:left]
+            yield from shuffled(size, generator)[:left]
             left -= size
 
     def __len__(self) -> int:
@@ -103,7 +111,7 @@ class SubsetRandomSampler(Sampler[int]):
         self.generator = generator
 
     def __iter__(self) -> Iterator[int]:
-        for i in _C.randperm(len(self.indices), generator=self.generator).tolist():
+        for i in shuffled(len(self.indices), self.generator):
             yield self.indices[i]
 
     def __len__(self) -> int:
@@ -131,7 +139,7 @@ class WeightedRandomSampler(Sampler[int]):
             raise ValueError(
                 f"replacement should be a boolean value, but got replacement={replacement}"
             )
-        tensor = _C.as_tensor(weights, dtype=_C.float64)
+        tensor = _C.as_tensor(weights, dtype=_C.float64).cpu()
         if tensor.dim() != 1:
             raise ValueError(
                 "weights should be a 1d sequence but given weights have shape"

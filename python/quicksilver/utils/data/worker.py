@@ -99,7 +99,7 @@ class _Unpickler(pickle.Unpickler):
 
     def persistent_load(self, pid: Any) -> Any:
         start, length, dtype, shape = pid
-        return _C._from_bytes(self.memory[start : start + length], getattr(_C, dtype), shape)
+        return _C._from_bytes(self.memory[start : start + length], getattr(_C, dtype), shape, "cpu")
 
 
 def pack(value: Any) -> tuple[bytes, Any]:
@@ -159,6 +159,7 @@ def worker_loop(
     where = f"in DataLoader worker process {info.id}"
     problem: WorkerError | None = None
     try:
+        _C._set_default_device(None)  # mps does not survive a fork
         _C.manual_seed(seed)
         random.seed(seed)
         import numpy as np
