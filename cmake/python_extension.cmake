@@ -1,13 +1,5 @@
 # Builds the Python extension _C over libquicksilver, and mirrors the Python sources beside it.
 find_package(Python 3.10 REQUIRED COMPONENTS Interpreter Development.Module)
-if(NOT nanobind_ROOT)
-  execute_process(COMMAND ${Python_EXECUTABLE} -m nanobind --cmake_dir
-                  OUTPUT_STRIP_TRAILING_WHITESPACE OUTPUT_VARIABLE nanobind_ROOT ERROR_QUIET)
-  if(NOT nanobind_ROOT)
-    set(nanobind_ROOT ${CMAKE_CURRENT_SOURCE_DIR}/third_party/staged/python/nanobind/cmake)
-  endif()
-endif()
-find_package(nanobind CONFIG REQUIRED)
 
 add_custom_target(qs_python_sources ALL
   COMMAND ${CMAKE_COMMAND} -DSOURCE=${CMAKE_CURRENT_SOURCE_DIR}/python/quicksilver
@@ -21,7 +13,9 @@ if(NOT qs_python_room)
 endif()
 
 # core/format.cpp once more: the library keeps its copy of fmt hidden, so the extension has its own.
-nanobind_add_module(_C NB_STATIC NOMINSIZE ${qs_python_room} src/quicksilver/core/format.cpp)
+Python_add_library(_C MODULE WITH_SOABI ${qs_python_room} src/quicksilver/core/format.cpp)
+# CPython's objects are read through several struct types.
+target_compile_options(_C PRIVATE -fno-strict-aliasing)
 target_link_libraries(_C PRIVATE quicksilver qs_options)
 set_target_properties(_C PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${qs_package_dir}
                                     BUILD_WITH_INSTALL_RPATH ON)

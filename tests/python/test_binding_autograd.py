@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import threading
 import weakref
 
@@ -179,3 +181,32 @@ def test_threads_train_side_by_side() -> None:
     for t in threads:
         t.join(60)
     assert not any(t.is_alive() for t in threads) and not failures, failures
+
+
+def test_a_thread_may_end_with_work_recorded() -> None:
+    kept = []
+
+    def work() -> None:
+        x = torch.ones(1000, device="mps")
+        (x * 2).exp().sum().item()
+        for i in range(20):
+            kept.append((x * i).sum())
+
+    for _ in range(5):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    assert [k.item() for k in kept] == [1000.0 * i for i in range(20)] * 5
+
+
+def test_a_process_may_end_with_work_recorded() -> None:
+    code = """
+import quicksilver as torch
+x = torch.ones(1000, device="mps")
+(x * 2).exp().sum().item()
+y = (x * 3).exp().sum(0)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr

@@ -38,16 +38,14 @@ Registry& registry() {
   return *r;
 }
 
-/// The tapes of one thread; cut and handed back when the thread ends.
+/// The tapes of one thread; handed back when the thread ends, as they are. They are not cut here:
+/// what a run needs of the thread (the driver's scratch) may be gone already, and whoever needs a
+/// value cuts.
 struct ThreadTapes {
   Tape* tapes[k_device_type_count] = {};
   ~ThreadTapes() {
     for (int d = 0; d < k_device_type_count; ++d) {
       if (!tapes[d]) continue;
-      try {
-        tapes[d]->cut();
-      } catch (...) {  // whoever reads the lost contents is told
-      }
       std::lock_guard lock(registry().mutex);
       registry().idle[d].push_back(tapes[d]);
     }
@@ -109,7 +107,9 @@ Content::~Content() {
 }
 
 Tape::Tape(DeviceType device)
-    : type_(device), device_(device_runtime(device)), immediate_(runs_at_once(device)),
+    : type_(device),
+      device_(device_runtime(device)),
+      immediate_(runs_at_once(device)),
       epoch_(registry().next_epoch++) {}
 
 Tape& Tape::current(DeviceType device) {
@@ -163,7 +163,9 @@ void Tape::record(graph::Op op, DType compute, std::span<const In> in, std::span
     key.node(op, compute, in.size(), out.size(), attrs.size(), region_);
     for (const In& i : in) {
       switch (i.kind) {
-        case In::absent: key.absent(); break;
+        case In::absent:
+          key.absent();
+          break;
         case In::scalar:
           key.scalar(i.dtype);
           recording_.words.push_back(i.word);
@@ -195,8 +197,7 @@ void Tape::record(graph::Op op, DType compute, std::span<const In> in, std::span
       recording_.values.push_back({o.content, {}, false, root_external});
     }
     for (uint64_t a : attrs) key.attr(a);
-    if (graph::info(op).can_fail)
-      recording_.lines.push_back({recording_.nodes, std::move(line)});
+    if (graph::info(op).can_fail) recording_.lines.push_back({recording_.nodes, std::move(line)});
     ++recording_.nodes;
     if (immediate_ || recording_.nodes >= k_hard_node_limit || pending_bytes_ > k_hard_byte_limit)
       cut_locked();
@@ -206,7 +207,8 @@ void Tape::record(graph::Op op, DType compute, std::span<const In> in, std::span
 
 void Tape::cut_locked() {
   if (!recording_.nodes) return;
-  // Whatever happens, the tape is empty afterwards; `execute` leaves each content a block or an error.
+  // Whatever happens, the tape is empty afterwards; `execute` leaves each content a block or an
+  // error.
   struct Close {
     Tape& tape;
     ~Close() {

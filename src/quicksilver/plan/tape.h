@@ -87,7 +87,7 @@ struct Out {
 
 class QS_API Tape {
  public:
-  /// The calling thread's tape for a device; cut when the thread ends.
+  /// The calling thread's tape for a device; another thread's when this one ends.
   static Tape& current(DeviceType device);
 
   /// Appends one node. Throws before it changes anything, or not at all. With the device in immediate

@@ -285,7 +285,8 @@ std::string shown_signature(const Signature& s, bool method) {
   const char* name = s.row->name;
   const int first = self ? 1 : 0;
   const int most = s.positional - first;
-  const bool varargs = (self ? s.method_varargs : s.varargs) && n && is_integer(args[0]);
+  const bool varargs =
+      n && (self ? s.method_varargs : s.varargs) && is_integer(args[0]) && !PyBool_Check(args[0]);
   if (n > most && !varargs) {
     int least = 0;
     for (int i = first; i < s.positional; ++i) least += s.params[static_cast<size_t>(i)].required;

@@ -232,7 +232,21 @@ std::string current_line() {
   return {};
 }
 
+/// At exit: a data-dependent error that nobody has read is at least printed.
+PyObject* at_exit(PyObject*, PyObject*) {
+  for (DeviceType device : {DeviceType::cpu, DeviceType::mps}) {
+    if (!open_device_runtime(device)) continue;
+    try {
+      plan::raise_fault(device);
+    } catch (const std::exception& e) {
+      PySys_FormatStderr("quicksilver: an error that was never read: %s\n", e.what());
+    }
+  }
+  return none();
+}
+
 PyMethodDef functions[] = {
+    {"_at_exit", at_exit, METH_NOARGS, nullptr},
     {"_mps_is_built", is_built, METH_NOARGS, "Whether the library has the mps device."},
     {"_mps_is_available", is_available, METH_NOARGS, "Whether a driver can open mps here."},
     {"_mps_why_unavailable", why_unavailable, METH_NOARGS,
@@ -270,6 +284,9 @@ PyMethodDef functions[] = {
 void add_mps(PyObject* module) {
   check(PyModule_AddFunctions(module, functions));
   plan::set_line_function(current_line);
+  const PyRef atexit = PyRef::steal(PyImport_ImportModule("atexit"));
+  const PyRef function = PyRef::steal(PyObject_GetAttrString(module, "_at_exit"));
+  PyRef::steal(PyObject_CallMethod(atexit.get(), "register", "O", function.get()));
 }
 
 }  // namespace qs::python
