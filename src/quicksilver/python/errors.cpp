@@ -15,6 +15,7 @@ PyObject* out_of_memory_error = nullptr;
 PyObject* internal_error = nullptr;
 
 void raise(PyObject* type, const std::string& text) {
+  const GilAcquire lock;  // checks inside a verb may run without it
   PyErr_SetString(type, text.c_str());
   throw PythonError();
 }
