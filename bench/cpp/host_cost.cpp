@@ -54,13 +54,12 @@ int main() {
   w.set_requires_grad();
   record_cost("record_add_needing_grad", w, y);
 
-  // A known plan of 100 nodes: cut, look up, launch. The nodes depend on each other in ten chains, so
-  // that there are several kernels.
+  // A known plan of 100 nodes, ten chains of ten that differ in a number: cut, look up, launch.
   qs::Tensor out[10];
   const auto build = [&] {
     for (int c = 0; c < 10; ++c) {
       qs::Tensor v = x;
-      for (int i = 0; i < 10; ++i) v = i % 2 ? qs::mul(v, y) : qs::add(v, y);
+      for (int i = 0; i < 10; ++i) v = i % 2 ? qs::mul(v, y) : qs::add(v, 0.5 + c);
       out[c] = v;
     }
   };
