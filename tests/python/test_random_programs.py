@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from oracle.generator import Builder
 from oracle.library import IS_TORCH
-from oracle.programs import Program, Runner, check_all, run_on_numpy, shrink
+from oracle.programs import Program, Runner, Statement, check_all, run_on_numpy, shrink
 
 BATCH = 40
 SORTS = {"plain": 0, "with draws": 1, "differentiated": 2}
@@ -89,8 +89,16 @@ def test_a_failing_program_shrinks(seed: int) -> None:
     compile(small.script(), "script", "exec")
 
 
+RUNS = "reads.append(sum(L._C.plan_stats('mps')[k] for k in ('submits', 'replays')))"
+
+
 @pytest.mark.skipif(IS_TORCH, reason="about this library's switch")
 def test_the_plain_runs_are_plain(runner: Runner) -> None:
-    """The workers differ in QS_SYNC and in nothing else."""
-    assert runner.synchronous.sync
-    assert not runner.recorded.sync
+    """Between two looks at the counters two ops run with QS_SYNC=1 and none without."""
+    lines = (RUNS, "v0 = a0 + 1; v1 = v0 * 2", RUNS)
+    program = Program(1, "f32", {"a0": ("f", (3,))}, tuple(Statement(s, "pass") for s in lines))
+    for worker, wanted in ((runner.synchronous, 2), (runner.recorded, 0)):
+        worker.send(program)
+        for outputs in worker.receive():
+            first, second = outputs["reads"]
+            assert second - first == wanted

@@ -47,6 +47,7 @@ class Case:
     edges: bool = False
     signed_zero: bool = False
     native: bool = False
+    saves_results: bool = False  # a gradient read off results that were rounded to the dtype
     in_place: bool = False
     layouts: tuple[str, ...] = LAYOUTS
     dtypes: tuple[str, ...] | None = None

@@ -507,6 +507,7 @@ def backward(
         magnitude=lambda x, g: 8 * np.abs(g) * (4 + np.abs(x)),
         elementwise=True,
         broadcasts=False,
+        saves_results=True,
         layouts=("contiguous", "transposed", "sliced"),
         dtypes=("f32", "f64", "f16", "bf16"),
     )

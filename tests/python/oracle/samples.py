@@ -81,7 +81,8 @@ def edges(dtype: str) -> Array:
         1 + 2.0**-7,
     ]
     both = [v for e in ends for v in (e, -e)]
-    return np.array([*both, np.nan], np.float64).astype(kind)
+    values = np.array([*both, np.nan], np.float64).astype(kind)
+    return round_to_bf16(values) if dtype == "bf16" else values
 
 
 def draw(seed: str, shape: tuple[int, ...], domain: str, dtype: str) -> Array:

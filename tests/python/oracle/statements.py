@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from oracle.generator import MOST, Builder, Pair, Unfit
+from oracle.library import Array
 
 Maker = Callable[[Builder], Pair]
 ROWS: list[tuple[float, Maker]] = []
@@ -342,8 +343,26 @@ def masked(b: Builder) -> Pair:
     return b.assign(f"{x}[{m}].sum()", f"np.sum({x}[{m}])")
 
 
-def _writable(b: Builder, kinds: str = "f") -> str:
-    return b.pick(kinds, lambda a: a.flags.writeable and 0 not in a.strides)
+def _writable(b: Builder, want: Callable[[Array], bool] = lambda a: True) -> str:
+    """A variable to write into. With a history it is the newest, which nothing has saved yet; now and
+    then another, so that the error comes in the same place in both ways of running."""
+    newest = ""
+    if b.program.differentiated and b.rng.random() < 0.5:
+        raise Unfit
+    if b.program.differentiated and b.rng.random() < 0.97:
+        newest = b.kept[-1].line.split(" = ")[0]
+        if newest not in b.envs[0]:
+            raise Unfit
+
+    def fits(a: Array) -> bool:
+        mine = not newest or a is b.envs[0][newest]
+        return mine and a.flags.writeable and 0 not in a.strides and want(a)
+
+    return b.pick("f", fits)
+
+
+def _has_rows(a: Array) -> bool:
+    return a.ndim > 0 and a.size > 0
 
 
 def _fits_into(b: Builder, shape: tuple[int, ...]) -> str:
@@ -378,9 +397,7 @@ def in_place(b: Builder) -> Pair:
 
 @often(8)
 def slice_written(b: Builder) -> Pair:
-    x = b.pick(
-        "f", lambda a: a.flags.writeable and 0 not in a.strides and a.ndim > 0 and a.size > 0
-    )
+    x = _writable(b, _has_rows)
     key = _slices(b, x)
     c = b.number()
     part = eval(f"x[{key}]", {"x": b.array(x)})
@@ -406,9 +423,7 @@ def mask_written(b: Builder) -> Pair:
 
 @often(2)
 def index_written(b: Builder) -> Pair:
-    x = b.pick(
-        "f", lambda a: a.flags.writeable and 0 not in a.strides and a.ndim > 0 and a.size > 0
-    )
+    x = _writable(b, _has_rows)
     n = b.array(x).shape[0]
     where = [int(i) for i in b.rng.permutation(n)[: b.integer(1, 3)]]
     line = f"{x}[{where}] = {b.number()}"
@@ -434,7 +449,7 @@ def into_out(b: Builder) -> Pair:
 def moving_slice(b: Builder) -> Pair:
     """The same work at a start that moves: one plan, other launch arguments."""
     x = b.pick("f", lambda a: a.ndim > 0 and a.shape[0] >= 3)
-    y = b.pick("f", lambda a: a.ndim > 0 and a.shape[0] >= 3 and a.flags.writeable and 0 not in a.strides and a.shape == b.array(x).shape)  # fmt: skip
+    y = _writable(b, lambda a: a.shape == b.array(x).shape)
     if x != y and np.may_share_memory(b.array(x), b.array(y)):
         raise Unfit
     cut = b.one_of("", "; L.mps.synchronize() if dev == 'mps' else None")
