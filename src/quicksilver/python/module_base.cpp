@@ -160,7 +160,32 @@ void module_dealloc(PyObject* object) {
   Py_TRASHCAN_END
 }
 
-PyMethodDef methods[] = {{"__getattr__", module_getattr, METH_O, nullptr}, {}};
+PyTypeObject* g_module_base = nullptr;
+
+/// A class that finds our __getattr__ would get CPython's slow slot that calls it after a failed
+/// lookup; module_getattro does that work itself. A class with a __getattr__ of its own keeps the
+/// slow slot.
+PyObject* init_subclass(PyObject* cls, PyObject* args, PyObject* kwargs) {
+  return guarded([&]() -> PyObject* {
+    static PyObject* name = PyUnicode_InternFromString("__getattr__");
+    auto* type = reinterpret_cast<PyTypeObject*>(cls);
+    PyObject* found = _PyType_Lookup(type, name);
+    if (found && found == PyDict_GetItem(g_module_base->tp_dict, name))
+      type->tp_getattro = module_getattro;
+    const PyRef super = PyRef::steal(PyObject_CallFunctionObjArgs(
+        reinterpret_cast<PyObject*>(&PySuper_Type), g_module_base, cls, nullptr));
+    const PyRef next = PyRef::steal(PyObject_GetAttrString(super.get(), "__init_subclass__"));
+    return PyObject_Call(next.get(), args, kwargs);
+  });
+}
+
+PyMethodDef methods[] = {
+    {"__getattr__", module_getattr, METH_O, nullptr},
+    {"__init_subclass__",
+     reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(init_subclass)),
+     METH_VARARGS | METH_KEYWORDS | METH_CLASS, nullptr},
+    {},
+};
 PyGetSetDef getset[] = {
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, nullptr, nullptr}, {}};
 PyMemberDef members[] = {
@@ -204,8 +229,8 @@ void add_module_base(PyObject* module) {
               name("_backward_pre_hooks")},
              name("forward"),
              name("_call_with_hooks")};
-  PyTypeObject* type = make_type(spec);
-  add(module, "_ModuleBase", reinterpret_cast<PyObject*>(type));
+  g_module_base = make_type(spec);
+  add(module, "_ModuleBase", reinterpret_cast<PyObject*>(g_module_base));
   check(PyModule_AddFunctions(module, functions));
 }
 
