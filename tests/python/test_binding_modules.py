@@ -64,7 +64,8 @@ def test_calls_take_all_kinds_of_arguments() -> None:
     x = torch.ones(1, 2)
     expected = (w.inner(x) * 2 + 1).tolist()
     assert w(x, 2, shift=1).tolist() == w(x, scale=2, shift=1).tolist() == expected
-    assert w(*[x], **{"scale": 2, "shift": 1}).tolist() == expected
+    keywords = {"scale": 2, "shift": 1}
+    assert w(*[x], **keywords).tolist() == expected
     with pytest.raises(TypeError):
         w()
     many = type("Many", (nn.Module,), {"forward": lambda self, *args: sum(args)})()
