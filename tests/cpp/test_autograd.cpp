@@ -1,4 +1,5 @@
-// The engine: accumulation, modes, errors in PyTorch's words, hooks, in-place histories, long chains.
+// The engine: accumulation, modes, errors in PyTorch's words, hooks, in-place histories, long
+// chains.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -37,8 +38,8 @@ std::string thrown(F f) {
   return "";
 }
 
-#define EXPECT_THROWS(text, ...)                                                            \
-  EXPECT_NE(thrown([&] { __VA_ARGS__; }).find(text), std::string::npos)                     \
+#define EXPECT_THROWS(text, ...)                                        \
+  EXPECT_NE(thrown([&] { __VA_ARGS__; }).find(text), std::string::npos) \
       << "got: " << thrown([&] { __VA_ARGS__; })
 
 class Autograd : public ::testing::TestWithParam<DeviceType> {
@@ -93,7 +94,8 @@ TEST_P(Autograd, ModesAndFlags) {
   EXPECT_FALSE(gt(x, 0).requires_grad());
   EXPECT_THROWS("only Tensors of floating point and complex dtype can require gradients",
                 arange(0, 3).set_requires_grad());
-  EXPECT_THROWS("you can only change requires_grad flags of leaf variables", y.set_requires_grad(false));
+  EXPECT_THROWS("you can only change requires_grad flags of leaf variables",
+                y.set_requires_grad(false));
 }
 
 TEST_P(Autograd, ErrorsOfBackward) {
@@ -116,9 +118,10 @@ TEST_P(Autograd, ModifiedSavedTensorsAreFound) {
   const Tensor x = make({1, 2});
   const Tensor y = exp(x);
   y.mul_(y.detach());
-  EXPECT_THROWS("one of the variables needed for gradient computation has been modified by an inplace "
-                "operation: [",
-                y.sum().backward());
+  EXPECT_THROWS(
+      "one of the variables needed for gradient computation has been modified by an inplace "
+      "operation: [",
+      y.sum().backward());
   EXPECT_THROWS("is at version 1; expected version 0 instead", [&] {
     const Tensor z = exp(x);
     z.add_(x);
@@ -135,8 +138,9 @@ TEST_P(Autograd, InPlaceOnLeaves) {
   const Tensor x = make({1, 2});
   EXPECT_THROWS("a leaf Variable that requires grad is being used in an in-place operation.",
                 add_(x, 1.0));
-  EXPECT_THROWS("a view of a leaf Variable that requires grad is being used in an in-place operation.",
-                add_(x[0], 1.0));
+  EXPECT_THROWS(
+      "a view of a leaf Variable that requires grad is being used in an in-place operation.",
+      add_(x[0], 1.0));
   EXPECT_EQ(values(x), Doubles({1, 2}));
   const NoGrad guard;
   add_(x, 1.0);
@@ -374,9 +378,10 @@ TEST(AutogradThreads, BackwardRunsBeside) {
 TEST(Verbs, SpeakPyTorch) {
   const Tensor a = zeros({2, 3}), b = zeros({4, 5});
   EXPECT_THROWS("mat1 and mat2 shapes cannot be multiplied (2x3 and 4x5)", matmul(a, b));
-  EXPECT_THROWS("The size of tensor a (3) must match the size of tensor b (5) at non-singleton "
-                "dimension 1",
-                a + b);
+  EXPECT_THROWS(
+      "The size of tensor a (3) must match the size of tensor b (5) at non-singleton "
+      "dimension 1",
+      a + b);
   EXPECT_THROWS("shape '[4, 2]' is invalid for input of size 6", view(a, Dims{4, 2}));
   EXPECT_THROWS("view size is not compatible with input tensor's size and stride", a.t().view({6}));
   EXPECT_THROWS("mean(): could not infer output dtype", arange(0, 3).mean());

@@ -26,8 +26,9 @@ TEST(Founding, TensorsOnMps) {
 
 TEST(Founding, HostMemoryIsSharedOnCpuAndCopiedToMps) {
   float data[] = {1, 2, 3};
-  const qs::Tensor host = qs::from_external(data, qs::Layout::contiguous(qs::Dims{3}), qs::DType::f32,
-                                            sizeof data, [](void*) {}, nullptr);
+  const qs::Tensor host = qs::from_external(
+      data, qs::Layout::contiguous(qs::Dims{3}), qs::DType::f32, sizeof data, [](void*) {},
+      nullptr);
   EXPECT_FALSE(host.is_mps());
   const qs::Tensor device = host.to(qs::mps);
   EXPECT_TRUE(device.is_mps());
@@ -91,7 +92,8 @@ TEST_P(Learning, FitsASmallClassification) {
   model.to(device);
   qs::optim::SGD sgd(model.parameters(), {.lr = 0.2, .momentum = 0.9, .nesterov = true});
   const qs::Tensor x = qs::rand(qs::Dims{128, 2}, qs::Options(qs::DType::f32, device)) * 2 - 1;
-  const qs::Tensor label = qs::to(qs::select(x, 1, 0) * qs::select(x, 1, 1) > 0, {}, qs::DType::i64);
+  const qs::Tensor label =
+      qs::to(qs::select(x, 1, 0) * qs::select(x, 1, 1) > 0, {}, qs::DType::i64);
   for (int step = 0; step < 300; ++step) {
     sgd.zero_grad();
     qs::cross_entropy(model(x), label).backward();

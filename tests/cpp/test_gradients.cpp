@@ -109,8 +109,8 @@ void check_second(const Case& c, DeviceType device) {
   TensorList got(in.size());
   if (total.requires_grad()) got = autograd::grad({total}, in, {}, false, false, true);
   for (size_t i = 0; i < in.size(); ++i) {
-    const std::vector<double> g = got[i].defined() ? values(got[i])
-                                                   : std::vector<double>(p.host_[i].size());
+    const std::vector<double> g =
+        got[i].defined() ? values(got[i]) : std::vector<double>(p.host_[i].size());
     for (size_t k = 0; k < g.size(); ++k) {
       const double want =
           p.slope(i, k, [&] { return first(p.inputs(true), false).item<double>(); });
@@ -135,7 +135,7 @@ Tensor ints(const std::vector<int64_t>& v, const Tensor& like) {
 const Case k_cases[] = {
     // copies
     {"clone", F(clone(X) * X), {{3, 4}}},
-    {"copy_", F(copy_(zeros({3, 4}, Options(DType::f64, X.device())), X * X)), {{4}}},
+    {"copy_", F(copy_(zeros({3, 4}, Options(DType::f64, X.device())), X* X)), {{4}}},
     {"tril", F(square(tril(X, -1))), {{3, 4}}},
     {"triu", F(square(triu(X, 1))), {{3, 4}}},
     {"cat", F(square(cat({X, Y * Y}, 1))), {{2, 3}, {2, 2}}},
@@ -207,7 +207,7 @@ const Case k_cases[] = {
     {"hypot", F(hypot(X, Y)), {{4}, {4}}, 0.3, 2},
     {"copysign", F(copysign(X, Y) * X), {{4}, {4}}},
     // more inputs
-    {"where", F(where(gt(X, 0), X * Y, Y)), {{3, 4}, {4}}},
+    {"where", F(where(gt(X, 0), X* Y, Y)), {{3, 4}, {4}}},
     {"masked_fill", F(masked_fill(X * X, gt(X, 0), Y)), {{3, 4}, {}}},
     {"addcmul", F(addcmul(X, Y, Z)), {{3, 4}, {4}, {3, 1}}},
     {"addcmul value", F(addcmul(X, Y, Z, 0.7)), {{3, 4}, {4}, {3, 1}}},
@@ -247,13 +247,15 @@ const Case k_cases[] = {
     {"layer_norm", F(layer_norm(X, Dims{4})), {{3, 4}}},
     {"layer_norm affine", F(layer_norm(X, Dims{2, 3}, Y, Z)), {{2, 2, 3}, {2, 3}, {2, 3}}},
     {"cross_entropy", F(cross_entropy(X, ints({1, 0, 3}, X))), {{3, 4}}},
-    {"cross_entropy ignore",
-     F(cross_entropy(X, ints({1, -100, 3}, X), {}, "sum")), {{3, 4}}},
-    {"cross_entropy weight", F(cross_entropy(X, ints({1, 0, 2}, X), exp(Y), "mean")),
+    {"cross_entropy ignore", F(cross_entropy(X, ints({1, -100, 3}, X), {}, "sum")), {{3, 4}}},
+    {"cross_entropy weight",
+     F(cross_entropy(X, ints({1, 0, 2}, X), exp(Y), "mean")),
      {{3, 4}, {4}}},
-    {"cross_entropy smooth", F(cross_entropy(X, ints({1, 0, 3}, X), {}, "mean", -100, 0.1)),
+    {"cross_entropy smooth",
+     F(cross_entropy(X, ints({1, 0, 3}, X), {}, "mean", -100, 0.1)),
      {{3, 4}}},
-    {"cross_entropy spatial", F(cross_entropy(X, ints({1, 0, 2, 1}, Dims{2, 2}, X), {}, "none")),
+    {"cross_entropy spatial",
+     F(cross_entropy(X, ints({1, 0, 2, 1}, Dims{2, 2}, X), {}, "none")),
      {{2, 3, 2}}},
     {"cross_entropy probabilities", F(cross_entropy(X, softmax(Y, 1))), {{3, 4}, {3, 4}}},
     {"nll_loss", F(nll_loss(log_softmax(X, 1), ints({1, 0, 3}, X))), {{3, 4}}},
@@ -277,7 +279,7 @@ const Case k_cases[] = {
     // views
     {"view", F(square(view(X, Dims{6, 2}))), {{3, 4}}},
     {"reshape copy", F(square(reshape(X.t(), Dims{-1}))), {{3, 4}}},
-    {"permute", F(square(permute(X, Dims{2, 0, 1})) ), {{2, 3, 2}}},
+    {"permute", F(square(permute(X, Dims{2, 0, 1}))), {{2, 3, 2}}},
     {"expand", F(square(expand(X, Dims{2, 3, 4})) * X), {{3, 1}}},
     {"squeeze", F(square(squeeze(X))), {{1, 3, 1}}},
     {"select", F(square(select(X, 1, -1))), {{3, 4}}},
@@ -302,32 +304,52 @@ const Case k_cases[] = {
     {"index two", F(square(index(X, {ints({0, 2, 2}, X), ints({1, 0, 0}, X)}))), {{3, 2, 2}}},
     {"index apart", F(square(index(X, {ints({0, 1}, X), {}, ints({1, 0}, X)}))), {{2, 3, 2}}},
     {"index mask", F(square(index(X, {gt(X, 0)}))), {{3, 2}}},
-    {"index_put", F(index_put_(X * X, {ints({0, 2}, X)}, Y * Y)), {{3, 2}, {2, 2}}},
-    {"index_put accumulate", F(index_put_(X * X, {ints({0, 0}, X)}, Y * Y, true)),
-     {{3, 2}, {2}}},
+    {"index_put", F(index_put_(X * X, {ints({0, 2}, X)}, Y* Y)), {{3, 2}, {2, 2}}},
+    {"index_put accumulate", F(index_put_(X * X, {ints({0, 0}, X)}, Y* Y, true)), {{3, 2}, {2}}},
     {"index_add", F(square(index_add(X, 0, ints({0, 2, 0}, X), Y, 2.0))), {{3, 2}, {3, 2}}},
     {"scatter", F(square(scatter(X, 1, ints({0, 2, 1, 0}, Dims{2, 2}, X), Y))), {{2, 3}, {2, 2}}},
     {"scatter number", F(square(scatter(X, 1, ints({0, 2}, Dims{2, 1}, X), 3.0))), {{2, 3}}},
-    {"scatter_add", F(square(scatter_add(X, 1, ints({0, 2, 1, 1}, Dims{2, 2}, X), Y))),
+    {"scatter_add",
+     F(square(scatter_add(X, 1, ints({0, 2, 1, 1}, Dims{2, 2}, X), Y))),
      {{2, 3}, {2, 2}}},
     {"masked_select", F(square(masked_select(X, gt(X, 0)))), {{2, 3}}},
     // in place
     {"mul_", F(mul_(X * 1.0, Y)), {{3, 4}, {4}}},
     {"sigmoid_", F(sigmoid_(X * 2.0)), {{4}}},
-    {"fill a view", F([&] { const Tensor y = X * X; zero_(y[0]); return y * X; }()), {{3, 2}}},
-    {"write a view", F([&] {
-       const Tensor y = X * 2.0;
-       mul_(y[1], Y);
-       copy_(slice(y, 0, 0, 1), Y * Y);
-       return y * y;
-     }()), {{3, 2}, {2}}},
-    {"write through a view", F([&] {
-       const Tensor y = zeros({3, 2}, Options(DType::f64, X.device()));
-       const Tensor other = y[2];  // its history comes from y anew
-       add_(view(y, Dims{2, 3}), X);
-       return square(other);
-     }()), {{2, 3}}},
-    {"exp_ of a view", F([&] { const Tensor y = X * 1.0; exp_(y[0]); return y; }()), {{2, 3}}},
+    {"fill a view",
+     F(
+         [&] {
+           const Tensor y = X * X;
+           zero_(y[0]);
+           return y * X;
+         }()),
+     {{3, 2}}},
+    {"write a view",
+     F(
+         [&] {
+           const Tensor y = X * 2.0;
+           mul_(y[1], Y);
+           copy_(slice(y, 0, 0, 1), Y * Y);
+           return y * y;
+         }()),
+     {{3, 2}, {2}}},
+    {"write through a view",
+     F(
+         [&] {
+           const Tensor y = zeros({3, 2}, Options(DType::f64, X.device()));
+           const Tensor other = y[2];  // its history comes from y anew
+           add_(view(y, Dims{2, 3}), X);
+           return square(other);
+         }()),
+     {{2, 3}}},
+    {"exp_ of a view",
+     F(
+         [&] {
+           const Tensor y = X * 1.0;
+           exp_(y[0]);
+           return y;
+         }()),
+     {{2, 3}}},
 };
 
 class Gradients : public ::testing::TestWithParam<DeviceType> {};

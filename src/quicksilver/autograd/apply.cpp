@@ -33,8 +33,8 @@ Tensor apply(Op op, Operands in, Attrs attrs, const RecordOptions& options) {
 const Tensor& apply_in_place(Op op, const Tensor& x, Operands in, Attrs attrs,
                              const RecordOptions& options) {
   const bool tracked =
-      grad_enabled() && (wants_gradient(x) ||
-                         (gradient_of(op).kind != OpGradient::none && any_wants_gradient(in)));
+      grad_enabled() &&
+      (wants_gradient(x) || (gradient_of(op).kind != OpGradient::none && any_wants_gradient(in)));
   Tensor old;
   if (tracked) {
     check_in_place(x);
@@ -68,7 +68,7 @@ uint64_t axes_mask(const OptionalDims& dims, int rank) {
 
 std::string_view scalar_type_name(DType d) {
   constexpr std::string_view names[k_dtype_count] = {
-      "Bool",   "Byte",   "Char", "Short",    "Int",   "Long",   "UInt16",       "UInt32",
+      "Bool",   "Byte", "Char",     "Short", "Int",    "Long",         "UInt16",       "UInt32",
       "UInt64", "Half", "BFloat16", "Float", "Double", "ComplexFloat", "ComplexDouble"};
   return names[static_cast<size_t>(d)];
 }

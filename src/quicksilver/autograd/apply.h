@@ -121,12 +121,14 @@ Tensor index_adjacent(const Tensor& x, std::span<const Tensor> indices, uint64_t
 const Tensor& index_put_adjacent_(const Tensor& x, const Tensor& values,
                                   std::span<const Tensor> indices, uint64_t mask, bool accumulate);
 
-// ---- helpers of the gradient table and the verbs ---------------------------------------------------
+// ---- helpers of the gradient table and the verbs
+// ---------------------------------------------------
 /// `g` summed over what broadcasting stretched, so that it has `shape`.
 Tensor sum_to_shape(const Tensor& g, DimSpan shape);
 /// A fold's result (or its gradient) with the reduced axes back at extent 1.
 Tensor with_axes(const Tensor& t, uint64_t axes, bool keepdim);
-/// The gradient of as_strided: `g` [shape] with strides and offset, to a tensor laid out as `input`.
+/// The gradient of as_strided: `g` [shape] with strides and offset, to a tensor laid out as
+/// `input`.
 Tensor as_strided_backward(const Tensor& g, const Layout& input, const Layout& view);
 /// [rank]-dim mask of `dims`; all when absent or empty. Throws on repeats.
 uint64_t axes_mask(const OptionalDims& dims, int rank);

@@ -1,19 +1,19 @@
 // The gradient tape: nodes made as verbs run, walked backward by `backward` and `grad`.
 //
-// Each differentiable verb makes a GradNode when gradients are enabled and an input requires one. A node
-// holds edges to the nodes of its inputs, and saved tensors as (storage, layout, dtype, expected
-// version): never a tape value, so unpacking reads the content as it is now, after checking the version.
-// Backward visits nodes by descending sequence number; gradients are themselves recorded verbs, so
-// with create_graph they have gradients too. The walk is iterative.
+// Each differentiable verb makes a GradNode when gradients are enabled and an input requires one. A
+// node holds edges to the nodes of its inputs, and saved tensors as (storage, layout, dtype,
+// expected version): never a tape value, so unpacking reads the content as it is now, after
+// checking the version. Backward visits nodes by descending sequence number; gradients are
+// themselves recorded verbs, so with create_graph they have gradients too. The walk is iterative.
 //
 // Who owns whom. A tensor owns its GradMeta, which owns the node that made it (or, of a leaf, its
 // accumulator, in which the leaf's gradient lies). A node owns the nodes of its inputs and what it
-// saved. Nothing points back from a node to a tensor that owns it, so dropping the last result frees
-// the graph; long chains are freed in a loop, not by recursion.
+// saved. Nothing points back from a node to a tensor that owns it, so dropping the last result
+// frees the graph; long chains are freed in a loop, not by recursion.
 //
 // Views. A differentiable view keeps its root (`base`) in its meta. An in-place op on a view puts a
-// CopySlices node on the root; the view, and lazily every other view of the root, then takes its history
-// from the root anew, as an as_strided of it. `view_version` tells when that is due.
+// CopySlices node on the root; the view, and lazily every other view of the root, then takes its
+// history from the root anew, as an as_strided of it. `view_version` tells when that is due.
 #pragma once
 #include <functional>
 #include <memory>
@@ -39,8 +39,8 @@ struct Edge {
 class QS_API SavedTensor {
  public:
   SavedTensor() = default;
-  /// `is_output` of the node that saves it: its history is rebuilt from the owner on unpack, not held
-  /// (no cycle).
+  /// `is_output` of the node that saves it: its history is rebuilt from the owner on unpack, not
+  /// held (no cycle).
   SavedTensor(const Tensor& t, bool is_output);
   /// The same with the history and the version (before an in-place write) already at hand.
   SavedTensor(TensorImpl* t, const Edge& edge, uint32_t version);
@@ -64,7 +64,7 @@ class QS_API SavedTensor {
 class QS_API GradNode : public RefCounted {
  public:
   GradNode();
-  ~GradNode() override;  // unrolls long chains of edges iteratively
+  ~GradNode() override;                  // unrolls long chains of edges iteratively
   virtual std::string name() const = 0;  // "MulBackward0"
   /// Gradients of the results (undefined where none came) -> gradients of the inputs, one an edge.
   virtual std::vector<Tensor> backward(std::vector<Tensor>& grads) = 0;
@@ -92,10 +92,10 @@ class QS_API GradNode : public RefCounted {
   InlineList<ResultMeta, 1> results;
   uint64_t sequence;
   GradNode* slices = nullptr;  // the CopySlices that owns this node
-  std::vector<std::function<void(std::vector<Tensor>&)>> hooks;       // on gradients of inputs
-  std::vector<std::function<void(std::vector<Tensor>&)>> pre_hooks;   // on gradients of results
-  std::vector<TensorHook> tensor_hooks;                     // see add_hook
-  std::vector<std::pair<uint32_t, GradMeta*>> retained;     // results that keep their gradient
+  std::vector<std::function<void(std::vector<Tensor>&)>> hooks;      // on gradients of inputs
+  std::vector<std::function<void(std::vector<Tensor>&)>> pre_hooks;  // on gradients of results
+  std::vector<TensorHook> tensor_hooks;                              // see add_hook
+  std::vector<std::pair<uint32_t, GradMeta*>> retained;  // results that keep their gradient
 };
 
 /// Where a leaf's gradient arrives and lies. Backward calls it last of all (greatest sequence).
@@ -140,9 +140,12 @@ class QS_API GradMode {
  private:
   bool before_;
 };
-struct NoGrad : GradMode { NoGrad() : GradMode(false) {} };
+struct NoGrad : GradMode {
+  NoGrad() : GradMode(false) {}
+};
 
-/// Edge to the node that made `t`, or to the accumulator of a leaf; empty when it needs no gradient.
+/// Edge to the node that made `t`, or to the accumulator of a leaf; empty when it needs no
+/// gradient.
 QS_API Edge gradient_edge(const Tensor& t);
 /// Makes `t` the result `index` of `node`.
 QS_API void set_history(const Tensor& t, Ref<GradNode> node, uint32_t index);
@@ -157,7 +160,8 @@ QS_API GradMeta& grad_meta(const Tensor& t);
 /// What `t` is a differentiable view of; undefined otherwise.
 QS_API Tensor view_base(const Tensor& t);
 
-/// Calls `f` with the gradient of `t` when backward has it; a defined return replaces it. Returns an id.
+/// Calls `f` with the gradient of `t` when backward has it; a defined return replaces it. Returns
+/// an id.
 QS_API int64_t add_hook(const Tensor& t, std::function<Tensor(const Tensor&)> f);
 QS_API void remove_hook(const Tensor& t, int64_t id);
 /// Keeps the gradient of a tensor that is no leaf, too.
@@ -165,7 +169,8 @@ QS_API void retain_grad(const Tensor& t);
 
 QS_API void backward(const std::vector<Tensor>& roots, const std::vector<Tensor>& gradients,
                      bool retain_graph, bool create_graph, const std::vector<Tensor>& inputs = {});
-QS_API std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<Tensor>& inputs,
+QS_API std::vector<Tensor> grad(const std::vector<Tensor>& outputs,
+                                const std::vector<Tensor>& inputs,
                                 const std::vector<Tensor>& grad_outputs, bool retain_graph,
                                 bool create_graph, bool allow_unused);
 

@@ -1,13 +1,13 @@
 // Backward: the walk over the gradient tape.
 //
-// A run has a Task: for each node that can be reached from the roots the number of edges that lead to
-// it (dependencies) and the gradients that have come in so far (a buffer, one entry a result). A node is
-// ready when all its edges have delivered. Ready nodes wait in a heap and leave it by descending
-// sequence number, that is, latest forward op first; accumulators have the greatest number and so run
-// as soon as they can, which frees gradients early.
+// A run has a Task: for each node that can be reached from the roots the number of edges that lead
+// to it (dependencies) and the gradients that have come in so far (a buffer, one entry a result). A
+// node is ready when all its edges have delivered. Ready nodes wait in a heap and leave it by
+// descending sequence number, that is, latest forward op first; accumulators have the greatest
+// number and so run as soon as they can, which frees gradients early.
 //
-// With `inputs` (or `grad`) only nodes on a path to an input run; their gradients are taken from the
-// buffer when the node is ready, before it would run.
+// With `inputs` (or `grad`) only nodes on a path to an input run; their gradients are taken from
+// the buffer when the node is ready, before it would run.
 //
 // Example, y = (x * w).sum(): roots [SumBackward0]; it gives an expanded one to MulBackward0, which
 // gives g * w to x's accumulator. Nothing has been computed by then: those were three recorded ops.
@@ -30,8 +30,8 @@ namespace {
 struct Visit {
   GradNode* node = nullptr;
   uint32_t dependencies = 0;
-  bool needed = true;                // on a path to a wanted input
-  std::vector<Tensor> buffer;        // gradients of its results
+  bool needed = true;                                 // on a path to a wanted input
+  std::vector<Tensor> buffer;                         // gradients of its results
   std::vector<std::pair<uint32_t, size_t>> captures;  // result -> place in the answer
 };
 
@@ -78,9 +78,7 @@ class Visits {
   std::vector<uint32_t> slots_;
 };
 
-void accumulate(Tensor& into, Tensor g) {
-  into = into.defined() ? add(into, g) : std::move(g);
-}
+void accumulate(Tensor& into, Tensor g) { into = into.defined() ? add(into, g) : std::move(g); }
 
 /// `g` as the gradient of a result that looks like `meta`; throws when it cannot be.
 Tensor fitted(Tensor g, const GradNode::ResultMeta& meta, const GradNode& from, size_t index) {
@@ -122,8 +120,7 @@ class Walk {
     }
     if (answer) mark_needed();
     GradMode mode(create_);
-    for (size_t i = 0; i < roots_.size(); ++i)
-      deliver(roots_[i], std::move(root_gradients_[i]));
+    for (size_t i = 0; i < roots_.size(); ++i) deliver(roots_[i], std::move(root_gradients_[i]));
     root_gradients_.clear();
     while (!ready_.empty()) {
       std::pop_heap(ready_.begin(), ready_.end(), earlier);
@@ -259,8 +256,8 @@ void add_roots(Walk& walk, const std::vector<Tensor>& roots, const std::vector<T
     const Tensor& root = roots[i];
     QS_CHECK(root.defined(), Error, "element {} of tensors is an undefined tensor", i);
     const Edge edge = gradient_edge(root);
-    QS_CHECK(edge, Error,
-             "element {} of tensors does not require grad and does not have a grad_fn", i);
+    QS_CHECK(edge, Error, "element {} of tensors does not require grad and does not have a grad_fn",
+             i);
     Tensor g = i < gradients.size() ? gradients[i] : Tensor();
     if (!g.defined()) {
       QS_CHECK(root.numel() == 1, Error, "grad can be implicitly created only for scalar outputs");
@@ -309,16 +306,21 @@ Tensor kept_copy(const Tensor& g, const Dims& strides) {
 std::vector<Tensor> AccumulateGrad::backward(std::vector<Tensor>& grads) {
   Tensor g = std::move(grads[0]);
   if (!g.defined()) return {};
-  // A view that nobody else sees (the transpose a weight's gradient comes as) must not keep its base.
+  // A view that nobody else sees (the transpose a weight's gradient comes as) must not keep its
+  // base.
   if (!grad_enabled() && g.impl()->use_count() == 1 && g.impl()->grad_slot)
     g = make_view(g, g.layout());
   const std::lock_guard lock(accumulation_mutex());
   if (grad_enabled()) {  // create_graph: the gradient has a history
-    if (grad.defined()) grad = add(grad, g);
-    else grad = g.requires_grad() ? clone(g) : kept_copy(g, strides);
+    if (grad.defined())
+      grad = add(grad, g);
+    else
+      grad = g.requires_grad() ? clone(g) : kept_copy(g, strides);
   } else if (grad.defined()) {
-    if (grad.requires_grad()) grad = add(grad, g);
-    else add_(grad, g);
+    if (grad.requires_grad())
+      grad = add(grad, g);
+    else
+      add_(grad, g);
   } else {
     grad = can_keep(g, strides) ? std::move(g) : kept_copy(g, strides);
   }

@@ -1,5 +1,5 @@
-// The gradients that take more than a line, and the helpers of the table. Plain verbs throughout, so
-// all of them have gradients of their own.
+// The gradients that take more than a line, and the helpers of the table. Plain verbs throughout,
+// so all of them have gradients of their own.
 #include <bit>
 #include <cmath>
 
@@ -29,7 +29,8 @@ Tensor with_axes(const Tensor& t, uint64_t axes, bool keepdim) {
 
 double axes_count(DimSpan shape, uint64_t axes) {
   double n = 1;
-  for (uint64_t m = axes; m; m &= m - 1) n *= double(shape[static_cast<size_t>(std::countr_zero(m))]);
+  for (uint64_t m = axes; m; m &= m - 1)
+    n *= double(shape[static_cast<size_t>(std::countr_zero(m))]);
   return n;
 }
 
@@ -46,7 +47,8 @@ void no_derivative(Op op) {
       qs::format("derivative for aten::{} is not implemented", graph::name_of(op)));
 }
 
-// ---- elementwise -------------------------------------------------------------------------------------
+// ---- elementwise
+// -------------------------------------------------------------------------------------
 Tensor div_other(const Tensor& g, const Value& x, const Value& y) {
   return neg(g) * div(div(x, y), y);
 }
@@ -73,9 +75,10 @@ Tensor pow_exponent(const Tensor& g, const Value& x, const Value& y, const Tenso
 }
 
 Tensor atan2_slope(const Value& x, const Value& y, const Value& top) {
-  const Tensor square_sum = x.is_number   ? add(mul(y, y), x.number.to_double() * x.number.to_double())
-                            : y.is_number ? add(mul(x, x), y.number.to_double() * y.number.to_double())
-                                          : add(mul(x, x), mul(y, y));
+  const Tensor square_sum =
+      x.is_number   ? add(mul(y, y), x.number.to_double() * x.number.to_double())
+      : y.is_number ? add(mul(x, x), y.number.to_double() * y.number.to_double())
+                    : add(mul(x, x), mul(y, y));
   const Tensor origin = eq(square_sum, 0);
   return where(origin, 0, div(top, where(origin, 1, square_sum)));
 }
@@ -87,8 +90,8 @@ Tensor larger_takes(const Tensor& g, const Value& x, const Value& y) {
 Tensor numeric_takes(const Tensor& g, const Value& x, const Value& y, bool smaller, bool to_first) {
   // PyTorch: the first wins ties, and whoever is a number wins over NaN.
   const Operand ox = x, oy = y;
-  const Tensor nan = y.is_number ? full_like(g, std::isnan(y.number.to_double()), DType::bool_)
-                                 : isnan(y.tensor);
+  const Tensor nan =
+      y.is_number ? full_like(g, std::isnan(y.number.to_double()), DType::bool_) : isnan(y.tensor);
   const Tensor first = logical_or(smaller ? le(ox, oy) : ge(ox, oy), nan);
   return to_first ? where(first, g, 0) : where(first, 0, g);
 }
@@ -135,13 +138,14 @@ Tensor gelu_tanh_second(const Tensor& x) {
   constexpr double k = 0.79788456080286535588, a = 0.044715;
   const Tensor x2 = square(x);
   const Tensor t = tanh((x + x2 * x * a) * k);
-  const Tensor slope = (x2 * (3 * a) + 1) * k;          // of tanh's argument
+  const Tensor slope = (x2 * (3 * a) + 1) * k;  // of tanh's argument
   const Tensor bend = x * (6 * a * k);
   const Tensor fall = rsub(square(t), 1);
   return fall * slope + x * 0.5 * fall * (bend - t * square(slope) * 2);
 }
 
-// ---- folds -------------------------------------------------------------------------------------------
+// ---- folds
+// -------------------------------------------------------------------------------------------
 Tensor extremum_shares(const Context& c, const Tensor& g) {
   const Tensor hit = eq(c.t(0), c.kept(c.out()));
   return where(hit, c.kept(g) / axes_sum(hit, c.axes()), 0);
@@ -153,8 +157,8 @@ Tensor prod_gradient(const Context& c, const Tensor& g) {
   const Tensor x = c.t(0), zero = eq(x, 0), safe = where(zero, 1, x);
   const Tensor zeros_in = axes_sum(zero, c.axes());
   const Tensor others = apply(Op::prod, {safe}, {c.axes(), 1});
-  const Tensor through = where(eq(zeros_in, 0), others / safe,
-                               where(logical_and(zero, eq(zeros_in, 1)), others, 0));
+  const Tensor through =
+      where(eq(zeros_in, 0), others / safe, where(logical_and(zero, eq(zeros_in, 1)), others, 0));
   return c.kept(g) * through;
 }
 
@@ -224,7 +228,8 @@ Tensor cross_entropy_input(const Context& c, const Tensor& g) {
   return where(eq(classes, int64_t(c.attr(2))), 0, p * c.kept(g));
 }
 
-// ---- products ----------------------------------------------------------------------------------------
+// ---- products
+// ----------------------------------------------------------------------------------------
 namespace {
 
 bool is_column_major(const Tensor& t) {
@@ -246,7 +251,8 @@ Tensor matmul_second(const Context& c, const Tensor& g) {
   return matmul(transpose(a, -2, -1), up);
 }
 
-// ---- indexing ----------------------------------------------------------------------------------------
+// ---- indexing
+// ----------------------------------------------------------------------------------------
 Tensor index_select_gradient(const Context& c, const Tensor& g) {
   const int64_t dim = int64_t(c.attr(0));
   const Tensor index = c.t(1);
@@ -287,7 +293,8 @@ Tensor apply_index(const Tensor& x, const Context& c, int first) {
   return index_adjacent(x, saved_indices(c, first), c.attr(0));
 }
 
-// ---- scans -------------------------------------------------------------------------------------------
+// ---- scans
+// -------------------------------------------------------------------------------------------
 Tensor cumsum_reversed(const Tensor& g, int64_t dim) {
   const Dims dims{dim};
   return flip(cumsum(flip(g, dims), dim), dims);
@@ -305,7 +312,8 @@ Tensor cumprod_gradient(const Context& c, const Tensor& g) {
   return where(first, at, where(eq(zeros_so_far, 0), before, 0));
 }
 
-// ---- as_strided --------------------------------------------------------------------------------------
+// ---- as_strided
+// --------------------------------------------------------------------------------------
 namespace {
 
 /// Flat int64 positions of a layout's elements from `base`, row-major.

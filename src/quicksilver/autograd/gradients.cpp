@@ -25,12 +25,11 @@ struct Row {
 };
 
 constexpr Row k_rows[] = {
-#define GRAD(op, input, saves, ...)                                                         \
-  {Op::op, OpGradient::rules, input,                                                        \
-   {saves, [](const Context& c, const Tensor& g) -> Tensor {                                \
-      (void)c;                                                                              \
-      return __VA_ARGS__;                                                                   \
-    }}},
+#define GRAD(op, input, saves, ...)                                                            \
+  {Op::op, OpGradient::rules, input, {saves, [](const Context& c, const Tensor& g) -> Tensor { \
+                                        (void)c;                                               \
+                                        return __VA_ARGS__;                                    \
+                                      }}},
 #define NO_GRAD(op) {Op::op, OpGradient::none, 0, {}},
 #define UNKNOWN(op) {Op::op, OpGradient::unknown, 0, {}},
 #include "quicksilver/autograd/gradients.def"
@@ -178,7 +177,7 @@ void attach_gradient(Op op, Operands in, Attrs attrs, std::span<Tensor> results,
   for (size_t i = 0; i < n; ++i) {
     if (!(saves >> i & 1)) continue;
     if (TensorImpl* t = in[i].impl()) {
-      const Edge edge = needs >> i & 1        ? node->edges[i]
+      const Edge edge = needs >> i & 1      ? node->edges[i]
                         : wants_gradient(t) ? gradient_edge(*t)
                                             : Edge{};
       if (in_place && t == result.impl()) t = old.impl();
@@ -192,8 +191,10 @@ void attach_gradient(Op op, Operands in, Attrs attrs, std::span<Tensor> results,
     }
   }
   node->results.emplace_back(*result.impl());
-  if (in_place) rebase_history(result, node, self >= static_cast<int>(node->edges.size()) ? -1 : self);
-  else set_history(result, node, 0);
+  if (in_place)
+    rebase_history(result, node, self >= static_cast<int>(node->edges.size()) ? -1 : self);
+  else
+    set_history(result, node, 0);
   for (size_t i = 0; i < results.size(); ++i) {
     if (!(saves >> (16 + i) & 1)) continue;
     node->saved_.emplace_back(results[i], i == 0);

@@ -20,10 +20,10 @@ struct Value {
 class Context {
  public:
   explicit Context(OpNode& node) : node_(node) {}
-  Value in(int i) const;          // a saved input; an undefined tensor when it was absent
+  Value in(int i) const;  // a saved input; an undefined tensor when it was absent
   Tensor t(int i) const { return in(i).tensor; }
-  Tensor out(int i = 0) const;    // a saved result
-  DimSpan shape(int i) const;     // of input i, whose gradient is being computed
+  Tensor out(int i = 0) const;  // a saved result
+  DimSpan shape(int i) const;   // of input i, whose gradient is being computed
   uint64_t attr(int i) const;
   double attr_double(int i) const { return std::bit_cast<double>(attr(i)); }
   uint64_t axes() const { return attr(0); }
@@ -54,8 +54,8 @@ struct Wants {
 };
 Wants wants_of(Op op, Operands in);
 
-/// Makes the node of what has just been recorded. In place: `old` is a copy of the target from before
-/// the write, when the gradient reads that.
+/// Makes the node of what has just been recorded. In place: `old` is a copy of the target from
+/// before the write, when the gradient reads that.
 void attach_gradient(Op op, Operands in, Attrs attrs, std::span<Tensor> results, bool in_place,
                      const Tensor& old);
 
@@ -73,17 +73,18 @@ class OpNode final : public GradNode {
   friend class Context;
   friend void attach_gradient(Op, Operands, Attrs, std::span<Tensor>, bool, const Tensor&);
   Op op_;
-  uint16_t needs_ = 0;        // bit i: the gradient of input i is wanted
-  int8_t overwritten_ = -1;   // edge of the target whose old value the op does not read
-  uint32_t numbers_mask_ = 0; // saved inputs that are numbers
-  uint32_t saved_mask_ = 0;   // bits as in GradientRule::saves
+  uint16_t needs_ = 0;         // bit i: the gradient of input i is wanted
+  int8_t overwritten_ = -1;    // edge of the target whose old value the op does not read
+  uint32_t numbers_mask_ = 0;  // saved inputs that are numbers
+  uint32_t saved_mask_ = 0;    // bits as in GradientRule::saves
   SmallVector<uint64_t, 3> attrs_;
-  InlineList<ResultMeta, 2> metas_;    // of the inputs in needs_, in order
-  InlineList<SavedTensor, 2> saved_;   // of saved_mask_, in order
-  InlineList<Scalar, 2> numbers_;      // of numbers_mask_, in order
+  InlineList<ResultMeta, 2> metas_;   // of the inputs in needs_, in order
+  InlineList<SavedTensor, 2> saved_;  // of saved_mask_, in order
+  InlineList<Scalar, 2> numbers_;     // of numbers_mask_, in order
 };
 
-// ---- longer gradients (gradient_math.cpp) ----------------------------------------------------------
+// ---- longer gradients (gradient_math.cpp)
+// ----------------------------------------------------------
 Tensor expand_kept(const Context& c, const Tensor& g);  // a fold's gradient over its input's shape
 Tensor div_other(const Tensor& g, const Value& x, const Value& y);
 Tensor pow_base(const Tensor& g, const Value& x, const Value& y);
@@ -114,7 +115,7 @@ Tensor index_put_input(const Context& c, const Tensor& g);
 Tensor apply_index(const Tensor& x, const Context& c, int first);  // with the saved indices
 Tensor zeros_of(const Context& c, const Tensor& g);                // input 0's shape, g's kind
 double axes_count(DimSpan shape, uint64_t axes);
-Tensor axes_sum(const Tensor& t, uint64_t axes);                   // keeps the axes
+Tensor axes_sum(const Tensor& t, uint64_t axes);  // keeps the axes
 Tensor cumsum_reversed(const Tensor& g, int64_t dim);
 Tensor cumprod_gradient(const Context& c, const Tensor& g);
 [[noreturn]] void no_derivative(Op op);

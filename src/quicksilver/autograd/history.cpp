@@ -1,4 +1,5 @@
-// The tensors' side of the gradient tape: who made a tensor, what was saved of it, whose view it is.
+// The tensors' side of the gradient tape: who made a tensor, what was saved of it, whose view it
+// is.
 #include "quicksilver/autograd/apply.h"
 #include "quicksilver/core/error.h"
 #include "quicksilver/core/free_list.h"
@@ -93,13 +94,14 @@ void regenerate(TensorImpl& view) {
 }
 
 bool is_stale_view(const TensorImpl& t, const GradMeta& meta) {
-  return meta.base.defined() && meta.view_version != t.storage->version() &&
-         !meta.accumulator && meta.base.impl()->requires_grad;
+  return meta.base.defined() && meta.view_version != t.storage->version() && !meta.accumulator &&
+         meta.base.impl()->requires_grad;
 }
 
 }  // namespace
 
-// ---- modes -----------------------------------------------------------------------------------------
+// ---- modes
+// -----------------------------------------------------------------------------------------
 bool grad_enabled() { return t_grad_enabled; }
 void set_grad_enabled(bool on) { t_grad_enabled = on && !t_inference; }
 bool inference_mode_enabled() { return t_inference; }
@@ -108,7 +110,8 @@ void set_inference_mode(bool on) {
   t_grad_enabled = !on;
 }
 
-// ---- nodes -----------------------------------------------------------------------------------------
+// ---- nodes
+// -----------------------------------------------------------------------------------------
 GradNode::GradNode() : sequence(t_sequence++) {}
 
 GradNode::~GradNode() {
@@ -129,7 +132,8 @@ AccumulateGrad::AccumulateGrad(const TensorImpl& leaf) : strides(leaf.layout.str
   results.emplace_back(leaf);
 }
 
-// ---- saved tensors ---------------------------------------------------------------------------------
+// ---- saved tensors
+// ---------------------------------------------------------------------------------
 SavedTensor::SavedTensor(TensorImpl* t, const Edge& edge, uint32_t version)
     : storage_(t->storage),
       layout_(t->layout),
@@ -139,8 +143,10 @@ SavedTensor::SavedTensor(TensorImpl* t, const Edge& edge, uint32_t version)
       version_(version) {
   if (!requires_grad_) return;
   const GradMeta* meta = meta_of(*t);
-  if (meta && t->requires_grad && !meta->edge.node) leaf_ = Ref<TensorImpl>(t);
-  else edge_ = edge;
+  if (meta && t->requires_grad && !meta->edge.node)
+    leaf_ = Ref<TensorImpl>(t);
+  else
+    edge_ = edge;
 }
 
 SavedTensor::SavedTensor(const Tensor& t, bool is_output) {
@@ -168,19 +174,20 @@ Tensor SavedTensor::unpack(const Ref<GradNode>& owner) const {
   if (!storage_) return {};
   if (storage_->version() != version_) {
     std::string where = owner ? ", which is output " + std::to_string(output_index_) + " of " +
-                                    (is_output_        ? owner->name()
+                                    (is_output_              ? owner->name()
                                      : edge_.node != nullptr ? edge_.node->name()
                                                              : std::string("a leaf")) +
                                     ","
                               : ",";
     throw Error(qs::format(
         "one of the variables needed for gradient computation has been modified by an inplace "
-        "operation: [{}{} {}]{} is at version {}; expected version {} instead. Hint: enable anomaly "
+        "operation: [{}{} {}]{} is at version {}; expected version {} instead. Hint: enable "
+        "anomaly "
         "detection to find the operation that failed to compute its gradient, with "
         "torch.autograd.set_detect_anomaly(True).",
-        storage_->device == DeviceType::mps ? "torch.mps." : "torch.", std::string(
-        scalar_type_name(dtype_)) + "Tensor", to_string(layout_.shape), where, storage_->version(),
-        version_));
+        storage_->device == DeviceType::mps ? "torch.mps." : "torch.",
+        std::string(scalar_type_name(dtype_)) + "Tensor", to_string(layout_.shape), where,
+        storage_->version(), version_));
   }
   if (leaf_) return Tensor(leaf_);
   auto impl = make_ref<TensorImpl>(storage_, layout_, dtype_);
@@ -201,7 +208,8 @@ void SavedTensor::reset() {
   freed_ = true;
 }
 
-// ---- edges -----------------------------------------------------------------------------------------
+// ---- edges
+// -----------------------------------------------------------------------------------------
 bool wants_gradient(const TensorImpl* t) {
   if (!t_grad_enabled) return false;
   if (t->requires_grad) return true;
@@ -238,7 +246,8 @@ Tensor view_base(const Tensor& t) {
   return meta ? meta->base : Tensor();
 }
 
-// ---- views and in-place writes ---------------------------------------------------------------------
+// ---- views and in-place writes
+// ---------------------------------------------------------------------
 void mark_view(const Tensor& x, const Tensor& view) {
   if (t_inference || (!is_floating(x.dtype()) && !is_complex(x.dtype()))) return;
   const GradMeta* from = meta_of(*x.impl());
@@ -252,17 +261,19 @@ void mark_view(const Tensor& x, const Tensor& view) {
 
 void check_in_place(const Tensor& t) {
   const GradMeta* meta = meta_of(*t.impl());
-  QS_CHECK(!(meta && meta->view_without_grad), Error,
-           "A view was created in no_grad mode and is being modified inplace with grad mode enabled. "
-           "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify "
-           "your code by moving both the view and the inplace either both inside the no_grad block "
-           "(if you don't want the inplace to be tracked) or both outside (if you want the inplace to "
-           "be tracked).");
+  QS_CHECK(
+      !(meta && meta->view_without_grad), Error,
+      "A view was created in no_grad mode and is being modified inplace with grad mode enabled. "
+      "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify "
+      "your code by moving both the view and the inplace either both inside the no_grad block "
+      "(if you don't want the inplace to be tracked) or both outside (if you want the inplace to "
+      "be tracked).");
   if (meta && meta->base.defined()) {
     const TensorImpl& base = *meta->base.impl();
     const GradMeta* root = meta_of(base);
-    QS_CHECK(!(base.requires_grad && !(root && root->edge.node)), Error,
-             "a view of a leaf Variable that requires grad is being used in an in-place operation.");
+    QS_CHECK(
+        !(base.requires_grad && !(root && root->edge.node)), Error,
+        "a view of a leaf Variable that requires grad is being used in an in-place operation.");
   }
   QS_CHECK(!(t.requires_grad() && !(meta && meta->edge.node)), Error,
            "a leaf Variable that requires grad is being used in an in-place operation.");
@@ -313,8 +324,10 @@ class CopySlices final : public GradNode {
     if (!edges[static_cast<size_t>(self_)]) return out;
     const size_t self = static_cast<size_t>(self_);
     const Tensor part = as_strided(whole, own_shape, own_strides, offset);
-    if (self < inner_edges_ && passed[self].defined()) copy_(part, passed[self]);
-    else zero_(part);
+    if (self < inner_edges_ && passed[self].defined())
+      copy_(part, passed[self]);
+    else
+      zero_(part);
     out[self] = std::move(whole);
     return out;
   }
@@ -341,7 +354,8 @@ void rebase_history(const Tensor& t, Ref<GradNode> node, int self_edge) {
   regenerate(*t.impl());
 }
 
-// ---- hooks -----------------------------------------------------------------------------------------
+// ---- hooks
+// -----------------------------------------------------------------------------------------
 int64_t add_hook(const Tensor& t, std::function<Tensor(const Tensor&)> f) {
   static std::atomic<int64_t> next_id{0};
   const Edge edge = gradient_edge(t);
@@ -375,10 +389,11 @@ using autograd::GradMeta;
 const Tensor& Tensor::set_requires_grad(bool on) const {
   if (on == impl_->requires_grad) return *this;
   if (!on) {
-    QS_CHECK(is_leaf(), Error,
-             "you can only change requires_grad flags of leaf variables. If you want to use a "
-             "computed variable in a subgraph that doesn't require differentiation use var_no_grad = "
-             "var.detach().");
+    QS_CHECK(
+        is_leaf(), Error,
+        "you can only change requires_grad flags of leaf variables. If you want to use a "
+        "computed variable in a subgraph that doesn't require differentiation use var_no_grad = "
+        "var.detach().");
     const Tensor kept = grad();
     impl_->requires_grad = false;
     if (auto* meta = static_cast<GradMeta*>(impl_->grad_slot.get())) {
@@ -394,9 +409,7 @@ const Tensor& Tensor::set_requires_grad(bool on) const {
   return *this;
 }
 
-bool Tensor::is_leaf() const {
-  return !impl_->requires_grad || !autograd::grad_fn(*this);
-}
+bool Tensor::is_leaf() const { return !impl_->requires_grad || !autograd::grad_fn(*this); }
 
 Tensor Tensor::grad() const {
   const auto* meta = static_cast<const GradMeta*>(impl_->grad_slot.get());
@@ -410,18 +423,20 @@ void Tensor::set_grad(const Tensor& grad) const {
   if (!meta && !grad.defined()) return;
   if (grad.defined()) {
     QS_CHECK(grad.dtype() == dtype(), Error,
-             "assigned grad has data of a different type: expected {}, got {}",
-             name_of(dtype()), name_of(grad.dtype()));
+             "assigned grad has data of a different type: expected {}, got {}", name_of(dtype()),
+             name_of(grad.dtype()));
     QS_CHECK(grad.device_type() == device_type(), Error,
              "assigned grad has data located on a different device");
     QS_CHECK(Dims(grad.shape()) == Dims(shape()), Error,
-             "assigned grad has data of a different size: expected {}, got {}",
-             to_string(shape()), to_string(grad.shape()));
+             "assigned grad has data of a different size: expected {}, got {}", to_string(shape()),
+             to_string(grad.shape()));
     QS_CHECK(!grad.same(*this), Error, "can't assign Variable as its own grad");
   }
   GradMeta& m = autograd::grad_meta(*this);
-  if (m.accumulator) static_cast<AccumulateGrad&>(*m.accumulator).grad = grad;
-  else m.grad = grad;
+  if (m.accumulator)
+    static_cast<AccumulateGrad&>(*m.accumulator).grad = grad;
+  else
+    m.grad = grad;
 }
 
 }  // namespace qs

@@ -1,9 +1,11 @@
-// The public verbs: every differentiable function on tensors, PyTorch's names and meanings. Each checks
-// its arguments, records its op (tensor/record.h) and, when an input wants a gradient, a gradient node.
+// The public verbs: every differentiable function on tensors, PyTorch's names and meanings. Each
+// checks its arguments, records its op (tensor/record.h) and, when an input wants a gradient, a
+// gradient node.
 //
 // Elementwise verbs come in the families below from one list each (add a name there, its row in
-// graph/ops.def and its gradient row in autograd/gradients.def). In-place forms end in an underscore and
-// return their first argument. Numbers as operands are launch arguments: changing them makes no new plan.
+// graph/ops.def and its gradient row in autograd/gradients.def). In-place forms end in an
+// underscore and return their first argument. Numbers as operands are launch arguments: changing
+// them makes no new plan.
 #pragma once
 #include <span>
 #include <string>
@@ -18,21 +20,24 @@ using TensorList = std::vector<Tensor>;
 using OptionalDims = std::optional<Dims>;  // absent: all dimensions
 
 // ---- elementwise: T name(x), T name_(x) ---------------------------------------------------------
-#define QS_UNARY_VERBS(V)                                                                          \
-  V(neg) V(abs) V(sign) V(square) V(floor) V(ceil) V(trunc) V(round) V(frac) V(relu) V(sqrt)       \
-  V(rsqrt) V(reciprocal) V(exp) V(exp2) V(expm1) V(log) V(log2) V(log10) V(log1p) V(sin) V(cos)    \
-  V(tan) V(asin) V(acos) V(atan) V(sinh) V(cosh) V(asinh) V(acosh) V(atanh) V(tanh) V(sigmoid)     \
-  V(erf) V(erfc) V(erfinv) V(lgamma) V(digamma) V(silu) V(logical_not) V(bitwise_not)
+#define QS_UNARY_VERBS(V)                                                                         \
+  V(neg)                                                                                          \
+  V(abs) V(sign) V(square) V(floor) V(ceil) V(trunc) V(round) V(frac) V(relu) V(sqrt) V(rsqrt)    \
+      V(reciprocal) V(exp) V(exp2) V(expm1) V(log) V(log2) V(log10) V(log1p) V(sin) V(cos) V(tan) \
+          V(asin) V(acos) V(atan) V(sinh) V(cosh) V(asinh) V(acosh) V(atanh) V(tanh) V(sigmoid)   \
+              V(erf) V(erfc) V(erfinv) V(lgamma) V(digamma) V(silu) V(logical_not) V(bitwise_not)
 // Without an in-place form.
 #define QS_TEST_VERBS(V) V(isnan) V(isinf) V(isfinite) V(signbit)
-// ---- elementwise: T name(x, y), T name_(x, y); either may be a number, not both ------------------
-#define QS_BINARY_VERBS(V)                                                                         \
-  V(mul) V(maximum) V(minimum) V(fmax) V(fmin) V(pow) V(floor_divide) V(remainder) V(fmod)         \
-  V(atan2) V(hypot) V(copysign) V(nextafter) V(eq) V(ne) V(lt) V(le) V(gt) V(ge) V(logical_and)    \
-  V(logical_or) V(logical_xor) V(bitwise_and) V(bitwise_or) V(bitwise_xor) V(bitwise_left_shift)   \
-  V(bitwise_right_shift)
-#define V(name)                         \
-  QS_API Tensor name(const Tensor& x);  \
+// ---- elementwise: T name(x, y), T name_(x, y); either may be a number, not both
+// ------------------
+#define QS_BINARY_VERBS(V)                                                                   \
+  V(mul)                                                                                     \
+  V(maximum) V(minimum) V(fmax) V(fmin) V(pow) V(floor_divide) V(remainder) V(fmod) V(atan2) \
+      V(hypot) V(copysign) V(nextafter) V(eq) V(ne) V(lt) V(le) V(gt) V(ge) V(logical_and)   \
+          V(logical_or) V(logical_xor) V(bitwise_and) V(bitwise_or) V(bitwise_xor)           \
+              V(bitwise_left_shift) V(bitwise_right_shift)
+#define V(name)                        \
+  QS_API Tensor name(const Tensor& x); \
   QS_API const Tensor& name##_(const Tensor& x);
 QS_UNARY_VERBS(V)
 #undef V
@@ -70,24 +75,30 @@ QS_API Tensor softplus(const Tensor& x, double beta = 1.0, double threshold = 20
 QS_API Tensor tril(const Tensor& x, int64_t diagonal = 0);
 QS_API Tensor triu(const Tensor& x, int64_t diagonal = 0);
 
-// ---- copies and casts ------------------------------------------------------------------------------
+// ---- copies and casts
+// ------------------------------------------------------------------------------
 QS_API Tensor clone(const Tensor& x);
 QS_API Tensor contiguous(const Tensor& x);
 /// Itself when nothing changes and not `copy`.
-QS_API Tensor to(const Tensor& x, std::optional<Device> device, std::optional<DType> dtype, bool copy = false,
-                 bool non_blocking = false);
+QS_API Tensor to(const Tensor& x, std::optional<Device> device, std::optional<DType> dtype,
+                 bool copy = false, bool non_blocking = false);
 QS_API const Tensor& copy_(const Tensor& x, const Operand& source);
 QS_API const Tensor& fill_(const Tensor& x, const Operand& value);
 QS_API const Tensor& zero_(const Tensor& x);
 QS_API Tensor detach(const Tensor& x);
 
-// ---- creation --------------------------------------------------------------------------------------
+// ---- creation
+// --------------------------------------------------------------------------------------
 QS_API Tensor empty(DimSpan shape, const Options& options = {});
 QS_API Tensor full(DimSpan shape, Scalar value, const Options& options = {});
 QS_API Tensor zeros(DimSpan shape, const Options& options = {});
 QS_API Tensor ones(DimSpan shape, const Options& options = {});
-inline Tensor ones(std::initializer_list<int64_t> s, const Options& o = {}) { return ones(DimSpan(s.begin(), s.size()), o); }
-inline Tensor zeros(std::initializer_list<int64_t> s, const Options& o = {}) { return zeros(DimSpan(s.begin(), s.size()), o); }
+inline Tensor ones(std::initializer_list<int64_t> s, const Options& o = {}) {
+  return ones(DimSpan(s.begin(), s.size()), o);
+}
+inline Tensor zeros(std::initializer_list<int64_t> s, const Options& o = {}) {
+  return zeros(DimSpan(s.begin(), s.size()), o);
+}
 QS_API Tensor arange(Scalar start, Scalar end, Scalar step = 1, const Options& options = {});
 QS_API Tensor linspace(Scalar start, Scalar end, int64_t steps, const Options& options = {});
 QS_API Tensor eye(int64_t rows, int64_t columns, const Options& options = {});
@@ -103,7 +114,8 @@ QS_API Tensor bernoulli(const Tensor& p);
 QS_API Tensor dropout(const Tensor& x, double p = 0.5, bool training = true);
 QS_API void manual_seed(uint64_t seed);  // both devices
 
-// ---- views (record nothing) ------------------------------------------------------------------------
+// ---- views (record nothing)
+// ------------------------------------------------------------------------
 QS_API Tensor view(const Tensor& x, DimSpan shape);
 QS_API Tensor reshape(const Tensor& x, DimSpan shape);
 QS_API Tensor flatten(const Tensor& x, int64_t start_dim = 0, int64_t end_dim = -1);
@@ -115,18 +127,20 @@ QS_API Tensor expand(const Tensor& x, DimSpan shape);
 QS_API Tensor squeeze(const Tensor& x, const OptionalDims& dims = {});
 QS_API Tensor unsqueeze(const Tensor& x, int64_t dim);
 QS_API Tensor select(const Tensor& x, int64_t dim, int64_t index);
-QS_API Tensor slice(const Tensor& x, int64_t dim, std::optional<int64_t> start, std::optional<int64_t> end,
-                    int64_t step = 1);
+QS_API Tensor slice(const Tensor& x, int64_t dim, std::optional<int64_t> start,
+                    std::optional<int64_t> end, int64_t step = 1);
 QS_API Tensor narrow(const Tensor& x, int64_t dim, int64_t start, int64_t length);
 QS_API Tensor diagonal(const Tensor& x, int64_t offset = 0, int64_t dim1 = 0, int64_t dim2 = 1);
-QS_API Tensor as_strided(const Tensor& x, DimSpan shape, DimSpan strides, std::optional<int64_t> offset = {});
+QS_API Tensor as_strided(const Tensor& x, DimSpan shape, DimSpan strides,
+                         std::optional<int64_t> offset = {});
 QS_API Tensor unfold(const Tensor& x, int64_t dim, int64_t size, int64_t step);
 QS_API TensorList split(const Tensor& x, int64_t size, int64_t dim = 0);
 QS_API TensorList split_sizes(const Tensor& x, DimSpan sizes, int64_t dim = 0);
 QS_API TensorList chunk(const Tensor& x, int64_t chunks, int64_t dim = 0);
 QS_API TensorList unbind(const Tensor& x, int64_t dim = 0);
 
-// ---- joining, repeating ------------------------------------------------------------------------------
+// ---- joining, repeating
+// ------------------------------------------------------------------------------
 QS_API Tensor cat(const TensorList& tensors, int64_t dim = 0);
 QS_API Tensor stack(const TensorList& tensors, int64_t dim = 0);
 QS_API Tensor flip(const Tensor& x, DimSpan dims);
@@ -134,12 +148,18 @@ QS_API Tensor roll(const Tensor& x, DimSpan shifts, DimSpan dims);
 QS_API Tensor repeat(const Tensor& x, DimSpan repeats);
 QS_API Tensor repeat_interleave(const Tensor& x, int64_t repeats, std::optional<int64_t> dim = {});
 
-// ---- reductions -----------------------------------------------------------------------------------
-QS_API Tensor sum(const Tensor& x, const OptionalDims& dims = {}, bool keepdim = false, std::optional<DType> dtype = {});
-QS_API Tensor prod(const Tensor& x, std::optional<int64_t> dim = {}, bool keepdim = false, std::optional<DType> dtype = {});
-QS_API Tensor mean(const Tensor& x, const OptionalDims& dims = {}, bool keepdim = false, std::optional<DType> dtype = {});
-QS_API Tensor var(const Tensor& x, const OptionalDims& dims = {}, double correction = 1, bool keepdim = false);
-QS_API Tensor std_(const Tensor& x, const OptionalDims& dims = {}, double correction = 1, bool keepdim = false);
+// ---- reductions
+// -----------------------------------------------------------------------------------
+QS_API Tensor sum(const Tensor& x, const OptionalDims& dims = {}, bool keepdim = false,
+                  std::optional<DType> dtype = {});
+QS_API Tensor prod(const Tensor& x, std::optional<int64_t> dim = {}, bool keepdim = false,
+                   std::optional<DType> dtype = {});
+QS_API Tensor mean(const Tensor& x, const OptionalDims& dims = {}, bool keepdim = false,
+                   std::optional<DType> dtype = {});
+QS_API Tensor var(const Tensor& x, const OptionalDims& dims = {}, double correction = 1,
+                  bool keepdim = false);
+QS_API Tensor std_(const Tensor& x, const OptionalDims& dims = {}, double correction = 1,
+                   bool keepdim = false);
 QS_API Tensor amax(const Tensor& x, const OptionalDims& dims = {}, bool keepdim = false);
 QS_API Tensor amin(const Tensor& x, const OptionalDims& dims = {}, bool keepdim = false);
 QS_API Tensor any(const Tensor& x, const OptionalDims& dims = {}, bool keepdim = false);
@@ -151,62 +171,78 @@ QS_API std::pair<Tensor, Tensor> max_dim(const Tensor& x, int64_t dim, bool keep
 QS_API std::pair<Tensor, Tensor> min_dim(const Tensor& x, int64_t dim, bool keepdim = false);
 QS_API Tensor logsumexp(const Tensor& x, const Dims& dims, bool keepdim = false);
 /// p-norm over dims; p may be inf, -inf, 0, 1, 2 or any number.
-QS_API Tensor norm(const Tensor& x, double p = 2, const OptionalDims& dims = {}, bool keepdim = false);
+QS_API Tensor norm(const Tensor& x, double p = 2, const OptionalDims& dims = {},
+                   bool keepdim = false);
 QS_API Tensor cumsum(const Tensor& x, int64_t dim, std::optional<DType> dtype = {});
 QS_API Tensor cumprod(const Tensor& x, int64_t dim, std::optional<DType> dtype = {});
 QS_API std::pair<Tensor, Tensor> sort(const Tensor& x, int64_t dim = -1, bool descending = false);
 QS_API Tensor argsort(const Tensor& x, int64_t dim = -1, bool descending = false);
-QS_API std::pair<Tensor, Tensor> topk(const Tensor& x, int64_t k, int64_t dim = -1, bool largest = true, bool sorted = true);
+QS_API std::pair<Tensor, Tensor> topk(const Tensor& x, int64_t k, int64_t dim = -1,
+                                      bool largest = true, bool sorted = true);
 QS_API bool equal(const Tensor& x, const Tensor& y);
 
-// ---- softmax, normalisation, losses ----------------------------------------------------------------
+// ---- softmax, normalisation, losses
+// ----------------------------------------------------------------
 QS_API Tensor softmax(const Tensor& x, int64_t dim, std::optional<DType> dtype = {});
 QS_API Tensor log_softmax(const Tensor& x, int64_t dim, std::optional<DType> dtype = {});
-QS_API Tensor layer_norm(const Tensor& x, DimSpan normalized_shape, const Tensor& weight = {}, const Tensor& bias = {}, double eps = 1e-5);
+QS_API Tensor layer_norm(const Tensor& x, DimSpan normalized_shape, const Tensor& weight = {},
+                         const Tensor& bias = {}, double eps = 1e-5);
 /// x [N, C, ...] or [C]; target: class indices [N, ...], or probabilities of x's shape.
 QS_API Tensor cross_entropy(const Tensor& x, const Tensor& target, const Tensor& weight = {},
                             const std::string& reduction = "mean", int64_t ignore_index = -100,
                             double label_smoothing = 0.0);
 QS_API Tensor nll_loss(const Tensor& x, const Tensor& target, const Tensor& weight = {},
                        const std::string& reduction = "mean", int64_t ignore_index = -100);
-QS_API Tensor mse_loss(const Tensor& x, const Tensor& target, const std::string& reduction = "mean");
+QS_API Tensor mse_loss(const Tensor& x, const Tensor& target,
+                       const std::string& reduction = "mean");
 QS_API Tensor l1_loss(const Tensor& x, const Tensor& target, const std::string& reduction = "mean");
 
-// ---- products ---------------------------------------------------------------------------------------
+// ---- products
+// ---------------------------------------------------------------------------------------
 QS_API Tensor matmul(const Tensor& a, const Tensor& b);
 QS_API Tensor mm(const Tensor& a, const Tensor& b);
 QS_API Tensor bmm(const Tensor& a, const Tensor& b);
 QS_API Tensor mv(const Tensor& a, const Tensor& b);
 QS_API Tensor dot(const Tensor& a, const Tensor& b);
 QS_API Tensor outer(const Tensor& a, const Tensor& b);
-QS_API Tensor addmm(const Tensor& c, const Tensor& a, const Tensor& b, Scalar beta = 1, Scalar alpha = 1);
+QS_API Tensor addmm(const Tensor& c, const Tensor& a, const Tensor& b, Scalar beta = 1,
+                    Scalar alpha = 1);
 QS_API Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
 
-// ---- indexing ---------------------------------------------------------------------------------------
+// ---- indexing
+// ---------------------------------------------------------------------------------------
 QS_API Tensor index_select(const Tensor& x, int64_t dim, const Tensor& index);
 QS_API Tensor gather(const Tensor& x, int64_t dim, const Tensor& index);
 QS_API Tensor embedding(const Tensor& weight, const Tensor& index, int64_t padding_idx = -1);
 /// Advanced indexing: one entry a leading dimension of x, undefined entries are full slices. Index
 /// tensors are int64 (or narrower) or bool masks; they broadcast together. NumPy's placement rule.
 QS_API Tensor index(const Tensor& x, const TensorList& indices);
-QS_API const Tensor& index_put_(const Tensor& x, const TensorList& indices, const Tensor& values, bool accumulate = false);
-QS_API Tensor index_add(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source, Scalar alpha = 1);
-QS_API const Tensor& index_add_(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source, Scalar alpha = 1);
+QS_API const Tensor& index_put_(const Tensor& x, const TensorList& indices, const Tensor& values,
+                                bool accumulate = false);
+QS_API Tensor index_add(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source,
+                        Scalar alpha = 1);
+QS_API const Tensor& index_add_(const Tensor& x, int64_t dim, const Tensor& index,
+                                const Tensor& source, Scalar alpha = 1);
 QS_API Tensor scatter(const Tensor& x, int64_t dim, const Tensor& index, const Operand& source);
-QS_API const Tensor& scatter_(const Tensor& x, int64_t dim, const Tensor& index, const Operand& source);
+QS_API const Tensor& scatter_(const Tensor& x, int64_t dim, const Tensor& index,
+                              const Operand& source);
 QS_API Tensor scatter_add(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source);
-QS_API const Tensor& scatter_add_(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source);
+QS_API const Tensor& scatter_add_(const Tensor& x, int64_t dim, const Tensor& index,
+                                  const Tensor& source);
 QS_API Tensor masked_select(const Tensor& x, const Tensor& mask);
 QS_API Tensor nonzero(const Tensor& x);
 QS_API Tensor one_hot(const Tensor& x, int64_t num_classes = -1);
 
-// ---- optimizer steps: in place, no gradient; every number a launch argument ----------------------
-QS_API void sgd_step_(const Tensor& p, const Tensor& g, const Tensor& momentum_buffer, double lr, double weight_decay,
-                      double momentum, double dampening, bool nesterov);
-QS_API void adam_step_(const Tensor& p, const Tensor& g, const Tensor& m, const Tensor& v, double lr, double beta1,
-                       double beta2, double eps, double weight_decay, bool decoupled, int64_t step);
+// ---- optimizer steps: in place, no gradient; every number a launch argument
+// ----------------------
+QS_API void sgd_step_(const Tensor& p, const Tensor& g, const Tensor& momentum_buffer, double lr,
+                      double weight_decay, double momentum, double dampening, bool nesterov);
+QS_API void adam_step_(const Tensor& p, const Tensor& g, const Tensor& m, const Tensor& v,
+                       double lr, double beta1, double beta2, double eps, double weight_decay,
+                       bool decoupled, int64_t step);
 
-// ---- the device --------------------------------------------------------------------------------------
+// ---- the device
+// --------------------------------------------------------------------------------------
 /// Runs everything recorded for the device and waits; raises errors that data caused.
 QS_API void synchronize(DeviceType device = DeviceType::mps);
 /// Called by optimizers at the end of a step: cuts the tape.
@@ -221,21 +257,29 @@ concept Number = std::is_arithmetic_v<T> || std::is_same_v<T, Scalar>;
 namespace detail {
 template <Number T>
 Operand number_operand(T v) {
-  if constexpr (std::is_same_v<T, Scalar>) return Operand(v);
-  else if constexpr (std::is_same_v<T, bool>) return Operand(v);
-  else if constexpr (std::is_integral_v<T>) return Operand(static_cast<int64_t>(v));
-  else return Operand(static_cast<double>(v));
+  if constexpr (std::is_same_v<T, Scalar>)
+    return Operand(v);
+  else if constexpr (std::is_same_v<T, bool>)
+    return Operand(v);
+  else if constexpr (std::is_integral_v<T>)
+    return Operand(static_cast<int64_t>(v));
+  else
+    return Operand(static_cast<double>(v));
 }
 }  // namespace detail
 
 inline Tensor operator-(const Tensor& x) { return neg(x); }
 inline Tensor operator~(const Tensor& x) { return bitwise_not(x); }
-#define QS_OPERATOR(op, verb)                                                                    \
-  inline Tensor operator op(const Tensor& x, const Operand& y) { return verb(x, y); }            \
-  template <Number T>                                                                            \
-  Tensor operator op(const Tensor& x, T y) { return verb(x, detail::number_operand(y)); }        \
-  template <Number T>                                                                            \
-  Tensor operator op(T x, const Tensor& y) { return verb(detail::number_operand(x), y); }
+#define QS_OPERATOR(op, verb)                                                         \
+  inline Tensor operator op(const Tensor& x, const Operand& y) { return verb(x, y); } \
+  template <Number T>                                                                 \
+  Tensor operator op(const Tensor& x, T y) {                                          \
+    return verb(x, detail::number_operand(y));                                        \
+  }                                                                                   \
+  template <Number T>                                                                 \
+  Tensor operator op(T x, const Tensor& y) {                                          \
+    return verb(detail::number_operand(x), y);                                        \
+  }
 QS_OPERATOR(+, add)
 QS_OPERATOR(-, sub)
 QS_OPERATOR(*, mul)

@@ -32,9 +32,8 @@ Tensor cast(const Tensor& x, DType dtype) {
 
 Tensor move(const Tensor& x, DeviceType device) {
   Tensor out = copy_to_device(x, device);
-  with_gradient_of("ToCopy", x, out, [from = x.device()](const Tensor& g) {
-    return to(g, from, {});
-  });
+  with_gradient_of("ToCopy", x, out,
+                   [from = x.device()](const Tensor& g) { return to(g, from, {}); });
   return out;
 }
 

@@ -22,8 +22,8 @@ Kind kind_of(const Options& o, DType dtype) {
 
 void check_shape(DimSpan shape) {
   for (int64_t s : shape)
-    QS_CHECK(s >= 0, Error,
-             "Trying to create tensor with negative dimension {}: {}", s, to_string(shape));
+    QS_CHECK(s >= 0, Error, "Trying to create tensor with negative dimension {}: {}", s,
+             to_string(shape));
 }
 
 Tensor create(Op op, std::initializer_list<Operand> in, DimSpan shape, Kind kind,
@@ -83,7 +83,8 @@ Tensor arange(Scalar start, Scalar end, Scalar step, const Options& options) {
   const Kind kind = kind_of(options, integers ? DType::i64 : default_dtype());
   const double from = start.to_double(), to = end.to_double(), by = step.to_double();
   QS_CHECK(by != 0, Error, "step must be nonzero");
-  QS_CHECK(std::isfinite(from) && std::isfinite(to), Error, "unsupported range: {} -> {}", from, to);
+  QS_CHECK(std::isfinite(from) && std::isfinite(to), Error, "unsupported range: {} -> {}", from,
+           to);
   QS_CHECK((by > 0 && to >= from) || (by < 0 && to <= from), Error,
            "upper bound and lower bound inconsistent with step sign");
   int64_t count;
@@ -103,7 +104,8 @@ Tensor linspace(Scalar start, Scalar end, int64_t steps, const Options& options)
   const double step = steps > 1 ? (to - from) / double(steps - 1) : 0;
   // (start, end, step, last index, first index counted from the end; a single element is the start)
   const double half = steps == 1 ? 1 : double(steps / 2);
-  return create(Op::linspace, {from, to, step, double(steps - 1), half}, Dims{steps}, kind, options);
+  return create(Op::linspace, {from, to, step, double(steps - 1), half}, Dims{steps}, kind,
+                options);
 }
 
 Tensor eye(int64_t rows, int64_t columns, const Options& options) {

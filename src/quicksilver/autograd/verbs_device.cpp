@@ -30,7 +30,8 @@ void sgd_step_(const Tensor& p, const Tensor& g, const Tensor& momentum_buffer, 
     step(Op::sgd_step, in, {}, targets);
     return;
   }
-  const Operand in[] = {p, g, momentum_buffer, lr, unless_zero(weight_decay), momentum, 1 - dampening};
+  const Operand in[] = {
+      p, g, momentum_buffer, lr, unless_zero(weight_decay), momentum, 1 - dampening};
   const uint64_t attrs[] = {attr(nesterov)};
   const Tensor targets[] = {p, momentum_buffer};
   step(Op::sgd_momentum_step, in, attrs, targets);
@@ -44,8 +45,8 @@ void adam_step_(const Tensor& p, const Tensor& g, const Tensor& m, const Tensor&
   const Operand decay = weight_decay == 0 ? Operand()
                         : decoupled       ? Operand(1 - lr * weight_decay)
                                           : Operand(weight_decay);
-  const Operand in[] = {p,   g,     m,   v,     lr / bias1, 1 - beta1,
-                        beta2, eps, decay, 1 / std::sqrt(bias2), 1 - beta2};
+  const Operand in[] = {
+      p, g, m, v, lr / bias1, 1 - beta1, beta2, eps, decay, 1 / std::sqrt(bias2), 1 - beta2};
   const uint64_t attrs[] = {attr(decoupled)};
   const Tensor targets[] = {p, m, v};
   step(Op::adam_step, in, attrs, targets);

@@ -8,11 +8,11 @@ using namespace autograd;
 
 namespace {
 
-DType dtype_of(const Operand& o) {
-  return o.is_tensor() ? o.impl()->dtype : o.number().dtype();
-}
+DType dtype_of(const Operand& o) { return o.is_tensor() ? o.impl()->dtype : o.number().dtype(); }
 
-bool is_bool(const Operand& o) { return o.kind() != Operand::absent && dtype_of(o) == DType::bool_; }
+bool is_bool(const Operand& o) {
+  return o.kind() != Operand::absent && dtype_of(o) == DType::bool_;
+}
 
 void require_some_tensor(const Operand& x, const Operand& y, const char* verb) {
   QS_CHECK(x.kind() != Operand::absent && y.kind() != Operand::absent, TypeError,
@@ -50,7 +50,8 @@ Op division(const std::string& mode) {
   if (mode.empty()) return Op::div;
   if (mode == "floor") return Op::floor_divide;
   QS_CHECK(mode == "trunc", Error,
-           "div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{}'", mode);
+           "div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{}'",
+           mode);
   return Op::trunc_divide;
 }
 
@@ -71,34 +72,61 @@ enum class Serves : uint8_t { all, not_bool, floating, integers, integers_and_bo
 
 Serves serves(Op op) {
   switch (op) {
-    case Op::abs: case Op::floor: case Op::ceil: case Op::trunc: case Op::round: case Op::relu:
-    case Op::neg: case Op::floor_divide: case Op::trunc_divide: case Op::remainder: case Op::fmod:
-    case Op::pow: case Op::addcmul: case Op::addcmul_value: case Op::clamp:
+    case Op::abs:
+    case Op::floor:
+    case Op::ceil:
+    case Op::trunc:
+    case Op::round:
+    case Op::relu:
+    case Op::neg:
+    case Op::floor_divide:
+    case Op::trunc_divide:
+    case Op::remainder:
+    case Op::fmod:
+    case Op::pow:
+    case Op::addcmul:
+    case Op::addcmul_value:
+    case Op::clamp:
       return Serves::not_bool;
-    case Op::frac: case Op::silu: case Op::gelu: case Op::gelu_tanh: case Op::leaky_relu:
-    case Op::elu: case Op::softplus: case Op::hypot: case Op::lerp:
+    case Op::frac:
+    case Op::silu:
+    case Op::gelu:
+    case Op::gelu_tanh:
+    case Op::leaky_relu:
+    case Op::elu:
+    case Op::softplus:
+    case Op::hypot:
+    case Op::lerp:
       return Serves::floating;
-    case Op::bitwise_left_shift: case Op::bitwise_right_shift: return Serves::integers;
-    case Op::bitwise_not: case Op::bitwise_and: case Op::bitwise_or: case Op::bitwise_xor:
+    case Op::bitwise_left_shift:
+    case Op::bitwise_right_shift:
+      return Serves::integers;
+    case Op::bitwise_not:
+    case Op::bitwise_and:
+    case Op::bitwise_or:
+    case Op::bitwise_xor:
       return Serves::integers_and_bool;
-    default: return Serves::all;
+    default:
+      return Serves::all;
   }
 }
 
 void check_served(Op op, DType d) {
   const Serves s = serves(op);
-  if (s == Serves::all) [[likely]] return;
+  if (s == Serves::all) [[likely]]
+    return;
   const bool fine = s == Serves::not_bool   ? d != DType::bool_
                     : s == Serves::floating ? !is_integral(d)
                     : s == Serves::integers ? is_integral(d) && d != DType::bool_
                                             : is_integral(d);
-  if (fine) [[likely]] return;
+  if (fine) [[likely]]
+    return;
   QS_CHECK(op != Op::relu, Error, "Boolean inputs not supported for relu");
   QS_CHECK(op != Op::neg, Error,
            "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to "
            "invert a mask, use the `~` or `logical_not()` operator instead.");
-  throw NotImplementedError(qs::format("\"{}_cpu\" not implemented for '{}'", graph::name_of(op),
-                                       scalar_type_name(d)));
+  throw NotImplementedError(
+      qs::format("\"{}_cpu\" not implemented for '{}'", graph::name_of(op), scalar_type_name(d)));
 }
 
 void check_unary(Op op, const Tensor& x) {
@@ -124,19 +152,20 @@ RecordOptions scaled_options(const Operand& x, const Operand& y) {
 }  // namespace
 
 // square is written out below.
-#define QS_PLAIN_UNARY_VERBS(V)                                                                \
-  V(neg) V(abs) V(sign) V(floor) V(ceil) V(trunc) V(round) V(frac) V(relu) V(sqrt) V(rsqrt)    \
-  V(reciprocal) V(exp) V(exp2) V(expm1) V(log) V(log2) V(log10) V(log1p) V(sin) V(cos) V(tan)  \
-  V(asin) V(acos) V(atan) V(sinh) V(cosh) V(asinh) V(acosh) V(atanh) V(tanh) V(sigmoid) V(erf) \
-  V(erfc) V(erfinv) V(lgamma) V(digamma) V(silu) V(logical_not) V(bitwise_not)
-#define V(verb)                                                                              \
-  Tensor verb(const Tensor& x) {                                                             \
-    check_unary(Op::verb, x);                                                                \
-    return apply(Op::verb, {x});                                                             \
-  }                                                                                          \
-  const Tensor& verb##_(const Tensor& x) {                                                   \
-    check_unary(Op::verb, x);                                                                \
-    return apply_in_place(Op::verb, x, {x});                                                 \
+#define QS_PLAIN_UNARY_VERBS(V)                                                                    \
+  V(neg)                                                                                           \
+  V(abs) V(sign) V(floor) V(ceil) V(trunc) V(round) V(frac) V(relu) V(sqrt) V(rsqrt) V(reciprocal) \
+      V(exp) V(exp2) V(expm1) V(log) V(log2) V(log10) V(log1p) V(sin) V(cos) V(tan) V(asin)        \
+          V(acos) V(atan) V(sinh) V(cosh) V(asinh) V(acosh) V(atanh) V(tanh) V(sigmoid) V(erf)     \
+              V(erfc) V(erfinv) V(lgamma) V(digamma) V(silu) V(logical_not) V(bitwise_not)
+#define V(verb)                              \
+  Tensor verb(const Tensor& x) {             \
+    check_unary(Op::verb, x);                \
+    return apply(Op::verb, {x});             \
+  }                                          \
+  const Tensor& verb##_(const Tensor& x) {   \
+    check_unary(Op::verb, x);                \
+    return apply_in_place(Op::verb, x, {x}); \
   }
 QS_PLAIN_UNARY_VERBS(V)
 #undef V
@@ -152,35 +181,37 @@ const Tensor& square_(const Tensor& x) {
   return x.dtype() == DType::bool_ ? pow_(x, 2) : apply_in_place(Op::square, x, {x});
 }
 
-#define V(verb)                                                                              \
-  Tensor verb(const Tensor& x) {                                                             \
-    require_defined(x, #verb);                                                               \
-    return apply(Op::verb, {x});                                                             \
+#define V(verb)                  \
+  Tensor verb(const Tensor& x) { \
+    require_defined(x, #verb);   \
+    return apply(Op::verb, {x}); \
   }
 QS_TEST_VERBS(V)
 #undef V
 
 // pow is written out below.
-#define QS_PLAIN_BINARY_VERBS(V)                                                               \
-  V(mul) V(maximum) V(minimum) V(fmax) V(fmin) V(floor_divide) V(remainder) V(fmod) V(atan2)   \
-  V(hypot) V(copysign) V(nextafter) V(eq) V(ne) V(lt) V(le) V(gt) V(ge) V(logical_and)         \
-  V(logical_or) V(logical_xor) V(bitwise_and) V(bitwise_or) V(bitwise_xor)                     \
-  V(bitwise_left_shift) V(bitwise_right_shift)
-#define V(verb)                                                                              \
-  Tensor verb(const Operand& x, const Operand& y) {                                          \
-    check_binary(Op::verb, x, y);                                                            \
-    return apply(Op::verb, {x, y});                                                          \
-  }                                                                                          \
-  const Tensor& verb##_(const Tensor& x, const Operand& y) {                                 \
-    check_binary(Op::verb, x, y);                                                            \
-    return apply_in_place(Op::verb, x, {x, y});                                              \
+#define QS_PLAIN_BINARY_VERBS(V)                                                                \
+  V(mul)                                                                                        \
+  V(maximum) V(minimum) V(fmax) V(fmin) V(floor_divide) V(remainder) V(fmod) V(atan2) V(hypot)  \
+      V(copysign) V(nextafter) V(eq) V(ne) V(lt) V(le) V(gt) V(ge) V(logical_and) V(logical_or) \
+          V(logical_xor) V(bitwise_and) V(bitwise_or) V(bitwise_xor) V(bitwise_left_shift)      \
+              V(bitwise_right_shift)
+#define V(verb)                                              \
+  Tensor verb(const Operand& x, const Operand& y) {          \
+    check_binary(Op::verb, x, y);                            \
+    return apply(Op::verb, {x, y});                          \
+  }                                                          \
+  const Tensor& verb##_(const Tensor& x, const Operand& y) { \
+    check_binary(Op::verb, x, y);                            \
+    return apply_in_place(Op::verb, x, {x, y});              \
   }
 QS_PLAIN_BINARY_VERBS(V)
 #undef V
 #undef QS_PLAIN_BINARY_VERBS
 
 Tensor pow(const Operand& x, const Operand& y) {
-  if (x.is_tensor() && x.impl()->dtype == DType::bool_ && y.kind() == Operand::scalar && is_bool(y)) {
+  if (x.is_tensor() && x.impl()->dtype == DType::bool_ && y.kind() == Operand::scalar &&
+      is_bool(y)) {
     const Tensor base{Ref<TensorImpl>(x.impl())};
     return y.number().to_bool() ? clone(base) : full_like(base, true);
   }

@@ -31,7 +31,8 @@ const Tensor& write(Op op, const Tensor& x, std::span<const Operand> in, Attrs a
   return apply_in_place(op, x, in, attrs, options);
 }
 
-const Tensor& write_dim(Op op, const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source) {
+const Tensor& write_dim(Op op, const Tensor& x, int64_t dim, const Tensor& index,
+                        const Tensor& source) {
   const Operand in[] = {x, index, source};
   const uint64_t attrs[] = {attr(dim)};
   return write(op, x, in, attrs);
@@ -72,19 +73,17 @@ Tensor embedding(const Tensor& weight, const Tensor& index, int64_t padding_idx)
     const NoGrad guard;
     out = apply(Op::index_select, {weight, i}, {attr(int64_t{0})}, options);
   }
-  auto node = with_gradient("Embedding", {&weight, 1}, {&out, 1},
-                            [padding_idx, whole = Dims(weight.shape())](FunctionNodeBase& self,
-                                                                        std::vector<Tensor>& g) {
-                              std::vector<Tensor> back(1);
-                              if (!g[0].defined()) return back;
-                              const Tensor rows = self.unpack(0);
-                              const Tensor kept =
-                                  masked_fill(g[0], unsqueeze(eq(rows, padding_idx), -1), 0.0);
-                              back[0] = index_add(zeros(whole, Options(kept.dtype(), kept.device())), 0,
-                                                  reshape(rows, Dims{-1}),
-                                                  reshape(kept, Dims{-1, whole[1]}));
-                              return back;
-                            });
+  auto node = with_gradient(
+      "Embedding", {&weight, 1}, {&out, 1},
+      [padding_idx, whole = Dims(weight.shape())](FunctionNodeBase& self, std::vector<Tensor>& g) {
+        std::vector<Tensor> back(1);
+        if (!g[0].defined()) return back;
+        const Tensor rows = self.unpack(0);
+        const Tensor kept = masked_fill(g[0], unsqueeze(eq(rows, padding_idx), -1), 0.0);
+        back[0] = index_add(zeros(whole, Options(kept.dtype(), kept.device())), 0,
+                            reshape(rows, Dims{-1}), reshape(kept, Dims{-1, whole[1]}));
+        return back;
+      });
   if (node) node->saved.emplace_back(i, false);
   return out;
 }
@@ -97,10 +96,11 @@ void check_reach(const char* verb, const Tensor& x, int dim, const Tensor& index
            "Index tensor must have the same number of dimensions as {} tensor",
            std::string_view(verb) == "gather" ? "input" : "self");
   for (int d = 0; d < x.dim(); ++d)
-    QS_CHECK(d == dim || index.size(d) <= x.size(d), Error,
-             "Size does not match at dimension {} expected index {} to be no larger than self {} apart "
-             "from dimension {}",
-             d, to_string(index.shape()), to_string(x.shape()), dim);
+    QS_CHECK(
+        d == dim || index.size(d) <= x.size(d), Error,
+        "Size does not match at dimension {} expected index {} to be no larger than self {} apart "
+        "from dimension {}",
+        d, to_string(index.shape()), to_string(x.shape()), dim);
 }
 
 }  // namespace
@@ -120,7 +120,8 @@ Tensor gather(const Tensor& x, int64_t dim, const Tensor& index) {
   return apply(Op::gather, {x, index}, {attr(int64_t{at})}, options);
 }
 
-// ---- advanced indexing ------------------------------------------------------------------------------
+// ---- advanced indexing
+// ------------------------------------------------------------------------------
 namespace autograd {
 
 namespace {
@@ -174,11 +175,12 @@ const Tensor& index_put_adjacent_(const Tensor& x, const Tensor& values,
 
 namespace {
 
-/// Indices made ready: masks are positions, all are int64 of one shape, indexed dimensions adjacent.
+/// Indices made ready: masks are positions, all are int64 of one shape, indexed dimensions
+/// adjacent.
 struct Indexing {
-  TensorList indices;   // expanded to their common shape
-  uint64_t mask = 0;    // of the permuted tensor
-  Dims order;           // permutation of x; empty when none is needed
+  TensorList indices;  // expanded to their common shape
+  uint64_t mask = 0;   // of the permuted tensor
+  Dims order;          // permutation of x; empty when none is needed
 };
 
 Indexing prepare(const Tensor& x, const TensorList& given) {
@@ -197,11 +199,13 @@ Indexing prepare(const Tensor& x, const TensorList& given) {
       continue;
     }
     for (int k = 0; k < t.dim(); ++k)
-      QS_CHECK(static_cast<int>(at.size()) + k < x.dim() && t.size(k) == x.size(static_cast<int>(at.size()) + k),
-               IndexError,
-               "The shape of the mask {} at index {} does not match the shape of the indexed tensor {} "
-               "at index {}",
-               to_string(t.shape()), k, to_string(x.shape()), at.size() + static_cast<size_t>(k));
+      QS_CHECK(
+          static_cast<int>(at.size()) + k < x.dim() &&
+              t.size(k) == x.size(static_cast<int>(at.size()) + k),
+          IndexError,
+          "The shape of the mask {} at index {} does not match the shape of the indexed tensor {} "
+          "at index {}",
+          to_string(t.shape()), k, to_string(x.shape()), at.size() + static_cast<size_t>(k));
     const Tensor positions = nonzero(t);
     for (int k = 0; k < t.dim(); ++k) at.push_back(contiguous(select(positions, 1, k)));
   }
@@ -221,8 +225,8 @@ Indexing prepare(const Tensor& x, const TensorList& given) {
       std::string shapes;
       for (const Tensor& i : at)
         if (i.defined()) shapes += (shapes.empty() ? "" : ", ") + to_string(i.shape());
-      throw IndexError("shape mismatch: indexing tensors could not be broadcast together with shapes " +
-                       shapes);
+      throw IndexError(
+          "shape mismatch: indexing tensors could not be broadcast together with shapes " + shapes);
     }
     first = false;
   }
@@ -231,7 +235,8 @@ Indexing prepare(const Tensor& x, const TensorList& given) {
            indexed.size());
   for (int64_t d : indexed) out.indices.push_back(expand(at[static_cast<size_t>(d)], shape));
   bool adjacent = true;
-  for (size_t i = 1; i < indexed.size(); ++i) adjacent = adjacent && indexed[i] == indexed[i - 1] + 1;
+  for (size_t i = 1; i < indexed.size(); ++i)
+    adjacent = adjacent && indexed[i] == indexed[i - 1] + 1;
   if (adjacent) {
     for (int64_t d : indexed) out.mask |= uint64_t{1} << d;
   } else {  // the indexed dimensions come first, as in NumPy
@@ -257,7 +262,8 @@ Tensor index(const Tensor& x, const TensorList& indices) {
   if (nothing_indexed(indices)) return view(x, x.shape());
   // A 0-dim mask adds a dimension of extent 0 or 1.
   for (size_t i = 0; i < indices.size(); ++i) {
-    if (!indices[i].defined() || indices[i].dim() != 0 || indices[i].dtype() != DType::bool_) continue;
+    if (!indices[i].defined() || indices[i].dim() != 0 || indices[i].dtype() != DType::bool_)
+      continue;
     TensorList more = indices;
     more[i] = unsqueeze(indices[i], 0);
     return index(unsqueeze(x, static_cast<int64_t>(i)), more);
@@ -270,13 +276,15 @@ const Tensor& index_put_(const Tensor& x, const TensorList& indices, const Tenso
                          bool accumulate) {
   require_defined(x, "index_put_");
   require_defined(values, "index_put_");
-  QS_CHECK(x.dtype() == values.dtype(), Error,
-           "Index put requires the source and destination dtypes match, got {} for the destination and "
-           "{} for the source.",
-           scalar_type_name(x.dtype()), scalar_type_name(values.dtype()));
+  QS_CHECK(
+      x.dtype() == values.dtype(), Error,
+      "Index put requires the source and destination dtypes match, got {} for the destination and "
+      "{} for the source.",
+      scalar_type_name(x.dtype()), scalar_type_name(values.dtype()));
   if (nothing_indexed(indices)) return accumulate ? add_(x, values) : copy_(x, values);
   for (size_t i = 0; i < indices.size(); ++i) {
-    if (!indices[i].defined() || indices[i].dim() != 0 || indices[i].dtype() != DType::bool_) continue;
+    if (!indices[i].defined() || indices[i].dim() != 0 || indices[i].dtype() != DType::bool_)
+      continue;
     TensorList more = indices;
     more[i] = unsqueeze(indices[i], 0);
     index_put_(unsqueeze(x, static_cast<int64_t>(i)), more, values, accumulate);
@@ -291,14 +299,16 @@ const Tensor& index_put_(const Tensor& x, const TensorList& indices, const Tenso
   bool fits = v.dim() <= static_cast<int>(wanted.size());
   for (int d = 0; fits && d < v.dim(); ++d)
     fits = v.size(d) == 1 || v.size(d) == wanted[wanted.size() - static_cast<size_t>(v.dim()) + d];
-  QS_CHECK(fits, Error,
-           "shape mismatch: value tensor of shape {} cannot be broadcast to indexing result of shape {}",
-           to_string(values.shape()), to_string(wanted));
+  QS_CHECK(
+      fits, Error,
+      "shape mismatch: value tensor of shape {} cannot be broadcast to indexing result of shape {}",
+      to_string(values.shape()), to_string(wanted));
   index_put_adjacent_(target, v, plan.indices, plan.mask, accumulate);
   return x;
 }
 
-// ---- index_add, scatter -----------------------------------------------------------------------------
+// ---- index_add, scatter
+// -----------------------------------------------------------------------------
 const Tensor& index_add_(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source,
                          Scalar alpha) {
   require_defined(x, "index_add_");
@@ -313,16 +323,18 @@ const Tensor& index_add_(const Tensor& x, int64_t dim, const Tensor& index, cons
     index_add_(view(x, Dims{1}), 0, i, at_least_1d(source), alpha);
     return x;
   }
-  QS_CHECK(source.dim() == x.dim(), Error,
-           "index_add_(): source has {} dimensions, expected {}", source.dim(), x.dim());
-  QS_CHECK(i.numel() == source.size(at), Error,
-           "index_add_(): Number of indices ({}) should be equal to source.size(dim): ({}), for dim: {}",
-           i.numel(), source.size(at), at);
+  QS_CHECK(source.dim() == x.dim(), Error, "index_add_(): source has {} dimensions, expected {}",
+           source.dim(), x.dim());
+  QS_CHECK(
+      i.numel() == source.size(at), Error,
+      "index_add_(): Number of indices ({}) should be equal to source.size(dim): ({}), for dim: {}",
+      i.numel(), source.size(at), at);
   for (int d = 0; d < x.dim(); ++d)
-    QS_CHECK(d == at || source.size(d) == x.size(d), Error,
-             "source tensor shape must match self tensor shape, excluding the specified dimension. Got "
-             "self.shape = {} source.shape = {}",
-             to_string(x.shape()), to_string(source.shape()));
+    QS_CHECK(
+        d == at || source.size(d) == x.size(d), Error,
+        "source tensor shape must match self tensor shape, excluding the specified dimension. Got "
+        "self.shape = {} source.shape = {}",
+        to_string(x.shape()), to_string(source.shape()));
   const bool plain = alpha.is_integral() ? alpha.to_int() == 1 : alpha.to_double() == 1;
   return write_dim(Op::index_add, x, at, i, plain ? source : mul(source, alpha));
 }
@@ -335,17 +347,18 @@ Tensor index_add(const Tensor& x, int64_t dim, const Tensor& index, const Tensor
 
 namespace {
 
-const Tensor& scatter_into(Op op, const char* verb, const Tensor& x, int64_t dim, const Tensor& index,
-                           const Operand& source) {
+const Tensor& scatter_into(Op op, const char* verb, const Tensor& x, int64_t dim,
+                           const Tensor& index, const Operand& source) {
   require_defined(x, verb);
   as_index(index, "scatter", false);
-  QS_CHECK(source.kind() != Operand::absent, TypeError, "{}(): the source is an undefined tensor", verb);
+  QS_CHECK(source.kind() != Operand::absent, TypeError, "{}(): the source is an undefined tensor",
+           verb);
   const int at = wrap_dim(dim, x.dim());
   Tensor from;
   if (source.is_tensor()) {
     from = Tensor(Ref<TensorImpl>(source.impl()));
-    QS_CHECK(from.dtype() == x.dtype(), Error,
-             "{}(): Expected self.dtype to be equal to src.dtype", "scatter");
+    QS_CHECK(from.dtype() == x.dtype(), Error, "{}(): Expected self.dtype to be equal to src.dtype",
+             "scatter");
   } else {
     from = expand(full({}, source.number(), Options(x.dtype(), x.device())), index.shape());
   }
@@ -361,8 +374,8 @@ const Tensor& scatter_into(Op op, const char* verb, const Tensor& x, int64_t dim
            "Index tensor must have the same number of dimensions as src tensor");
   for (int d = 0; d < i.dim(); ++d) {
     QS_CHECK(i.size(d) <= from.size(d), Error,
-             "Expected index {} to be no larger than src {} in every dimension", to_string(i.shape()),
-             to_string(from.shape()));
+             "Expected index {} to be no larger than src {} in every dimension",
+             to_string(i.shape()), to_string(from.shape()));
     if (i.size(d) < from.size(d)) from = narrow(from, d, 0, i.size(d));
   }
   return write_dim(op, x, at, i, from);
@@ -379,7 +392,8 @@ Tensor scatter(const Tensor& x, int64_t dim, const Tensor& index, const Operand&
   return scatter_into(Op::scatter, "scatter", out, dim, index, source);
 }
 
-const Tensor& scatter_add_(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source) {
+const Tensor& scatter_add_(const Tensor& x, int64_t dim, const Tensor& index,
+                           const Tensor& source) {
   return scatter_into(Op::scatter_add, "scatter_add_", x, dim, index, source);
 }
 
@@ -388,7 +402,8 @@ Tensor scatter_add(const Tensor& x, int64_t dim, const Tensor& index, const Tens
   return scatter_into(Op::scatter_add, "scatter_add", out, dim, index, source);
 }
 
-// ---- masks and positions ----------------------------------------------------------------------------
+// ---- masks and positions
+// ----------------------------------------------------------------------------
 Tensor nonzero(const Tensor& x) {
   require_defined(x, "nonzero");
   const NoGrad guard;

@@ -16,15 +16,17 @@ bool is_skipped(const Tensor& t) { return t.dim() == 1 && t.numel() == 0; }
 void check_joined(const Tensor& first, const Tensor& t, int dim, size_t index) {
   QS_CHECK(t.dim() == first.dim(), Error,
            "Tensors must have same number of dimensions: got {} and {}", first.dim(), t.dim());
-  QS_CHECK(t.device_type() == first.device_type(), Error,
-           "Expected all tensors to be on the same device, but found at least two devices, {} and {}! "
-           "(in cat; move one of them with .to())",
-           first.device().str(), t.device().str());
+  QS_CHECK(
+      t.device_type() == first.device_type(), Error,
+      "Expected all tensors to be on the same device, but found at least two devices, {} and {}! "
+      "(in cat; move one of them with .to())",
+      first.device().str(), t.device().str());
   for (int d = 0; d < t.dim(); ++d)
-    QS_CHECK(d == dim || t.size(d) == first.size(d), Error,
-             "Sizes of tensors must match except in dimension {}. Expected size {} but got size {} for "
-             "tensor number {} in the list.",
-             dim, first.size(d), t.size(d), index);
+    QS_CHECK(
+        d == dim || t.size(d) == first.size(d), Error,
+        "Sizes of tensors must match except in dimension {}. Expected size {} but got size {} for "
+        "tensor number {} in the list.",
+        dim, first.size(d), t.size(d), index);
 }
 
 }  // namespace
@@ -109,8 +111,7 @@ Tensor flip(const Tensor& x, DimSpan dims) {
     QS_CHECK(!(seen >> at & 1), Error, "dim {} appears multiple times in the list of dims", at);
     seen |= uint64_t{1} << at;
     if (x.dim() == 0 || x.size(at) < 2) continue;
-    out = index_select(out, at,
-                       arange(x.size(at) - 1, -1, -1, Options(DType::i64, x.device())));
+    out = index_select(out, at, arange(x.size(at) - 1, -1, -1, Options(DType::i64, x.device())));
   }
   return out.same(x) ? clone(x) : out;
 }

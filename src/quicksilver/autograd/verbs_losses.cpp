@@ -39,9 +39,8 @@ void check_classes(const Tensor& x, const Tensor& target, const Tensor& weight, 
   QS_CHECK(target.dtype() == DType::i64, Error, "expected scalar type Long but found {}",
            scalar_type_name(target.dtype()));
   if (x.dim() == 1) {
-    QS_CHECK(target.dim() == 0, Error,
-             "size mismatch (got input: {}, target: {})", to_string(x.shape()),
-             to_string(target.shape()));
+    QS_CHECK(target.dim() == 0, Error, "size mismatch (got input: {}, target: {})",
+             to_string(x.shape()), to_string(target.shape()));
   } else {
     QS_CHECK(target.dim() > 0 && x.size(0) == target.size(0), ValueError,
              "Expected input batch_size ({}) to match target batch_size ({}).", x.size(0),
@@ -93,7 +92,8 @@ Tensor layer_norm(const Tensor& x, DimSpan normalized_shape, const Tensor& weigh
            "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one "
            "element, but got normalized_shape = {}",
            to_string(normalized));
-  for (const auto& [t, what] : {std::pair<const Tensor&, const char*>(weight, "weight"), {bias, "bias"}})
+  for (const auto& [t, what] :
+       {std::pair<const Tensor&, const char*>(weight, "weight"), {bias, "bias"}})
     QS_CHECK(!t.defined() || Dims(t.shape()) == normalized, Error,
              "Expected {} to be of same shape as normalized_shape, but got {} of shape {} and "
              "normalized_shape = {}",
@@ -126,8 +126,7 @@ Tensor cross_entropy(const Tensor& x, const Tensor& target, const Tensor& weight
     QS_CHECK(is_floating(target.dtype()), Error,
              "Expected floating point type for target with class probabilities, got {}",
              scalar_type_name(target.dtype()));
-    QS_CHECK(ignore_index < 0, Error,
-             "ignore_index is not supported for floating point target");
+    QS_CHECK(ignore_index < 0, Error, "ignore_index is not supported for floating point target");
     Tensor p = target;
     if (label_smoothing > 0) p = p * (1 - label_smoothing) + label_smoothing / double(classes);
     Tensor terms = log_softmax(x, class_dim) * p;
@@ -156,8 +155,8 @@ Tensor cross_entropy(const Tensor& x, const Tensor& target, const Tensor& weight
       picked = picked * of_row;
       weights = where(valid, of_row, 0);
     }
-    const Tensor rows = where(valid, picked * (1 - label_smoothing) +
-                                         spread * (label_smoothing / double(classes)), 0);
+    const Tensor rows = where(
+        valid, picked * (1 - label_smoothing) + spread * (label_smoothing / double(classes)), 0);
     return reduce_rows(rows, weights, r);
   }
 
@@ -187,8 +186,7 @@ Tensor nll_loss(const Tensor& x, const Tensor& target, const Tensor& weight,
   const Tensor logp = classes_last(x);
   const Tensor valid = ne(target, ignore_index), safe = where(valid, target, 0);
   const Tensor picked = neg(squeeze(gather(logp, -1, unsqueeze(safe, -1)), Dims{-1}));
-  if (!weight.defined())
-    return reduce_rows(where(valid, picked, 0), valid, r);
+  if (!weight.defined()) return reduce_rows(where(valid, picked, 0), valid, r);
   const Tensor of_row = reshape(index_select(weight, 0, reshape(safe, Dims{-1})), safe.shape());
   return reduce_rows(where(valid, picked * of_row, 0), where(valid, of_row, 0), r);
 }

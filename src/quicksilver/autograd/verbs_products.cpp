@@ -12,10 +12,21 @@ namespace {
 
 /// As PyTorch's kernels call the dtype.
 std::string_view c_name(DType d) {
-  constexpr std::string_view names[k_dtype_count] = {
-      "bool", "unsigned char", "signed char", "short", "int", "long int", "unsigned short",
-      "unsigned int", "unsigned long", "c10::Half", "c10::BFloat16", "float", "double",
-      "c10::complex<float>", "c10::complex<double>"};
+  constexpr std::string_view names[k_dtype_count] = {"bool",
+                                                     "unsigned char",
+                                                     "signed char",
+                                                     "short",
+                                                     "int",
+                                                     "long int",
+                                                     "unsigned short",
+                                                     "unsigned int",
+                                                     "unsigned long",
+                                                     "c10::Half",
+                                                     "c10::BFloat16",
+                                                     "float",
+                                                     "double",
+                                                     "c10::complex<float>",
+                                                     "c10::complex<double>"};
   return names[static_cast<size_t>(d)];
 }
 
@@ -66,7 +77,8 @@ Tensor rows_of(const Tensor& x) {
 
 bool can_flatten(const Tensor& x) {
   Dims strides;
-  return x.size(-1) > 0 && view_strides(x.layout(), Dims{x.numel() / x.size(-1), x.size(-1)}, strides);
+  return x.size(-1) > 0 &&
+         view_strides(x.layout(), Dims{x.numel() / x.size(-1), x.size(-1)}, strides);
 }
 
 std::vector<Tensor> linear_gradients(FunctionNodeBase& node, std::vector<Tensor>& grads) {
@@ -187,19 +199,22 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
     return bias.defined() ? out + bias : out;
   }
   QS_CHECK(weight.dim() == 2, Error, "linear(): weight must be 1D or 2D, got {}D", weight.dim());
-  QS_CHECK(x.dim() > 0, Error, "both arguments to linear need to be at least 1D, but they are 0D and {}D",
+  QS_CHECK(x.dim() > 0, Error,
+           "both arguments to linear need to be at least 1D, but they are 0D and {}D",
            weight.dim());
-  const int64_t in = weight.size(1), out = weight.size(0), rows = in ? x.numel() / std::max<int64_t>(x.size(-1), 1) : 0;
+  const int64_t in = weight.size(1), out = weight.size(0),
+                rows = in ? x.numel() / std::max<int64_t>(x.size(-1), 1) : 0;
   QS_CHECK(x.size(-1) == in, Error, "mat1 and mat2 shapes cannot be multiplied ({}x{} and {}x{})",
            rows, x.size(-1), in, out);
-  QS_CHECK(!bias.defined() || bias.dim() == 0 || bias.size(-1) == out || bias.size(-1) == 1, Error,
-           "The expanded size of the tensor ({}) must match the existing size ({}) at non-singleton "
-           "dimension 0.  Target sizes: [{}, {}].  Tensor sizes: {}",
-           out, bias.size(-1), rows, out, to_string(bias.shape()));
+  QS_CHECK(
+      !bias.defined() || bias.dim() == 0 || bias.size(-1) == out || bias.size(-1) == 1, Error,
+      "The expanded size of the tensor ({}) must match the existing size ({}) at non-singleton "
+      "dimension 0.  Target sizes: [{}, {}].  Tensor sizes: {}",
+      out, bias.size(-1), rows, out, to_string(bias.shape()));
   if (bias.defined())
     QS_CHECK(bias.dtype() == x.dtype(), Error,
-             "self and mat2 must have the same dtype, but got {} and {}", scalar_type_name(bias.dtype()),
-             scalar_type_name(x.dtype()));
+             "self and mat2 must have the same dtype, but got {} and {}",
+             scalar_type_name(bias.dtype()), scalar_type_name(x.dtype()));
   Tensor y;
   {
     const NoGrad guard;

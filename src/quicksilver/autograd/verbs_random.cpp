@@ -1,5 +1,6 @@
 // Random numbers. Each op reserves its counters from the device's generator by shape alone, so the
-// stream does not depend on what is later computed or dropped; seed and offset are launch arguments.
+// stream does not depend on what is later computed or dropped; seed and offset are launch
+// arguments.
 #include "quicksilver/autograd/apply.h"
 #include "quicksilver/core/error.h"
 
@@ -18,8 +19,8 @@ Draws reserve(DeviceType device, int64_t count) {
   return {Operand(static_cast<int64_t>(range.seed)), Operand(static_cast<int64_t>(range.offset))};
 }
 
-/// Attribute 0 of uniform: the binary digits to keep, so that rounding to a short dtype cannot reach the
-/// upper bound; of random_int: whether the range needs two draws.
+/// Attribute 0 of uniform: the binary digits to keep, so that rounding to a short dtype cannot
+/// reach the upper bound; of random_int: whether the range needs two draws.
 uint64_t draw_attribute(Op op, DType dtype, const Operand& range) {
   if (op == Op::random_int) return range.number().to_int() > int64_t{1} << 32;
   if (op == Op::uniform) return dtype == DType::f16 ? 11 : dtype == DType::bf16 ? 8 : 0;
@@ -81,8 +82,8 @@ Tensor randn(DimSpan shape, const Options& options) {
 }
 
 Tensor randint(int64_t low, int64_t high, DimSpan shape, const Options& options) {
-  QS_CHECK(low < high, Error, "random_ expects 'from' to be less than 'to', but got from={} >= to={}",
-           low, high);
+  QS_CHECK(low < high, Error,
+           "random_ expects 'from' to be less than 'to', but got from={} >= to={}", low, high);
   return draw(Op::random_int, shape, options, DType::i64, low, high - low);
 }
 

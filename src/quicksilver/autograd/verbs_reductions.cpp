@@ -44,7 +44,6 @@ void check_floating(const char* verb, DType d) {
            verb, scalar_type_name(d));
 }
 
-
 }  // namespace
 
 Tensor sum(const Tensor& x, const OptionalDims& dims, bool keepdim, std::optional<DType> dtype) {
@@ -88,25 +87,24 @@ Tensor std_(const Tensor& x, const OptionalDims& dims, double correction, bool k
   }
   const uint64_t mask = axes_mask(dims, x.dim());
   // The square root's slope is infinite at 0; PyTorch's gradient is 0 there.
-  auto node = with_gradient("Std", {&x, 1}, {&out, 1},
-                            [mask, keepdim, correction](FunctionNodeBase& self, std::vector<Tensor>& g) {
-                              std::vector<Tensor> back(1);
-                              if (!g[0].defined()) return back;
-                              const Tensor in = self.unpack(0), s = self.unpack(1);
-                              const Tensor slope =
-                                  where(eq(s, 0), 0, g[0] / (where(eq(s, 0), 1, s)));
-                              Dims all;
-                              double n = 1;
-                              for (int d = 0; d < in.dim(); ++d) {
-                                if (!(mask >> d & 1)) continue;
-                                all.push_back(d);
-                                n *= double(in.size(d));
-                              }
-                              const Tensor centred = in - mean(in, all, true);
-                              back[0] = with_axes(slope, mask, keepdim) * centred *
-                                        (1.0 / (n - correction));
-                              return back;
-                            });
+  auto node = with_gradient(
+      "Std", {&x, 1}, {&out, 1},
+      [mask, keepdim, correction](FunctionNodeBase& self, std::vector<Tensor>& g) {
+        std::vector<Tensor> back(1);
+        if (!g[0].defined()) return back;
+        const Tensor in = self.unpack(0), s = self.unpack(1);
+        const Tensor slope = where(eq(s, 0), 0, g[0] / (where(eq(s, 0), 1, s)));
+        Dims all;
+        double n = 1;
+        for (int d = 0; d < in.dim(); ++d) {
+          if (!(mask >> d & 1)) continue;
+          all.push_back(d);
+          n *= double(in.size(d));
+        }
+        const Tensor centred = in - mean(in, all, true);
+        back[0] = with_axes(slope, mask, keepdim) * centred * (1.0 / (n - correction));
+        return back;
+      });
   if (node) {
     node->saved.emplace_back(x, false);
     node->saved.emplace_back(out, true);
@@ -169,18 +167,18 @@ std::pair<Tensor, Tensor> extremum(Op value_op, Op index_op, const char* verb, c
   }
   Tensor indices = fold(index_op, x, Dims{at}, keepdim);
   // The gradient goes to the index that was picked.
-  auto node = with_gradient(value_op == Op::amax ? "Max" : "Min", {&x, 1}, {&values, 1},
-                            [at, keepdim, shape = Dims(x.shape())](FunctionNodeBase& self,
-                                                                   std::vector<Tensor>& g) {
-                              std::vector<Tensor> back(1);
-                              if (!g[0].defined()) return back;
-                              const bool add_dim = !keepdim && !shape.empty();
-                              const Tensor index = self.unpack(0);
-                              back[0] = scatter(zeros(shape, Options(g[0].dtype(), g[0].device())), at,
-                                                add_dim ? unsqueeze(index, at) : index,
-                                                add_dim ? unsqueeze(g[0], at) : g[0]);
-                              return back;
-                            });
+  auto node = with_gradient(
+      value_op == Op::amax ? "Max" : "Min", {&x, 1}, {&values, 1},
+      [at, keepdim, shape = Dims(x.shape())](FunctionNodeBase& self, std::vector<Tensor>& g) {
+        std::vector<Tensor> back(1);
+        if (!g[0].defined()) return back;
+        const bool add_dim = !keepdim && !shape.empty();
+        const Tensor index = self.unpack(0);
+        back[0] =
+            scatter(zeros(shape, Options(g[0].dtype(), g[0].device())), at,
+                    add_dim ? unsqueeze(index, at) : index, add_dim ? unsqueeze(g[0], at) : g[0]);
+        return back;
+      });
   if (node) node->saved.emplace_back(indices, false);
   return {std::move(values), std::move(indices)};
 }
@@ -258,7 +256,8 @@ Tensor norm(const Tensor& x, double p, const OptionalDims& dims, bool keepdim) {
   return out;
 }
 
-// ---- scans, sorting ---------------------------------------------------------------------------------
+// ---- scans, sorting
+// ---------------------------------------------------------------------------------
 namespace {
 
 Tensor scan(Op op, const Tensor& x, int64_t dim, std::optional<DType> dtype) {
@@ -306,12 +305,12 @@ Tensor argsort(const Tensor& x, int64_t dim, bool descending) {
   return sort(x, dim, descending).second;
 }
 
-std::pair<Tensor, Tensor> topk(const Tensor& x, int64_t k, int64_t dim, bool largest, bool /*sorted*/) {
+std::pair<Tensor, Tensor> topk(const Tensor& x, int64_t k, int64_t dim, bool largest,
+                               bool /*sorted*/) {
   require_defined(x, "topk");
   QS_CHECK(x.dtype() != DType::bool_, Error, "\"topk_impl_loop\" not implemented for 'Bool'");
   const int at = wrap_dim(dim, x.dim());
-  QS_CHECK(k >= 0 && k <= (x.dim() ? x.size(at) : 1), Error,
-           "selected index k out of range");
+  QS_CHECK(k >= 0 && k <= (x.dim() ? x.size(at) : 1), Error, "selected index k out of range");
   auto [values, indices] = sort(x, at, largest);
   if (x.dim() == 0) return {values, indices};
   if (k == x.size(at)) return {values, indices};

@@ -50,12 +50,11 @@ Tensor viewed(const char* name, const Tensor& x, Dims shape, Dims strides) {
 /// view of the zeros.
 template <class F>
 Tensor part_of(const char* name, const Tensor& x, Layout layout, F again) {
-  return view_of(name, x, std::move(layout),
-                 [shape = Dims(x.shape()), again](const Tensor& g) {
-                   const Tensor whole = zeros(shape, Options(g.dtype(), g.device()));
-                   copy_(again(whole), g);
-                   return whole;
-                 });
+  return view_of(name, x, std::move(layout), [shape = Dims(x.shape()), again](const Tensor& g) {
+    const Tensor whole = zeros(shape, Options(g.dtype(), g.device()));
+    copy_(again(whole), g);
+    return whole;
+  });
 }
 
 }  // namespace
@@ -63,9 +62,10 @@ Tensor part_of(const char* name, const Tensor& x, Layout layout, F again) {
 Tensor view(const Tensor& x, DimSpan shape) {
   require_defined(x, "view");
   Dims wanted = inferred_shape(shape, x.numel()), strides;
-  QS_CHECK(view_strides(x.layout(), wanted, strides), Error,
-           "view size is not compatible with input tensor's size and stride (at least one dimension "
-           "spans across two contiguous subspaces). Use .reshape(...) instead.");
+  QS_CHECK(
+      view_strides(x.layout(), wanted, strides), Error,
+      "view size is not compatible with input tensor's size and stride (at least one dimension "
+      "spans across two contiguous subspaces). Use .reshape(...) instead.");
   return viewed("View", x, std::move(wanted), std::move(strides));
 }
 
@@ -120,11 +120,12 @@ Tensor unflatten(const Tensor& x, int64_t dim, DimSpan sizes) {
 Tensor permute(const Tensor& x, DimSpan dims) {
   require_defined(x, "permute");
   const size_t rank = static_cast<size_t>(x.dim());
-  QS_CHECK(dims.size() == rank, Error,
-           "permute(sparse_coo): number of dimensions in the tensor input does not match the length "
-           "of the desired ordering of dimensions i.e. input.dim() = {} is not equal to len(dims) = "
-           "{}",
-           rank, dims.size());
+  QS_CHECK(
+      dims.size() == rank, Error,
+      "permute(sparse_coo): number of dimensions in the tensor input does not match the length "
+      "of the desired ordering of dimensions i.e. input.dim() = {} is not equal to len(dims) = "
+      "{}",
+      rank, dims.size());
   Layout layout;
   layout.offset = x.storage_offset();
   Dims back(rank);
@@ -165,10 +166,11 @@ Tensor t(const Tensor& x) {
 Tensor expand(const Tensor& x, DimSpan shape) {
   require_defined(x, "expand");
   const size_t rank = static_cast<size_t>(x.dim());
-  QS_CHECK(shape.size() >= rank, Error,
-           "expand({}{{{}}}, size={}): the number of sizes provided ({}) must be greater or equal to "
-           "the number of dimensions in the tensor ({})",
-           scalar_type_name(x.dtype()), to_string(x.shape()), to_string(shape), shape.size(), rank);
+  QS_CHECK(
+      shape.size() >= rank, Error,
+      "expand({}{{{}}}, size={}): the number of sizes provided ({}) must be greater or equal to "
+      "the number of dimensions in the tensor ({})",
+      scalar_type_name(x.dtype()), to_string(x.shape()), to_string(shape), shape.size(), rank);
   Layout layout;
   layout.offset = x.storage_offset();
   const size_t lead = shape.size() - rank;
@@ -185,16 +187,16 @@ Tensor expand(const Tensor& x, DimSpan shape) {
     }
     const int64_t have = x.shape()[i - lead];
     if (want == -1) want = have;
-    QS_CHECK(have == want || have == 1, Error,
-             "The expanded size of the tensor ({}) must match the existing size ({}) at non-singleton "
-             "dimension {}.  Target sizes: {}.  Tensor sizes: {}",
-             want, have, i, to_string(shape), to_string(x.shape()));
+    QS_CHECK(
+        have == want || have == 1, Error,
+        "The expanded size of the tensor ({}) must match the existing size ({}) at non-singleton "
+        "dimension {}.  Target sizes: {}.  Tensor sizes: {}",
+        want, have, i, to_string(shape), to_string(x.shape()));
     layout.shape.push_back(want);
     layout.strides.push_back(have == want ? x.strides()[i - lead] : 0);
   }
-  return view_of("Expand", x, std::move(layout), [back = Dims(x.shape())](const Tensor& g) {
-    return sum_to_shape(g, back);
-  });
+  return view_of("Expand", x, std::move(layout),
+                 [back = Dims(x.shape())](const Tensor& g) { return sum_to_shape(g, back); });
 }
 
 Tensor squeeze(const Tensor& x, const OptionalDims& dims) {
@@ -291,9 +293,8 @@ Tensor diagonal(const Tensor& x, int64_t offset, int64_t dim1, int64_t dim2) {
   }
   layout.shape.push_back(length);
   layout.strides.push_back(x.stride(a) + x.stride(b));
-  return part_of("Diagonal", x, std::move(layout), [offset, a, b](const Tensor& whole) {
-    return diagonal(whole, offset, a, b);
-  });
+  return part_of("Diagonal", x, std::move(layout),
+                 [offset, a, b](const Tensor& whole) { return diagonal(whole, offset, a, b); });
 }
 
 Tensor as_strided(const Tensor& x, DimSpan shape, DimSpan strides, std::optional<int64_t> offset) {
@@ -310,11 +311,12 @@ Tensor as_strided(const Tensor& x, DimSpan shape, DimSpan strides, std::optional
   QS_CHECK(layout.offset >= 0, Error, "as_strided: storage offset must be non-negative, got {}",
            layout.offset);
   const int64_t item = static_cast<int64_t>(size_of(x.dtype()));
-  QS_CHECK(layout.numel() == 0 || layout.extent().second * item <= x.storage().bytes, Error,
-           "setStorage: sizes {}, strides {}, storage offset {}, and itemsize {} requiring a storage "
-           "size of {} are out of bounds for storage of size {}",
-           to_string(shape), to_string(strides), layout.offset, item,
-           layout.extent().second * item, x.storage().bytes);
+  QS_CHECK(
+      layout.numel() == 0 || layout.extent().second * item <= x.storage().bytes, Error,
+      "setStorage: sizes {}, strides {}, storage offset {}, and itemsize {} requiring a storage "
+      "size of {} are out of bounds for storage of size {}",
+      to_string(shape), to_string(strides), layout.offset, item, layout.extent().second * item,
+      x.storage().bytes);
   return view_of("AsStrided", x, layout, [input = x.layout(), layout](const Tensor& g) {
     return as_strided_backward(g, input, layout);
   });
@@ -325,8 +327,8 @@ Tensor unfold(const Tensor& x, int64_t dim, int64_t size, int64_t step) {
   const int at = wrap_dim(dim, x.dim());
   const int64_t extent = x.dim() ? x.size(at) : 1;
   QS_CHECK(size >= 0, Error, "size is {} but must be >= 0", size);
-  QS_CHECK(size <= extent, Error, "maximum size for tensor at dimension {} is {} but size is {}", at,
-           extent, size);
+  QS_CHECK(size <= extent, Error, "maximum size for tensor at dimension {} is {} but size is {}",
+           at, extent, size);
   QS_CHECK(step > 0, Error, "step is {} but must be > 0", step);
   const int64_t windows = (extent - size) / step + 1;
   Layout layout = x.layout();
@@ -356,7 +358,8 @@ Tensor unfold(const Tensor& x, int64_t dim, int64_t size, int64_t step) {
                  });
 }
 
-// ---- several views at once: one node, whose gradient is one cat -------------------------------------
+// ---- several views at once: one node, whose gradient is one cat
+// -------------------------------------
 namespace {
 
 /// Views [start, start + size) along `dim`, one a size, with one node for all.
@@ -380,8 +383,9 @@ TensorList pieces(const char* name, const Tensor& x, int dim, DimSpan sizes, boo
                     FunctionNodeBase& node, std::vector<Tensor>& grads) {
                   TensorList parts;
                   for (size_t i = 0; i < node.results.size(); ++i) {
-                    Tensor g = grads[i].defined() ? grads[i]
-                                                  : zeros(node.results[i].shape, Options(dtype, device));
+                    Tensor g = grads[i].defined()
+                                   ? grads[i]
+                                   : zeros(node.results[i].shape, Options(dtype, device));
                     parts.push_back(std::move(g));
                   }
                   return std::vector<Tensor>{drop_dim ? stack(parts, dim) : cat(parts, dim)};
@@ -396,7 +400,8 @@ TensorList split(const Tensor& x, int64_t size, int64_t dim) {
   QS_CHECK(x.dim() > 0, Error, "split expects at least a 1-dimensional tensor");
   const int at = wrap_dim(dim, x.dim());
   const int64_t extent = x.size(at);
-  QS_CHECK(size >= 0, Error, "split expects split_size be non-negative, but got split_size={}", size);
+  QS_CHECK(size >= 0, Error, "split expects split_size be non-negative, but got split_size={}",
+           size);
   QS_CHECK(size > 0 || extent == 0, Error,
            "split_size can only be 0 if dimension size is 0, but got dimension size of {}", extent);
   Dims sizes;

@@ -17,9 +17,12 @@ DType promote_integers(DType a, DType b) {
   const DType s = ua ? b : a, u = ua ? a : b;
   if (size_of(s) > size_of(u)) return s;
   switch (size_of(u)) {
-    case 1: return DType::i16;
-    case 2: return DType::i32;
-    default: return DType::i64;
+    case 1:
+      return DType::i16;
+    case 2:
+      return DType::i32;
+    default:
+      return DType::i64;
   }
 }
 

@@ -9,16 +9,30 @@
 namespace qs {
 
 enum class DType : uint8_t {
-  bool_, u8, i8, i16, i32, i64, u16, u32, u64, f16, bf16, f32, f64, c64, c128
+  bool_,
+  u8,
+  i8,
+  i16,
+  i32,
+  i64,
+  u16,
+  u32,
+  u64,
+  f16,
+  bf16,
+  f32,
+  f64,
+  c64,
+  c128
 };
 inline constexpr int k_dtype_count = 15;
 
 enum class DTypeKind : uint8_t { boolean, integer, floating, complex };
 
 struct DTypeInfo {
-  std::string_view name;   // "float32", as NumPy and PyTorch spell it
+  std::string_view name;        // "float32", as NumPy and PyTorch spell it
   std::string_view short_name;  // "f32", as kernels and dumps spell it
-  uint8_t size;            // bytes an element
+  uint8_t size;                 // bytes an element
   DTypeKind kind;
   bool is_signed;
 };
@@ -56,17 +70,28 @@ QS_API DType promote(DType a, DType b);
 /// -> i32; u32 -> i64; the others themselves. A recorded result is rounded (wrapped) back to `d`.
 constexpr DType compute_dtype(DType d) {
   switch (d) {
-    case DType::f16: case DType::bf16: return DType::f32;
-    case DType::u8: case DType::i8: case DType::i16: case DType::u16: return DType::i32;
-    case DType::u32: return DType::i64;
-    default: return d;
+    case DType::f16:
+    case DType::bf16:
+      return DType::f32;
+    case DType::u8:
+    case DType::i8:
+    case DType::i16:
+    case DType::u16:
+      return DType::i32;
+    case DType::u32:
+      return DType::i64;
+    default:
+      return d;
   }
 }
 
 /// How an operand takes part in promotion: PyTorch ranks dimensioned tensors over 0-dim tensors
 /// over Python numbers; a lower rank matters only when its kind is higher.
 enum class PromotionRank : uint8_t { number, zero_dim, dimensioned };
-struct PromotionOperand { DType dtype; PromotionRank rank; };
+struct PromotionOperand {
+  DType dtype;
+  PromotionRank rank;
+};
 QS_API DType promote_all(const PromotionOperand* operands, size_t count, DType default_float);
 
 }  // namespace qs

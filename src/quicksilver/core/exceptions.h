@@ -12,10 +12,10 @@ class QS_API Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
-#define QS_ERROR_KIND(name)            \
-  class QS_API name : public Error {   \
-   public:                             \
-    using Error::Error;                \
+#define QS_ERROR_KIND(name)          \
+  class QS_API name : public Error { \
+   public:                           \
+    using Error::Error;              \
   };
 QS_ERROR_KIND(TypeError)            // TypeError
 QS_ERROR_KIND(ValueError)           // ValueError

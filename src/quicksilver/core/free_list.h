@@ -5,8 +5,8 @@
 
 namespace qs {
 
-/// `T::operator new/delete` forward here. An object may die on another thread than it was born on: it
-/// joins that thread's list. Lists are bounded and freed with their thread.
+/// `T::operator new/delete` forward here. An object may die on another thread than it was born on:
+/// it joins that thread's list. Lists are bounded and freed with their thread.
 template <class T, size_t k_most = 512>
 class FreeList {
  public:

@@ -112,8 +112,8 @@ bool view_strides(const Layout& layout, DimSpan shape, Dims& strides) {
   int64_t tensor_numel = 1, view_numel = 1;
   for (int d = layout.rank() - 1; d >= 0; --d) {
     tensor_numel *= layout.shape[d];
-    const bool run_ends = d == 0 || (layout.shape[d - 1] != 1 &&
-                                     layout.strides[d - 1] != tensor_numel * base);
+    const bool run_ends =
+        d == 0 || (layout.shape[d - 1] != 1 && layout.strides[d - 1] != tensor_numel * base);
     if (!run_ends) continue;
     while (view_d >= 0 && (view_numel < tensor_numel || shape[view_d] == 1)) {
       strides[view_d] = view_numel * base;

@@ -45,7 +45,8 @@ struct QS_API Layout {
 };
 
 QS_API Dims contiguous_strides(DimSpan shape);
-/// PyTorch's broadcast of two shapes; throws RuntimeError in PyTorch's words when they do not match.
+/// PyTorch's broadcast of two shapes; throws RuntimeError in PyTorch's words when they do not
+/// match.
 QS_API Dims broadcast_shapes(DimSpan a, DimSpan b);
 /// `layout` seen as `shape` (stride 0 in new or stretched dimensions); shapes must be compatible.
 QS_API Layout broadcast_to(const Layout& layout, DimSpan shape);

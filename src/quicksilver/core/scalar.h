@@ -32,7 +32,8 @@ class Scalar {
   /// The 64-bit word a kernel reads: an int64 when `as` is integral (or bool), else the bits of a
   /// double. The kernel converts the word to its own register type.
   uint64_t word(DType as) const {
-    if (qs::is_integral(as)) return static_cast<uint64_t>(as == DType::bool_ ? to_bool() : to_int());
+    if (qs::is_integral(as))
+      return static_cast<uint64_t>(as == DType::bool_ ? to_bool() : to_int());
     return std::bit_cast<uint64_t>(to_double());
   }
 

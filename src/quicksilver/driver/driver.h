@@ -31,13 +31,13 @@ class Program {
 using Fence = uint64_t;
 
 struct DriverInfo {
-  std::string driver;       // "cpu", "cuda", "metal", "null"
-  std::string name;         // "AMD EPYC, 2 threads" — what get_name() shows after the driver
+  std::string driver;  // "cpu", "cuda", "metal", "null"
+  std::string name;    // "AMD EPYC, 2 threads" — what get_name() shows after the driver
   bool is_gpu = false;
-  bool host_memory = false; // addresses may be read and written by the host
+  bool host_memory = false;  // addresses may be read and written by the host
   bool has_f64 = true;
-  int64_t memory_bytes = 0; // recommended working set
-  int threads = 1;          // cores of a GPU, threads of a cpu
+  int64_t memory_bytes = 0;  // recommended working set
+  int threads = 1;           // cores of a GPU, threads of a cpu
 };
 
 class Driver {

@@ -1,9 +1,11 @@
-// What a driver can be asked to build and run: a tile program (generated), a portable kernel (written
-// by hand, one text for all targets) or a library call. Bytes, strides and scalars; never tensors.
+// What a driver can be asked to build and run: a tile program (generated), a portable kernel
+// (written by hand, one text for all targets) or a library call. Bytes, strides and scalars; never
+// tensors.
 //
-// A Source is the shape-generic part: a driver builds it once into a Kernel. A Command names a Kernel
-// and carries the extents, strides and argument references of one launch. Pointers, start offsets and
-// scalars that change from run to run are not in the command: it names slots of the Launch table.
+// A Source is the shape-generic part: a driver builds it once into a Kernel. A Command names a
+// Kernel and carries the extents, strides and argument references of one launch. Pointers, start
+// offsets and scalars that change from run to run are not in the command: it names slots of the
+// Launch table.
 //
 // The tile program, the one kind of generated code for the cpu driver (text dialects are generated
 // from the same structure):
@@ -11,18 +13,21 @@
 //   loops     kept loops first (outer to inner), then reduced loops (outer to inner). An index
 //             space has no other shape: the plan has collapsed and permuted dimensions before.
 //   mode      map     no reduced loop; the tile runs over the last kept loop(s)
-//             row     the innermost reduced loop runs along the tile; several rows (values of the last
+//             row     the innermost reduced loop runs along the tile; several rows (values of the
+//             last
 //                     kept loop) may share a tile; a fold ends in one value a row
-//             column  the last *kept* loop runs along the tile, all reduced loops are serial outside;
+//             column  the last *kept* loop runs along the tile, all reduced loops are serial
+//             outside;
 //                     a fold accumulates tile-wise
 //   domains   a register is `full` (a value for each point of kept x reduced), `kept` (one for each
 //             point of the kept loops: fold results and what is computed from them) or `uniform`
 //             (one for the launch: scalars). An op whose result is full may read any of them.
-//   phases    a phase is a body (run for every tile of the reduced loops) followed by a tail (run once a
+//   phases    a phase is a body (run for every tile of the reduced loops) followed by a tail (run
+//   once a
 //             kept point, after the body's folds are complete; reads and writes kept registers).
 //             Map programs have one phase with no tail. A later phase may read kept registers of an
-//             earlier one, and full registers of an earlier one when they are marked `persist`: these
-//             are held for the whole row.
+//             earlier one, and full registers of an earlier one when they are marked `persist`:
+//             these are held for the whole row.
 //   folds     the order is fixed by the extents alone (see driver/cpu/tile_fold): chunks of
 //             k_fold_chunk points of the reduced space, inside a chunk k_fold_lanes interleaved
 //             partial results (row mode) or in order (column mode), chunks combined left to right.
@@ -43,17 +48,17 @@ namespace qs::driver {
 
 /// Set by a kernel that met data it must refuse; sticky until the runtime takes it.
 struct ErrorRecord {
-  int32_t set = 0;      // 0: none; else 1 + the Command's `tag` that failed first
-  int32_t reason = 0;   // 1 index out of bounds, 2 integer division by zero
-  int64_t value = 0;    // the index
-  int64_t bound = 0;    // what it had to stay below
+  int32_t set = 0;     // 0: none; else 1 + the Command's `tag` that failed first
+  int32_t reason = 0;  // 1 index out of bounds, 2 integer division by zero
+  int64_t value = 0;   // the index
+  int64_t bound = 0;   // what it had to stay below
 };
 
 /// What differs between two runs of one plan.
 struct Launch {
-  std::span<void* const> bases;       // slot 0 is the arena; then external and output buffers
-  std::span<const uint64_t> words;    // scalars and start offsets
-  ErrorRecord* error = nullptr;       // never null at submit
+  std::span<void* const> bases;     // slot 0 is the arena; then external and output buffers
+  std::span<const uint64_t> words;  // scalars and start offsets
+  ErrorRecord* error = nullptr;     // never null at submit
 };
 
 /// An address: bases[base] + bytes + (offset_word < 0 ? 0 : words[offset_word] * item_size).
@@ -72,7 +77,8 @@ struct ScalarRef {
   DType dtype = DType::f64;
 };
 
-// ---- tile programs --------------------------------------------------------------------------------
+// ---- tile programs
+// --------------------------------------------------------------------------------
 
 enum class TileMode : uint8_t { map, row, column };
 enum class TileDomain : uint8_t { uniform, kept, full };
@@ -124,22 +130,24 @@ struct TileProgram {
   std::vector<TileOperand> operands;
   std::vector<TileRegister> registers;
   int scalar_count = 0;
-  std::vector<TilePhase> phases;  // uniform registers are filled by `scalar` instrs of phase 0's body,
-                                  // and by ops whose sources are all uniform; run once a launch
+  std::vector<TilePhase>
+      phases;  // uniform registers are filled by `scalar` instrs of phase 0's body,
+               // and by ops whose sources are all uniform; run once a launch
 };
 
 struct TileArgs {
   Dims extents;  // kept_loops + reduced_loops
   struct Operand {
-    PtrRef ptr;       // memory
-    ScalarRef base;   // affine
-    Dims strides;     // one a loop, in elements; may be 0 or negative
+    PtrRef ptr;      // memory
+    ScalarRef base;  // affine
+    Dims strides;    // one a loop, in elements; may be 0 or negative
   };
   std::vector<Operand> operands;
   std::vector<ScalarRef> scalars;
 };
 
-// ---- portable kernels ------------------------------------------------------------------------------
+// ---- portable kernels
+// ------------------------------------------------------------------------------
 
 /// What a portable kernel sees on the host: resolved pointers, integers and scalars.
 struct KernelView {
@@ -167,7 +175,8 @@ struct KernelArgs {
   int64_t grain = 1;  // items worth giving to one thread, at least
 };
 
-// ---- library calls ----------------------------------------------------------------------------------
+// ---- library calls
+// ----------------------------------------------------------------------------------
 
 /// C[b] = alpha * A[b] @ B[b] + beta * C[b] (+ bias); f32, f64, f16, bf16, i32, i64.
 struct MatmulCall {

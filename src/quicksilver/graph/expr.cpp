@@ -57,46 +57,51 @@ E like(E x, double v) {
 
 #define UNARY(name) \
   [[maybe_unused]] E name(E x) { return emit1(Prim::name, x); }
-UNARY(abs) UNARY(sign) UNARY(square) UNARY(sqrt) UNARY(rsqrt) UNARY(reciprocal) UNARY(exp)
-UNARY(exp2) UNARY(expm1) UNARY(log) UNARY(log2) UNARY(log10) UNARY(log1p) UNARY(sin) UNARY(cos)
-UNARY(tan) UNARY(asin) UNARY(acos) UNARY(atan) UNARY(sinh) UNARY(cosh) UNARY(asinh) UNARY(acosh)
-UNARY(atanh) UNARY(tanh) UNARY(sigmoid) UNARY(erf) UNARY(erfc) UNARY(erfinv) UNARY(lgamma)
-UNARY(digamma) UNARY(floor) UNARY(ceil) UNARY(trunc) UNARY(round) UNARY(isnan) UNARY(isinf)
-UNARY(isfinite) UNARY(signbit) UNARY(logical_not) UNARY(bit_not)
+UNARY(abs)
+UNARY(sign) UNARY(square) UNARY(sqrt) UNARY(rsqrt) UNARY(reciprocal) UNARY(exp) UNARY(exp2)
+    UNARY(expm1) UNARY(log) UNARY(log2) UNARY(log10) UNARY(log1p) UNARY(sin) UNARY(cos) UNARY(tan)
+        UNARY(asin) UNARY(acos) UNARY(atan) UNARY(sinh) UNARY(cosh) UNARY(asinh) UNARY(acosh)
+            UNARY(atanh) UNARY(tanh) UNARY(sigmoid) UNARY(erf) UNARY(erfc) UNARY(erfinv)
+                UNARY(lgamma) UNARY(digamma) UNARY(floor) UNARY(ceil) UNARY(trunc) UNARY(round)
+                    UNARY(isnan) UNARY(isinf) UNARY(isfinite) UNARY(signbit) UNARY(logical_not)
+                        UNARY(bit_not)
 #undef UNARY
 #define BINARY(name) \
   [[maybe_unused]] E name(E x, E y) { return emit2(Prim::name, x, y); }
-BINARY(floor_div) BINARY(trunc_div) BINARY(rem) BINARY(fmod) BINARY(maximum) BINARY(minimum)
-BINARY(fmax) BINARY(fmin) BINARY(pow) BINARY(atan2) BINARY(hypot) BINARY(copysign)
-BINARY(nextafter) BINARY(bit_and) BINARY(bit_or) BINARY(bit_xor) BINARY(shift_left)
-BINARY(shift_right) BINARY(check_index)
+                            BINARY(floor_div) BINARY(trunc_div) BINARY(rem) BINARY(fmod)
+                                BINARY(maximum) BINARY(minimum) BINARY(fmax) BINARY(fmin)
+                                    BINARY(pow) BINARY(atan2) BINARY(hypot) BINARY(copysign)
+                                        BINARY(nextafter) BINARY(bit_and) BINARY(bit_or)
+                                            BINARY(bit_xor) BINARY(shift_left) BINARY(shift_right)
+                                                BINARY(check_index)
 #undef BINARY
-E where(E c, E x, E y) {
+                                                    E where(E c, E x, E y) {
   const E s[] = {c, x, y};
   return c.builder->emit(Prim::where, s);
 }
 E operator-(E x) { return emit1(Prim::neg, x); }
-#define OPERATOR(op, prim)                                                      \
-  [[maybe_unused]] E operator op(E x, E y) { return emit2(Prim::prim, x, y); }  \
-  [[maybe_unused]] E operator op(E x, double y) { return x op like(x, y); }     \
+#define OPERATOR(op, prim)                                                     \
+  [[maybe_unused]] E operator op(E x, E y) { return emit2(Prim::prim, x, y); } \
+  [[maybe_unused]] E operator op(E x, double y) { return x op like(x, y); }    \
   [[maybe_unused]] E operator op(double x, E y) { return like(y, x) op y; }
-OPERATOR(+, add) OPERATOR(-, sub) OPERATOR(*, mul) OPERATOR(/, div)
-OPERATOR(==, eq) OPERATOR(!=, ne) OPERATOR(<, lt) OPERATOR(<=, le) OPERATOR(>, gt) OPERATOR(>=, ge)
+OPERATOR(+, add)
+OPERATOR(-, sub) OPERATOR(*, mul) OPERATOR(/, div) OPERATOR(==, eq) OPERATOR(!=, ne) OPERATOR(<, lt)
+    OPERATOR(<=, le) OPERATOR(>, gt) OPERATOR(>=, ge)
 #undef OPERATOR
 
 // One function a row.
-#define OP(name, kind, inputs, results, rule, raw, kept_in, kept, fail, doc, ...)               \
-  void expand_##name([[maybe_unused]] Builder& b, [[maybe_unused]] std::span<const E> in,       \
-                     [[maybe_unused]] std::span<E> out) {                                       \
-    constexpr int k_inputs = inputs;                                                                   \
-    [[maybe_unused]] const E x = k_inputs > 0 ? in[0] : E{}, y = k_inputs > 1 ? in[1] : E{},                  \
-                             z = k_inputs > 2 ? in[2] : E{}, u = k_inputs > 3 ? in[3] : E{},                  \
-                             v = k_inputs > 4 ? in[4] : E{};                                           \
-    __VA_ARGS__                                                                                 \
+#define OP(name, kind, inputs, results, rule, raw, kept_in, kept, fail, doc, ...)            \
+  void expand_##name([[maybe_unused]] Builder& b, [[maybe_unused]] std::span<const E> in,    \
+                     [[maybe_unused]] std::span<E> out) {                                    \
+    constexpr int k_inputs = inputs;                                                         \
+    [[maybe_unused]] const E x = k_inputs > 0 ? in[0] : E{}, y = k_inputs > 1 ? in[1] : E{}, \
+                             z = k_inputs > 2 ? in[2] : E{}, u = k_inputs > 3 ? in[3] : E{}, \
+                             v = k_inputs > 4 ? in[4] : E{};                                 \
+    __VA_ARGS__                                                                              \
   }
 #include "quicksilver/graph/ops.def"
 
-constexpr ExpandFn k_expansions[] = {
+        constexpr ExpandFn k_expansions[] = {
 #define OP(name, ...) expand_##name,
 #include "quicksilver/graph/ops.def"
 };

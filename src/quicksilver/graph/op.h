@@ -1,8 +1,8 @@
 // The op table: one row per recorded op (ops.def), as an enum and an array of facts.
 //
-// A recorded op is a node of the tape. Its row says what kind of work it is, which dtype it computes
-// in, and, for everything that loops over elements, how it is made of scalar primitives and folds.
-// Views are not ops: a view is a layout over the same storage and records nothing.
+// A recorded op is a node of the tape. Its row says what kind of work it is, which dtype it
+// computes in, and, for everything that loops over elements, how it is made of scalar primitives
+// and folds. Views are not ops: a view is a layout over the same storage and records nothing.
 #pragma once
 #include <cstdint>
 #include <string_view>
@@ -28,25 +28,26 @@ enum class OpKind : uint8_t {
 
 /// Which dtype an op computes in and what it gives, from its inputs that are not `raw`.
 enum class DTypeRule : uint8_t {
-  promote,    // common dtype in, the same out
-  floating,   // common dtype; integers and bool become the default float
-  compare,    // common dtype in, bool out
-  boolean,    // inputs tested for being non-zero in their own common dtype, bool out
-  sum,        // integers and bool become int64
-  index,      // common dtype in, int64 out
-  custom,     // the verb says (casts, creation, mixed results)
+  promote,   // common dtype in, the same out
+  floating,  // common dtype; integers and bool become the default float
+  compare,   // common dtype in, bool out
+  boolean,   // inputs tested for being non-zero in their own common dtype, bool out
+  sum,       // integers and bool become int64
+  index,     // common dtype in, int64 out
+  custom,    // the verb says (casts, creation, mixed results)
 };
 
 struct OpInfo {
   std::string_view name;
   OpKind kind;
-  uint8_t inputs;      // at most; trailing ones may be absent
+  uint8_t inputs;  // at most; trailing ones may be absent
   uint8_t results;
   DTypeRule rule;
-  uint32_t raw;        // bit i: input i keeps its own dtype (conditions, indices)
-  uint8_t kept_inputs; // bit i: input i lacks the axes of attribute 0 (saved fold results, targets)
-  uint8_t kept;        // bit i: result i lacks the axes of attribute 0 (unless attribute 1, keepdim)
-  bool can_fail;       // data can make it fail: the user's line is kept
+  uint32_t raw;  // bit i: input i keeps its own dtype (conditions, indices)
+  uint8_t
+      kept_inputs;  // bit i: input i lacks the axes of attribute 0 (saved fold results, targets)
+  uint8_t kept;     // bit i: result i lacks the axes of attribute 0 (unless attribute 1, keepdim)
+  bool can_fail;    // data can make it fail: the user's line is kept
   std::string_view doc;
 };
 

@@ -36,12 +36,14 @@ Operand read_operand(KeyReader& in, Program& program) {
   Operand o;
   o.dtype = static_cast<DType>(head >> 2 & 0xff);
   switch (head & 3) {
-    case KeyWriter::k_absent: return o;
+    case KeyWriter::k_absent:
+      return o;
     case KeyWriter::k_scalar:
       o.kind = Operand::scalar;
       o.word = program.words++;
       return o;
-    default: break;
+    default:
+      break;
   }
   o.kind = Operand::value;
   o.value_id = static_cast<ValueId>(head >> 32);
@@ -96,7 +98,8 @@ Program decode(std::span<const uint64_t> key) {
     node.op = static_cast<Op>(head & 0xffff);
     node.compute = static_cast<DType>(head >> 16 & 0xff);
     node.region = static_cast<uint32_t>(head >> 48);
-    const size_t operands = head >> 24 & 0xff, results = head >> 32 & 0xff, attrs = head >> 40 & 0xff;
+    const size_t operands = head >> 24 & 0xff, results = head >> 32 & 0xff,
+                 attrs = head >> 40 & 0xff;
     for (size_t i = 0; i < operands; ++i) node.operands.push_back(read_operand(in, program));
     const auto index = static_cast<int32_t>(program.nodes.size());
     for (size_t i = 0; i < results; ++i)
@@ -124,8 +127,10 @@ std::string to_string(const Program& program) {
     for (size_t i = 0; i < n.operands.size(); ++i) {
       const Operand& o = n.operands[i];
       if (i) text += ", ";
-      if (o.kind == Operand::absent) text += "-";
-      else if (o.kind == Operand::scalar) text += format("${}", o.word);
+      if (o.kind == Operand::absent)
+        text += "-";
+      else if (o.kind == Operand::scalar)
+        text += format("${}", o.word);
       else {
         text += typed(o.value_id, o.dtype, o.layout);
         if (!o.layout.is_contiguous()) text += format("/{}", qs::to_string(o.layout.strides));

@@ -1,11 +1,12 @@
-// A recorded program, decoded: what the planner reads. The tape writes the same facts as a stream of
-// 64-bit words (the plan's key), which `decode` turns into this form only when a plan must be built.
+// A recorded program, decoded: what the planner reads. The tape writes the same facts as a stream
+// of 64-bit words (the plan's key), which `decode` turns into this form only when a plan must be
+// built.
 //
-// Values: each storage's whole content, in order of first appearance. A storage that existed before is
-// an external value; a node's result is a new value, either of a fresh storage or, for an in-place
-// write, of the storage of one of its operands (`target`): then `base` is the value it replaces, and
-// outside the written layout the new value equals the base. All values of one storage share one buffer:
-// whoever reads the base comes before the write, in recorded order.
+// Values: each storage's whole content, in order of first appearance. A storage that existed before
+// is an external value; a node's result is a new value, either of a fresh storage or, for an
+// in-place write, of the storage of one of its operands (`target`): then `base` is the value it
+// replaces, and outside the written layout the new value equals the base. All values of one storage
+// share one buffer: whoever reads the base comes before the write, in recorded order.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -26,8 +27,8 @@ struct Operand {
   DType dtype = DType::f32;  // scalar: bool, i64, f64 or c128, how its word is read
   bool read = true;          // false: only the target of an in-place write (out=, copy_)
   ValueId value_id = 0;
-  int32_t word = -1;         // scalar: its launch word; external value: the word with its start offset
-  Layout layout;             // layout.offset is 0 and meaningless when word >= 0
+  int32_t word = -1;  // scalar: its launch word; external value: the word with its start offset
+  Layout layout;      // layout.offset is 0 and meaningless when word >= 0
 };
 
 struct Result {
@@ -50,11 +51,11 @@ struct Node {
 
 struct Value {
   bool external = false;
-  int32_t node = -1;        // producer; -1 for external values
+  int32_t node = -1;  // producer; -1 for external values
   int32_t result = 0;
-  ValueId base = 0;         // previous value of the same storage; itself when there is none
-  ValueId root = 0;         // first value of the same storage
-  int64_t bytes = 0;        // of the storage; 0 (unknown) for external values
+  ValueId base = 0;   // previous value of the same storage; itself when there is none
+  ValueId root = 0;   // first value of the same storage
+  int64_t bytes = 0;  // of the storage; 0 (unknown) for external values
 };
 
 struct Program {

@@ -1,7 +1,7 @@
 // C++ modules: parameters by name, children by name, and a forward over the public verbs.
 //
-// A module owns its parameters (tensors, shared with whoever holds a handle) and a Sequential owns its
-// layers. Modules of one's own name their parts in the constructor:
+// A module owns its parameters (tensors, shared with whoever holds a handle) and a Sequential owns
+// its layers. Modules of one's own name their parts in the constructor:
 //
 //   struct Net : nn::Module {
 //     nn::Linear first{784, 256}, second{256, 10};
@@ -54,7 +54,8 @@ class QS_API Module {
   bool training_ = true;
 };
 
-/// y = x weight^T + bias. weight [out, in] and bias [out] start uniform in +-1 / sqrt(in), as PyTorch's.
+/// y = x weight^T + bias. weight [out, in] and bias [out] start uniform in +-1 / sqrt(in), as
+/// PyTorch's.
 class QS_API Linear final : public Module {
  public:
   Linear(int64_t in_features, int64_t out_features, bool with_bias = true);

@@ -1,15 +1,15 @@
 // The tape: what one thread has recorded for one device since its last cut.
 //
 // Recording appends words to a key (graph/program.h) and keeps three lists beside it: launch words
-// (scalars and start offsets), the values with the storages behind them, and the user's lines of the
-// nodes that can fail. A cut moves all of it into a Recording and hands it to `execute`, which finds or
-// builds the plan, runs it and gives every storage that is still alive its buffer.
+// (scalars and start offsets), the values with the storages behind them, and the user's lines of
+// the nodes that can fail. A cut moves all of it into a Recording and hands it to `execute`, which
+// finds or builds the plan, runs it and gives every storage that is still alive its buffer.
 //
 // A storage's content is *material* (it has a block) or *pending* (it is a value of some tape).
-// One process-wide lock, `recording_mutex`, guards all tapes and the tape fields of all contents; it is
-// held while a node is recorded (well under a microsecond) and while a cut runs. Nothing under it calls
-// Python or drops a Python object. A storage whose pending value or reads lie in another thread's tape
-// is first brought up to date by cutting that tape.
+// One process-wide lock, `recording_mutex`, guards all tapes and the tape fields of all contents;
+// it is held while a node is recorded (well under a microsecond) and while a cut runs. Nothing
+// under it calls Python or drops a Python object. A storage whose pending value or reads lie in
+// another thread's tape is first brought up to date by cutting that tape.
 #pragma once
 #include <mutex>
 #include <span>
@@ -35,12 +35,12 @@ class QS_API Content : public RefCounted {
 
   const DeviceType device;
   const int64_t bytes;
-  Ref<Block> block;  // null while the content is pending (and once it is lost, see error)
-  std::string error;          // why a pending value could not be computed; raised at each read
+  Ref<Block> block;   // null while the content is pending (and once it is lost, see error)
+  std::string error;  // why a pending value could not be computed; raised at each read
 
  private:
   friend class Tape;
-  Tape* tape_ = nullptr;      // the tape that last recorded this storage, valid while epochs agree
+  Tape* tape_ = nullptr;  // the tape that last recorded this storage, valid while epochs agree
   uint64_t epoch_ = 0;
   graph::ValueId value_ = 0;  // its newest value there
 };
@@ -52,14 +52,14 @@ struct Recording {
   std::vector<uint64_t> words;
   struct Value {
     Content* content = nullptr;  // the live storage whose newest value this is; else null
-    Ref<Block> block;   // external values: their memory, kept alive for the run
+    Ref<Block> block;            // external values: their memory, kept alive for the run
     bool external = false;
     bool root_external = false;  // its storage existed before: start offsets are launch words
   };
-  std::vector<Value> values;     // by ValueId
+  std::vector<Value> values;  // by ValueId
   struct Line {
     int32_t node;
-    std::string text;            // "train.py:31"
+    std::string text;  // "train.py:31"
   };
   std::vector<Line> lines;
   int32_t nodes = 0;
@@ -90,8 +90,8 @@ class QS_API Tape {
   /// The calling thread's tape for a device; another thread's when this one ends.
   static Tape& current(DeviceType device);
 
-  /// Appends one node. Throws before it changes anything, or not at all. With the device in immediate
-  /// mode (cpu; QS_SYNC=1) the node has run when the call returns.
+  /// Appends one node. Throws before it changes anything, or not at all. With the device in
+  /// immediate mode (cpu; QS_SYNC=1) the node has run when the call returns.
   void record(graph::Op op, DType compute, std::span<const In> in, std::span<const Out> out,
               std::span<const uint64_t> attrs);
   /// Runs everything recorded. A data-dependent error stays with the device (raise_fault).
@@ -130,8 +130,8 @@ class QS_API Tape {
   static void synchronize(DeviceType device);
 };
 
-/// A data-dependent error that a run met (an index out of bounds, say). The oldest one stays with the
-/// device until somebody reads from it.
+/// A data-dependent error that a run met (an index out of bounds, say). The oldest one stays with
+/// the device until somebody reads from it.
 struct Fault {
   enum Kind : uint8_t { none, index, other } kind = none;
   std::string text;  // complete: op, value, bound, the user's line

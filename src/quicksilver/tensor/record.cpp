@@ -1,6 +1,6 @@
-// How one call becomes one node: operands are resolved, dtype and shape follow the op's row, targets of
-// in-place writes are checked, fresh results get pending storages, and the tape takes the node. All
-// checks come first, so an exception leaves no trace.
+// How one call becomes one node: operands are resolved, dtype and shape follow the op's row,
+// targets of in-place writes are checked, fresh results get pending storages, and the tape takes
+// the node. All checks come first, so an exception leaves no trace.
 #include "quicksilver/tensor/record.h"
 
 #include <cstring>
@@ -67,21 +67,24 @@ bool ranges_meet(const Layout& a, const Layout& b) {
 }
 
 /// What a target must satisfy, in PyTorch's words.
-void check_target(Op op, const TensorImpl& target, DeviceType device, DType result, const Dims& shape) {
-  QS_CHECK(target.storage->device == device, Error,
-           "Expected all tensors to be on the same device, but found at least two devices, {} and {}! "
-           "(the result of {} is written in place)",
-           device == DeviceType::mps ? "mps:0" : "cpu",
-           target.storage->device == DeviceType::mps ? "mps:0" : "cpu", name_of(op));
+void check_target(Op op, const TensorImpl& target, DeviceType device, DType result,
+                  const Dims& shape) {
+  QS_CHECK(
+      target.storage->device == device, Error,
+      "Expected all tensors to be on the same device, but found at least two devices, {} and {}! "
+      "(the result of {} is written in place)",
+      device == DeviceType::mps ? "mps:0" : "cpu",
+      target.storage->device == DeviceType::mps ? "mps:0" : "cpu", name_of(op));
   QS_CHECK(can_cast(result, target.dtype), Error,
            "result type {} can't be cast to the desired output type {}", name_of(result),
            name_of(target.dtype));
   QS_CHECK(target.layout.shape == shape, Error,
            "output with shape {} doesn't match the broadcast shape {}",
            to_string(target.layout.shape), to_string(shape));
-  QS_CHECK(!target.layout.may_self_overlap(), Error,
-           "unsupported operation: more than one element of the written-to tensor refers to a single "
-           "memory location. Please clone() the tensor before performing the operation.");
+  QS_CHECK(
+      !target.layout.may_self_overlap(), Error,
+      "unsupported operation: more than one element of the written-to tensor refers to a single "
+      "memory location. Please clone() the tensor before performing the operation.");
 }
 
 Tensor make_fresh(DeviceType device, DType dtype, Layout layout) {
@@ -93,9 +96,12 @@ Tensor make_fresh(DeviceType device, DType dtype, Layout layout) {
 /// The word of a number for a node that computes in `compute`, and how the kernel reads it.
 void place_number(const Scalar& number, bool raw, DType compute, plan::In& in) {
   in.kind = plan::In::scalar;
-  if (raw) in.dtype = number.dtype();
-  else if (compute == DType::bool_) in.dtype = DType::bool_;
-  else in.dtype = is_integral(compute) ? DType::i64 : DType::f64;
+  if (raw)
+    in.dtype = number.dtype();
+  else if (compute == DType::bool_)
+    in.dtype = DType::bool_;
+  else
+    in.dtype = is_integral(compute) ? DType::i64 : DType::f64;
   in.word = number.word(in.dtype);
 }
 
@@ -104,7 +110,8 @@ void place_number(const Scalar& number, bool raw, DType compute, plan::In& in) {
 void record(Op op, std::span<const Operand> operands, std::span<const uint64_t> attrs,
             const RecordOptions& options, std::span<Tensor> results) {
   const graph::OpInfo& row = graph::info(op);
-  QS_ASSERT(operands.size() <= k_most_operands - k_most_results && results.size() <= k_most_results);
+  QS_ASSERT(operands.size() <= k_most_operands - k_most_results &&
+            results.size() <= k_most_results);
   Resolved resolved[k_most_operands];
   const std::span<Resolved> in(resolved, operands.size());
   const DeviceType device = resolve_operands(op, operands, options.device, in);
@@ -125,8 +132,8 @@ void record(Op op, std::span<const Operand> operands, std::span<const uint64_t> 
   for (size_t i = 0; i < results.size(); ++i) {
     const DType dtype = result_rule(op, static_cast<int>(i), compute, options);
     Dims own = i < options.results.size() ? options.results[i].shape
-               : row.kept >> i & 1        ? reduced_shape(shape, attrs[0], attrs.size() > 1 && attrs[1])
-                                          : shape;
+               : row.kept >> i & 1 ? reduced_shape(shape, attrs[0], attrs.size() > 1 && attrs[1])
+                                   : shape;
     if (i < options.targets.size() && options.targets[i].defined()) {
       const Tensor& target = options.targets[i];
       check_target(op, *target.impl(), device, dtype, own);
@@ -196,7 +203,8 @@ void record(Op op, std::span<const Operand> operands, std::span<const uint64_t> 
       if (!made[i].storage().block)
         made[i].storage().block = device_runtime(device).allocator().allocate(0);
   } else {
-    plan::Tape::current(device).record(op, compute, {tape_in, n}, {tape_out, results.size()}, attrs);
+    plan::Tape::current(device).record(op, compute, {tape_in, n}, {tape_out, results.size()},
+                                       attrs);
   }
   for (size_t i = 0; i < results.size(); ++i) {
     if (tape_out[i].target >= 0) made[i].storage().bump_version();
@@ -233,12 +241,13 @@ Tensor from_external(void* data, Layout layout, DType dtype, int64_t bytes, void
   Ref<Storage> storage = make_ref<Storage>(DeviceType::cpu, bytes);
   storage->block = device_runtime(DeviceType::cpu)
                        .allocator()
-                       .wrap(data, static_cast<size_t>(bytes),
-                             [](void* p) noexcept {
-                               const std::unique_ptr<Owner> mine(static_cast<Owner*>(p));
-                               mine->release(mine->context);
-                             },
-                             owner.get());
+                       .wrap(
+                           data, static_cast<size_t>(bytes),
+                           [](void* p) noexcept {
+                             const std::unique_ptr<Owner> mine(static_cast<Owner*>(p));
+                             mine->release(mine->context);
+                           },
+                           owner.get());
   (void)owner.release();
   return Tensor(make_ref<TensorImpl>(std::move(storage), std::move(layout), dtype));
 }
@@ -261,9 +270,12 @@ Tensor copy_to_device(const Tensor& t, DeviceType device) {
                      source.storage_offset() * static_cast<int64_t>(item);
   void* to = out.storage().block->ptr();
   const bool from_host = source.is_cpu(), to_host = device == DeviceType::cpu;
-  if (to_host) device_runtime(source.device_type()).driver().read(to, from, bytes);
-  else if (from_host) device_runtime(device).driver().write(to, from, bytes);
-  else device_runtime(device).driver().copy(to, from, bytes);
+  if (to_host)
+    device_runtime(source.device_type()).driver().read(to, from, bytes);
+  else if (from_host)
+    device_runtime(device).driver().write(to, from, bytes);
+  else
+    device_runtime(device).driver().copy(to, from, bytes);
   return out;
 }
 

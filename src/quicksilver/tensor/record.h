@@ -17,18 +17,18 @@ struct ResultSpec {
 };
 
 struct RecordOptions {
-  std::optional<DType> dtype;             // of the result (casts, creation); else the row's rule
-  std::optional<DType> compute;           // dtype to compute in; else the row's rule
-  std::optional<DeviceType> device;       // for ops without tensor inputs
-  std::span<const ResultSpec> results;    // kernel and library ops, creation
+  std::optional<DType> dtype;           // of the result (casts, creation); else the row's rule
+  std::optional<DType> compute;         // dtype to compute in; else the row's rule
+  std::optional<DeviceType> device;     // for ops without tensor inputs
+  std::span<const ResultSpec> results;  // kernel and library ops, creation
   // In place or out=: one entry a result that overwrites an existing tensor; null or undefined
   // entries are fresh. The tensor's shape must be the result's, its dtype reachable by a safe cast.
   std::span<const Tensor> targets;
   bool row_major = false;  // fresh results are contiguous, whatever order the inputs have
 };
 
-/// Records `op`. Fills `results` (as many as the row has). Throws PyTorch's exceptions; then nothing
-/// has been recorded and no tensor has changed.
+/// Records `op`. Fills `results` (as many as the row has). Throws PyTorch's exceptions; then
+/// nothing has been recorded and no tensor has changed.
 QS_API void record(Op op, std::span<const Operand> in, std::span<const uint64_t> attrs,
                    const RecordOptions& options, std::span<Tensor> results);
 

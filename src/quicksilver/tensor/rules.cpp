@@ -38,7 +38,7 @@ DeviceType resolve_operands(Op op, std::span<const Operand> in, std::optional<De
     r.kind = Resolved::tensor;
     r.impl = in[i].impl();
     r.dtype = r.impl->dtype;
-    r.rank = r.impl->is_wrapped_number      ? PromotionRank::number
+    r.rank = r.impl->is_wrapped_number    ? PromotionRank::number
              : r.impl->layout.rank() == 0 ? PromotionRank::zero_dim
                                           : PromotionRank::dimensioned;
     const DeviceType d = r.impl->storage->device;
@@ -92,7 +92,8 @@ DType compute_rule(Op op, std::span<const Resolved> in, const RecordOptions& opt
       if (options.dtype) return *options.dtype;
       if (is_integral(common)) common = DType::i64;
       break;
-    default: break;
+    default:
+      break;
   }
   return common;
 }
@@ -111,13 +112,17 @@ DType result_rule(Op op, int i, DType compute, const RecordOptions& options) {
     case Op::cross_entropy:
       if (i > 0) return compute_dtype(compute);
       break;
-    default: break;
+    default:
+      break;
   }
   switch (graph::info(op).rule) {
     case graph::DTypeRule::compare:
-    case graph::DTypeRule::boolean: return DType::bool_;
-    case graph::DTypeRule::index: return DType::i64;
-    default: return compute;
+    case graph::DTypeRule::boolean:
+      return DType::bool_;
+    case graph::DTypeRule::index:
+      return DType::i64;
+    default:
+      return compute;
   }
 }
 
@@ -191,7 +196,7 @@ DType result_type(std::span<const Operand> in) {
       taking.push_back({o.number().dtype(), PromotionRank::number});
     } else if (o.kind() == Operand::tensor) {
       const TensorImpl& t = *o.impl();
-      taking.push_back({t.dtype, t.is_wrapped_number        ? PromotionRank::number
+      taking.push_back({t.dtype, t.is_wrapped_number    ? PromotionRank::number
                                  : t.layout.rank() == 0 ? PromotionRank::zero_dim
                                                         : PromotionRank::dimensioned});
     }

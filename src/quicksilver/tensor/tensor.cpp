@@ -27,21 +27,36 @@ T load(const void* p) {
 
 Scalar scalar_from_bytes(const void* p, DType dtype) {
   switch (dtype) {
-    case DType::bool_: return Scalar(load<uint8_t>(p) != 0);
-    case DType::u8: return Scalar(int64_t{load<uint8_t>(p)});
-    case DType::i8: return Scalar(int64_t{load<int8_t>(p)});
-    case DType::i16: return Scalar(int64_t{load<int16_t>(p)});
-    case DType::i32: return Scalar(int64_t{load<int32_t>(p)});
-    case DType::i64: return Scalar(load<int64_t>(p));
-    case DType::u16: return Scalar(int64_t{load<uint16_t>(p)});
-    case DType::u32: return Scalar(int64_t{load<uint32_t>(p)});
-    case DType::u64: return Scalar(static_cast<int64_t>(load<uint64_t>(p)));
-    case DType::f16: return Scalar(double{f16_to_f32(load<uint16_t>(p))});
-    case DType::bf16: return Scalar(double{bf16_to_f32(load<uint16_t>(p))});
-    case DType::f32: return Scalar(double{load<float>(p)});
-    case DType::f64: return Scalar(load<double>(p));
-    case DType::c64: return Scalar(load<float>(p), load<float>(static_cast<const char*>(p) + 4));
-    case DType::c128: return Scalar(load<double>(p), load<double>(static_cast<const char*>(p) + 8));
+    case DType::bool_:
+      return Scalar(load<uint8_t>(p) != 0);
+    case DType::u8:
+      return Scalar(int64_t{load<uint8_t>(p)});
+    case DType::i8:
+      return Scalar(int64_t{load<int8_t>(p)});
+    case DType::i16:
+      return Scalar(int64_t{load<int16_t>(p)});
+    case DType::i32:
+      return Scalar(int64_t{load<int32_t>(p)});
+    case DType::i64:
+      return Scalar(load<int64_t>(p));
+    case DType::u16:
+      return Scalar(int64_t{load<uint16_t>(p)});
+    case DType::u32:
+      return Scalar(int64_t{load<uint32_t>(p)});
+    case DType::u64:
+      return Scalar(static_cast<int64_t>(load<uint64_t>(p)));
+    case DType::f16:
+      return Scalar(double{f16_to_f32(load<uint16_t>(p))});
+    case DType::bf16:
+      return Scalar(double{bf16_to_f32(load<uint16_t>(p))});
+    case DType::f32:
+      return Scalar(double{load<float>(p)});
+    case DType::f64:
+      return Scalar(load<double>(p));
+    case DType::c64:
+      return Scalar(load<float>(p), load<float>(static_cast<const char*>(p) + 4));
+    case DType::c128:
+      return Scalar(load<double>(p), load<double>(static_cast<const char*>(p) + 8));
   }
   return {};
 }

@@ -1,8 +1,8 @@
 // The tensor: a handle on a storage, a layout over it, a dtype and a gradient slot.
 //
-// Tensor is a counted pointer to a TensorImpl, cheap to copy; copies are the same tensor. Views are other
-// TensorImpls over the same Storage. A Storage's content is material or pending (plan/tape.h); reading
-// it from the host (`item`, `to_host`) brings it up to date first.
+// Tensor is a counted pointer to a TensorImpl, cheap to copy; copies are the same tensor. Views are
+// other TensorImpls over the same Storage. A Storage's content is material or pending
+// (plan/tape.h); reading it from the host (`item`, `to_host`) brings it up to date first.
 //
 // Methods that are differentiable verbs are declared here, because C++ wants them in the class, and
 // defined in autograd/methods.cpp over the verbs; this room calls none of them.
@@ -42,7 +42,7 @@ class QS_API TensorImpl final : public RefCounted {
   TensorImpl(Ref<Storage> storage_in, Layout layout_in, DType dtype_in)
       : storage(std::move(storage_in)), layout(std::move(layout_in)), dtype(dtype_in) {}
   ~TensorImpl() override;
-  static void* operator new(size_t n);   // a per-thread free list: one is made for each op
+  static void* operator new(size_t n);  // a per-thread free list: one is made for each op
   static void operator delete(void* p, size_t n) noexcept;
 
   Ref<Storage> storage;
@@ -52,7 +52,8 @@ class QS_API TensorImpl final : public RefCounted {
   bool is_parameter = false;   // Python shows it as nn.Parameter
   bool is_wrapped_number = false;  // 0-dim, made from a Python number: promotes like one
   Ref<GradSlot> grad_slot;
-  void* python_object = nullptr;  // the live Python wrapper, not owned; touched under the interpreter's lock
+  void* python_object =
+      nullptr;  // the live Python wrapper, not owned; touched under the interpreter's lock
 };
 
 /// What a tensor is made as.
@@ -81,14 +82,20 @@ class QS_API Tensor {
   const Layout& layout() const { return impl_->layout; }
   DimSpan shape() const { return impl_->layout.shape; }
   DimSpan strides() const { return impl_->layout.strides; }
-  int64_t size(int64_t dim) const { return shape()[static_cast<size_t>(wrap_dim(dim, this->dim()))]; }
-  int64_t stride(int64_t dim) const { return strides()[static_cast<size_t>(wrap_dim(dim, this->dim()))]; }
+  int64_t size(int64_t dim) const {
+    return shape()[static_cast<size_t>(wrap_dim(dim, this->dim()))];
+  }
+  int64_t stride(int64_t dim) const {
+    return strides()[static_cast<size_t>(wrap_dim(dim, this->dim()))];
+  }
   int64_t storage_offset() const { return impl_->layout.offset; }
   int dim() const { return impl_->layout.rank(); }
   int64_t numel() const { return impl_->layout.numel(); }
   DType dtype() const { return impl_->dtype; }
   DeviceType device_type() const { return impl_->storage->device; }
-  Device device() const { return device_type() == DeviceType::mps ? Device(DeviceType::mps, 0) : Device(DeviceType::cpu); }
+  Device device() const {
+    return device_type() == DeviceType::mps ? Device(DeviceType::mps, 0) : Device(DeviceType::cpu);
+  }
   bool is_mps() const { return device_type() == DeviceType::mps; }
   bool is_cpu() const { return device_type() == DeviceType::cpu; }
   bool is_contiguous() const { return impl_->layout.is_contiguous(); }
@@ -99,9 +106,12 @@ class QS_API Tensor {
   Scalar item() const;
   template <class T>
   T item() const {
-    if constexpr (std::is_same_v<T, bool>) return item().to_bool();
-    else if constexpr (std::is_integral_v<T>) return static_cast<T>(item().to_int());
-    else return static_cast<T>(item().to_double());
+    if constexpr (std::is_same_v<T, bool>)
+      return item().to_bool();
+    else if constexpr (std::is_integral_v<T>)
+      return static_cast<T>(item().to_int());
+    else
+      return static_cast<T>(item().to_double());
   }
   /// Copies all elements, row-major, to host memory of numel * size_of(dtype) bytes.
   void to_host(void* destination) const;
@@ -109,7 +119,9 @@ class QS_API Tensor {
   /// pending content is computed first.
   void* data_ptr() const;
   template <class T>
-  T* data() const { return static_cast<T*>(data_ptr()); }
+  T* data() const {
+    return static_cast<T*>(data_ptr());
+  }
 
   // ---- autograd (autograd/)
   bool requires_grad() const { return impl_->requires_grad; }
@@ -117,7 +129,8 @@ class QS_API Tensor {
   bool is_leaf() const;
   Tensor grad() const;
   void set_grad(const Tensor& grad) const;
-  void backward(const Tensor& gradient = {}, bool retain_graph = false, bool create_graph = false) const;
+  void backward(const Tensor& gradient = {}, bool retain_graph = false,
+                bool create_graph = false) const;
   Tensor detach() const;
 
   // ---- verbs (autograd/verbs.h has all of them as functions)

@@ -354,7 +354,8 @@ void fill_conversions(IsaTable& t) {
   t.expand_columns[i] = expand_columns<T>;
   SIZE(0, uint8_t)
   SIZE(1, uint16_t)
-  SIZE(2, uint32_t) SIZE(3, uint64_t)
+  SIZE(2, uint32_t)
+  SIZE(3, uint64_t)
 #undef SIZE
       t.stream = stream;
   t.ramp = ramp;

@@ -102,8 +102,9 @@ void fill_math(IsaTable& t) {
 #define ROW(name) put<::name>(t, Prim::name);
   ROW(exp)
   ROW(exp2)
-  ROW(expm1) ROW(log) ROW(log2) ROW(log10) ROW(log1p) ROW(sin) ROW(cos) ROW(tan) ROW(asin) ROW(acos)
-      ROW(atan) ROW(sinh) ROW(cosh) ROW(asinh) ROW(acosh) ROW(atanh) ROW(tanh) ROW(erf) ROW(erfc)
+  ROW(expm1)
+  ROW(log) ROW(log2) ROW(log10) ROW(log1p) ROW(sin) ROW(cos) ROW(tan) ROW(asin) ROW(acos) ROW(atan)
+      ROW(sinh) ROW(cosh) ROW(asinh) ROW(acosh) ROW(atanh) ROW(tanh) ROW(erf) ROW(erfc)
 #undef ROW
           put<sigmoid_of>(t, Prim::sigmoid);
   put<erfinv>(t, Prim::erfinv);
@@ -114,9 +115,10 @@ void fill_math(IsaTable& t) {
 #define ROW(name, F) t.op[static_cast<int>(Prim::name)][r_f32] = vector_op<float, F, 1>;
   ROW(exp, Exp)
   ROW(exp2, Exp2)
-  ROW(expm1, Expm1) ROW(log, Log) ROW(log2, Log2) ROW(log10, Log10) ROW(log1p, Log1p) ROW(sin, Sin)
-      ROW(cos, Cos) ROW(tan, Tan) ROW(sinh, Sinh) ROW(cosh, Cosh) ROW(tanh, Tanh)
-          ROW(sigmoid, Sigmoid) ROW(erf, Erf)
+  ROW(expm1, Expm1)
+  ROW(log, Log) ROW(log2, Log2) ROW(log10, Log10) ROW(log1p, Log1p) ROW(sin, Sin) ROW(cos, Cos)
+      ROW(tan, Tan) ROW(sinh, Sinh) ROW(cosh, Cosh) ROW(tanh, Tanh) ROW(sigmoid, Sigmoid)
+          ROW(erf, Erf)
 #undef ROW
 #define ROW(name, F) t.op[static_cast<int>(Prim::name)][r_f64] = vector_op<double, F, 1>;
               ROW(exp, ExpF64) ROW(log, LogF64) ROW(sigmoid, SigmoidF64)

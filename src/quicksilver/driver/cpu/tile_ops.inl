@@ -322,11 +322,12 @@ void fill_float(IsaTable& t, RegClass r) {
 #define ROW(prim, F) slot(t, Prim::prim, r) = vector_op<T, F, info(Prim::prim).arity>;
   ROW(copy, Copy)
   ROW(neg, Neg)
-  ROW(abs, AbsFloat) ROW(sign, SignFloat) ROW(square, Square) ROW(add, Add) ROW(sub, Sub)
-      ROW(mul, Mul) ROW(div, Div) ROW(trunc_div, TruncDivFloat) ROW(maximum, Maximum)
-          ROW(minimum, Minimum) ROW(fmax, FMax) ROW(fmin, FMin) ROW(sqrt, SqrtFloat)
-              ROW(rsqrt, Rsqrt) ROW(reciprocal, Reciprocal) ROW(floor, Floor) ROW(ceil, Ceil)
-                  ROW(trunc, Trunc) ROW(round, Round) ROW(copysign, CopySign)
+  ROW(abs, AbsFloat)
+  ROW(sign, SignFloat) ROW(square, Square) ROW(add, Add) ROW(sub, Sub) ROW(mul, Mul) ROW(div, Div)
+      ROW(trunc_div, TruncDivFloat) ROW(maximum, Maximum) ROW(minimum, Minimum) ROW(fmax, FMax)
+          ROW(fmin, FMin) ROW(sqrt, SqrtFloat) ROW(rsqrt, Rsqrt) ROW(reciprocal, Reciprocal)
+              ROW(floor, Floor) ROW(ceil, Ceil) ROW(trunc, Trunc) ROW(round, Round)
+                  ROW(copysign, CopySign)
 #undef ROW
                       slot(t, Prim::floor_div, r) = exact2<T, T, floor_div_float<T>>;
   slot(t, Prim::rem, r) = exact2<T, T, rem_float<T>>;
@@ -334,7 +335,8 @@ void fill_float(IsaTable& t, RegClass r) {
 #define ROW(prim, F) slot(t, Prim::prim, r) = scalar_op2<uint8_t, T, F>;
   ROW(eq, Eq)
   ROW(ne, Ne)
-  ROW(lt, Lt) ROW(le, Le) ROW(gt, Gt) ROW(ge, Ge)
+  ROW(lt, Lt)
+  ROW(le, Le) ROW(gt, Gt) ROW(ge, Ge)
 #undef ROW
       slot(t, Prim::isnan, r) = scalar_op1<uint8_t, T, IsNan>;
   slot(t, Prim::isinf, r) = scalar_op1<uint8_t, U, IsInf>;
@@ -350,13 +352,13 @@ void fill_int(IsaTable& t, RegClass r) {
 #define ROW(prim, V, F) slot(t, Prim::prim, r) = vector_op<V, F, info(Prim::prim).arity>;
   ROW(copy, U, Copy)
   ROW(neg, U, Neg)
-  ROW(square, U, Square) ROW(add, U, Add) ROW(sub, U, Sub) ROW(mul, U, Mul)
-      ROW(maximum, T, MaximumInt) ROW(minimum, T, MinimumInt) ROW(fmax, T, MaximumInt)
-          ROW(fmin, T, MinimumInt) ROW(floor, U, Copy) ROW(ceil, U, Copy) ROW(trunc, U, Copy)
-              ROW(round, U, Copy) ROW(bit_not, U, Not) ROW(bit_and, U, And) ROW(bit_or, U, Or)
-                  ROW(bit_xor, U, Xor)
+  ROW(square, U, Square)
+  ROW(add, U, Add) ROW(sub, U, Sub) ROW(mul, U, Mul) ROW(maximum, T, MaximumInt)
+      ROW(minimum, T, MinimumInt) ROW(fmax, T, MaximumInt) ROW(fmin, T, MinimumInt)
+          ROW(floor, U, Copy) ROW(ceil, U, Copy) ROW(trunc, U, Copy) ROW(round, U, Copy)
+              ROW(bit_not, U, Not) ROW(bit_and, U, And) ROW(bit_or, U, Or) ROW(bit_xor, U, Xor)
 #undef ROW
-                      struct AbsOf {
+                  struct AbsOf {
     static QS_INLINE T apply(T x) {
       return x < T(0) ? static_cast<T>(U(0) - static_cast<U>(x)) : x;
     }
@@ -371,7 +373,8 @@ void fill_int(IsaTable& t, RegClass r) {
 #define ROW(prim, F) slot(t, Prim::prim, r) = scalar_op2<uint8_t, T, F>;
   ROW(eq, Eq)
   ROW(ne, Ne)
-  ROW(lt, Lt) ROW(le, Le) ROW(gt, Gt) ROW(ge, Ge)
+  ROW(lt, Lt)
+  ROW(le, Le) ROW(gt, Gt) ROW(ge, Ge)
 #undef ROW
       slot(t, Prim::isnan, r) = scalar_op1<uint8_t, T, Zero>;
   slot(t, Prim::isinf, r) = scalar_op1<uint8_t, T, Zero>;
@@ -395,10 +398,11 @@ void fill_bool(IsaTable& t) {
 #define ROW(prim, F) slot(t, Prim::prim, r_bool) = vector_op<T, F, info(Prim::prim).arity>;
   ROW(copy, Copy)
   ROW(neg, Copy)
-  ROW(abs, Copy) ROW(sign, Copy) ROW(square, Copy) ROW(add, Or) ROW(sub, Xor) ROW(mul, And)
-      ROW(maximum, Or) ROW(minimum, And) ROW(fmax, Or) ROW(fmin, And) ROW(floor, Copy)
-          ROW(ceil, Copy) ROW(trunc, Copy) ROW(round, Copy) ROW(bit_and, And) ROW(bit_or, Or)
-              ROW(bit_xor, Xor) ROW(ne, Xor) ROW(bit_not, XorOne) ROW(logical_not, XorOne)
+  ROW(abs, Copy)
+  ROW(sign, Copy) ROW(square, Copy) ROW(add, Or) ROW(sub, Xor) ROW(mul, And) ROW(maximum, Or)
+      ROW(minimum, And) ROW(fmax, Or) ROW(fmin, And) ROW(floor, Copy) ROW(ceil, Copy)
+          ROW(trunc, Copy) ROW(round, Copy) ROW(bit_and, And) ROW(bit_or, Or) ROW(bit_xor, Xor)
+              ROW(ne, Xor) ROW(bit_not, XorOne) ROW(logical_not, XorOne)
 #undef ROW
 #define ROW(prim, F) slot(t, Prim::prim, r_bool) = scalar_op2<T, T, F>;
                   ROW(eq, Eq) ROW(lt, Lt) ROW(le, Le) ROW(gt, Gt) ROW(ge, Ge)
