@@ -21,7 +21,7 @@ SORTS = {"plain": 0, "with draws": 1, "differentiated": 2}
 def programs(sort: str, batch: int, seed: int) -> Iterator[Program]:
     for i in range(BATCH):
         number = seed * 1000003 + (batch * BATCH + i) * 4 + SORTS[sort]
-        length = int(np.random.default_rng(number).integers(3, 40))
+        length = 100 if i == 0 else int(np.random.default_rng(number).integers(3, 40))
         yield Builder(number, length, sort == "with draws", sort == "differentiated").result()
 
 
@@ -102,3 +102,21 @@ def test_the_plain_runs_are_plain(runner: Runner) -> None:
         for outputs in worker.receive():
             first, second = outputs["reads"]
             assert second - first == wanted
+
+
+@pytest.mark.skipif(IS_TORCH, reason="about this library's switch")
+def test_differences_are_seen(runner: Runner) -> None:
+    """A wrong twin, and a program that is one bit off only when recorded."""
+
+    def program(line: str, twin: str) -> Program:
+        return Program(1, "f32", {"a0": ("f", (3,))}, (Statement(line, twin),))
+
+    plain = program("v0 = a0 + 1", "v0 = A(a0 + 1)")
+    assert runner.verdict(plain) is None
+    assert "NumPy" in (runner.verdict(program("v0 = a0 + 1", "v0 = A(a0 + 1.01)")) or "")
+    factor = "(1 if __import__('os').environ.get('QS_SYNC') else 1 + 2.0**-23)"
+    one_bit = program(f"v0 = a0 * {factor}", "v0 = A(a0 * 1)")
+    assert "recorded differs from QS_SYNC" in (runner.verdict(one_bit) or "")
+    crash = program("__import__('os')._exit(3)", "v0 = A(a0 * 1)")
+    assert "died" in (runner.verdict(crash) or "")
+    assert runner.verdict(plain) is None, "a new worker takes the place of a dead one"

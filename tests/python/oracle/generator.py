@@ -27,9 +27,12 @@ class Unfit(Exception):
 class Builder:
     def __init__(self, seed: int, length: int, draws: bool, differentiated: bool) -> None:
         self.rng = rng = np.random.default_rng(seed)
-        small = rng.random() < 0.85
+        luck = rng.random()
+        small = luck < 0.8
         sizes = [1, 2, 3, 4, 5, 7, 8, 16] if small else [33, 64, 70]
         m, n, k = (int(rng.choice(sizes)) for _ in range(3))
+        if luck > 0.95:  # rows longer than a tile
+            m, n, k = int(rng.choice([1, 2])), int(rng.choice([1025, 1600, 2500])), 1
         inputs: dict[str, tuple[str, tuple[int, ...]]] = {
             "a0": ("f", (m, n)), "a1": ("f", (n,)), "a2": ("f", (m, 1)), "a3": ("f", (n, k)),
             "a4": ("f", (2, m, n) if small else (m, n)), "i0": ("i", (m, n)), "b0": ("b", (m, n)),

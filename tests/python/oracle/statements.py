@@ -335,6 +335,64 @@ def add_at(x: np.ndarray, axis: int, index: list[int], source: np.ndarray) -> np
     return x
 
 
+@often(2)
+def gathered(b: Builder) -> Pair:
+    """An index tensor that was computed: positions within the dimension, from integers."""
+    x = b.pick("f", lambda a: a.ndim == 2 and a.size > 0)
+    rows, columns = b.array(x).shape
+    i = b.pick("i", lambda a: a.ndim == 2 and a.shape[0] <= rows and a.size > 0)
+    j, count = f"(abs({i}) % {columns})", b.array(i).shape[0]
+    line, twin = f"L.gather({x}, 1, {j})", f"np.take_along_axis({x}[:{count}], {j}, 1)"
+    if b.rng.random() < 0.4 and b.array(i).shape[1] <= columns:
+        add = "__import__('oracle.statements', fromlist=['_']).scatter_add"
+        source = f"{x}[:{count}, :{b.array(i).shape[1]}]"
+        line = f"L.scatter_add({x}, 1, {j}, {source} * 0.5)"
+        twin = f"{add}({x}, {j}, {source} * F(0.5))"
+    return b.assign(line, twin)
+
+
+def scatter_add(x: Array, index: Array, source: Array) -> Array:
+    """NumPy's scatter_add along dimension 1."""
+    out = x.copy()
+    np.add.at(out, (np.arange(len(index))[:, None], index), source)
+    return out
+
+
+@often(3)
+def lost(b: Builder) -> Pair:
+    x = b.pick("f", lambda a: a.ndim == 2 and a.size > 0)
+    rows, columns = b.array(x).shape
+    if b.rng.random() < 0.5:
+        y = b.pick("f", lambda a: a.shape == (rows, columns))
+        return b.assign(f"L.nn.functional.mse_loss({x}, {y})", f"np.mean(np.square({x} - {y}))")
+    i = b.pick("i", lambda a: a.ndim > 0 and a.shape[0] == rows)
+    first = ", 0" * (b.array(i).ndim - 1)
+    if any(n == 0 for n in b.array(i).shape):
+        raise Unfit
+    j = f"(abs({i}[:{first}]) % {columns})"
+    how = b.one_of("mean", "sum", "none")
+    log = f"({x} - np.max({x}, 1, keepdims=True))"
+    log = f"({log} - np.log(np.sum(np.exp({log}), 1, keepdims=True)))"
+    picked = f"-np.take_along_axis({log}, {j}[:, None], 1)[:, 0]"
+    twin = picked if how == "none" else f"np.{how}({picked})"
+    return b.assign(f"L.nn.functional.cross_entropy({x}, {j}, reduction='{how}')", twin)
+
+
+@often(2)
+def more_folds(b: Builder) -> Pair:
+    x = b.pick("f", lambda a: a.ndim > 0 and a.size > 0)
+    d = b.axis(x)
+    ordered = np.sort(b.array(x), d)
+    b.clear_of(np.diff(ordered, axis=d))
+    k = max(1, b.array(x).shape[d] // 2)
+    return b.assign(*b.one_of(
+        (f"L.max({x}, {d})[0] + L.max({x}, {d})[1] * 0.1", f"np.max({x}, {d}) + np.argmax({x}, {d}).astype(F) * F(0.1)"),
+        (f"L.topk({x}, {k}, dim={d})[0]", f"np.flip(np.sort({x}, {d}), {d}).take(range({k}), {d})"),
+        (f"L.norm({x}, 2, {d})", f"np.sqrt(np.sum({x} * {x}, {d}))"),
+        (f"L.argsort({x}, dim={d})", f"np.argsort({x}, {d})"),
+    ))  # fmt: skip
+
+
 @often(1)
 def masked(b: Builder) -> Pair:
     x = b.pick("f", lambda a: a.size > 0)
