@@ -28,7 +28,6 @@ import numpy as np
 from typing_extensions import Self
 
 Number = float | int | bool | complex
-_Device = device | str | int
 '''
 
 TYPES = {
@@ -287,10 +286,12 @@ def generate() -> str:
         "_int = int",
         "_float = float",
         "_bool = bool",
+        SMALL_TYPES,
         "_dtype = dtype",
         "_device = device",
         "_layout = layout",
-        SMALL_TYPES,
+        "_Device = device | str | int",
+        "",
         "class Tensor:",
     ]
     getset = {name for name, value in vars(_C.Tensor).items() if inspect.isgetsetdescriptor(value)}

@@ -7,14 +7,10 @@ import numpy as np
 from typing_extensions import Self
 
 Number = float | int | bool | complex
-_Device = device | str | int
 
 _int = int
 _float = float
 _bool = bool
-_dtype = dtype
-_device = device
-_layout = layout
 
 class dtype:
     is_floating_point: _bool
@@ -83,6 +79,11 @@ class _HookHandle:
 class _ModuleBase:
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
     def __getattr__(self, name: str) -> Any: ...
+
+_dtype = dtype
+_device = device
+_layout = layout
+_Device = device | str | int
 
 class Tensor:
     H: Tensor

@@ -19,7 +19,6 @@ using cpu::TileLaunch;
 using cpu::TileScratch;
 
 // ---- running
-// ------------------------------------------------------------------------------------------
 
 enum class Order { forward, backward };
 
@@ -44,7 +43,6 @@ ErrorRecord run(const TileLaunch& launch, const std::vector<void*>& bases,
 }
 
 // ---- element access
-// ------------------------------------------------------------------------------------
 
 struct Value {  // what a register holds: f for floats, i for the others
   double f = 0;
@@ -159,7 +157,6 @@ Value apply(Prim p, DType d, Value a, Value b, Value c) {
 }
 
 // ---- the interpreter of map programs
-// ------------------------------------------------------------------------
 
 double word_double(const ScalarRef& s) { return std::bit_cast<double>(s.value); }
 
@@ -215,7 +212,6 @@ void interpret_map(const TileProgram& program, const TileArgs& args,
 }
 
 // ---- building programs
-// ---------------------------------------------------------------------------------------
 
 struct Maker {
   TileProgram program;
@@ -487,7 +483,6 @@ TEST(Tile, RandomMapsMatchTheInterpreter) {
 }
 
 // ---- folds
-// -----------------------------------------------------------------------------------------------
 
 /// The fold of `x` (points in loop order) exactly as the contract orders it.
 template <class T, class Combine>
@@ -769,7 +764,6 @@ TEST(Tile, PhasesReadKeptAndPersistentRegisters) {
     }
 }
 // ---- every primitive
-// -------------------------------------------------------------------------------------
 
 /// Runs one op over vectors of elements of the register dtypes.
 template <class D, class... S>
@@ -1232,7 +1226,6 @@ TEST(Tile, HalfTypesRoundToNearestEven) {
 }
 
 // ---- memory
-// --------------------------------------------------------------------------------------------------
 
 TEST(Tile, InPlaceAndOverlappingOperandsKeepProgramOrder) {
   // y = x + 1 is stored over x before x is read again: the second read must see the loaded value.

@@ -122,7 +122,6 @@ const Tensor& index_put_adjacent_(const Tensor& x, const Tensor& values,
                                   std::span<const Tensor> indices, uint64_t mask, bool accumulate);
 
 // ---- helpers of the gradient table and the verbs
-// ---------------------------------------------------
 /// `g` summed over what broadcasting stretched, so that it has `shape`.
 Tensor sum_to_shape(const Tensor& g, DimSpan shape);
 /// A fold's result (or its gradient) with the reduced axes back at extent 1.

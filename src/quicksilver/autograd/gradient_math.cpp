@@ -48,7 +48,6 @@ void no_derivative(Op op) {
 }
 
 // ---- elementwise
-// -------------------------------------------------------------------------------------
 Tensor div_other(const Tensor& g, const Value& x, const Value& y) {
   return neg(g) * div(div(x, y), y);
 }
@@ -145,7 +144,6 @@ Tensor gelu_tanh_second(const Tensor& x) {
 }
 
 // ---- folds
-// -------------------------------------------------------------------------------------------
 Tensor extremum_shares(const Context& c, const Tensor& g) {
   const Tensor hit = eq(c.t(0), c.kept(c.out()));
   return where(hit, c.kept(g) / axes_sum(hit, c.axes()), 0);
@@ -229,7 +227,6 @@ Tensor cross_entropy_input(const Context& c, const Tensor& g) {
 }
 
 // ---- products
-// ----------------------------------------------------------------------------------------
 namespace {
 
 bool is_column_major(const Tensor& t) {
@@ -252,7 +249,6 @@ Tensor matmul_second(const Context& c, const Tensor& g) {
 }
 
 // ---- indexing
-// ----------------------------------------------------------------------------------------
 Tensor index_select_gradient(const Context& c, const Tensor& g) {
   const int64_t dim = int64_t(c.attr(0));
   const Tensor index = c.t(1);
@@ -294,7 +290,6 @@ Tensor apply_index(const Tensor& x, const Context& c, int first) {
 }
 
 // ---- scans
-// -------------------------------------------------------------------------------------------
 Tensor cumsum_reversed(const Tensor& g, int64_t dim) {
   const Dims dims{dim};
   return flip(cumsum(flip(g, dims), dim), dims);
@@ -313,7 +308,6 @@ Tensor cumprod_gradient(const Context& c, const Tensor& g) {
 }
 
 // ---- as_strided
-// --------------------------------------------------------------------------------------
 namespace {
 
 /// Flat int64 positions of a layout's elements from `base`, row-major.

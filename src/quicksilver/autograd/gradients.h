@@ -84,7 +84,6 @@ class OpNode final : public GradNode {
 };
 
 // ---- longer gradients (gradient_math.cpp)
-// ----------------------------------------------------------
 Tensor expand_kept(const Context& c, const Tensor& g);  // a fold's gradient over its input's shape
 Tensor div_other(const Tensor& g, const Value& x, const Value& y);
 Tensor pow_base(const Tensor& g, const Value& x, const Value& y);

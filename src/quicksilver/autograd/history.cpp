@@ -101,7 +101,6 @@ bool is_stale_view(const TensorImpl& t, const GradMeta& meta) {
 }  // namespace
 
 // ---- modes
-// -----------------------------------------------------------------------------------------
 bool grad_enabled() { return t_grad_enabled; }
 void set_grad_enabled(bool on) { t_grad_enabled = on && !t_inference; }
 bool inference_mode_enabled() { return t_inference; }
@@ -111,7 +110,6 @@ void set_inference_mode(bool on) {
 }
 
 // ---- nodes
-// -----------------------------------------------------------------------------------------
 GradNode::GradNode() : sequence(t_sequence++) {}
 
 GradNode::~GradNode() {
@@ -133,7 +131,6 @@ AccumulateGrad::AccumulateGrad(const TensorImpl& leaf) : strides(leaf.layout.str
 }
 
 // ---- saved tensors
-// ---------------------------------------------------------------------------------
 SavedTensor::SavedTensor(TensorImpl* t, const Edge& edge, uint32_t version)
     : storage_(t->storage),
       layout_(t->layout),
@@ -209,7 +206,6 @@ void SavedTensor::reset() {
 }
 
 // ---- edges
-// -----------------------------------------------------------------------------------------
 bool wants_gradient(const TensorImpl* t) {
   if (!t_grad_enabled) return false;
   if (t->requires_grad) return true;
@@ -247,7 +243,6 @@ Tensor view_base(const Tensor& t) {
 }
 
 // ---- views and in-place writes
-// ---------------------------------------------------------------------
 void mark_view(const Tensor& x, const Tensor& view) {
   if (t_inference || (!is_floating(x.dtype()) && !is_complex(x.dtype()))) return;
   const GradMeta* from = meta_of(*x.impl());
@@ -355,7 +350,6 @@ void rebase_history(const Tensor& t, Ref<GradNode> node, int self_edge) {
 }
 
 // ---- hooks
-// -----------------------------------------------------------------------------------------
 int64_t add_hook(const Tensor& t, std::function<Tensor(const Tensor&)> f) {
   static std::atomic<int64_t> next_id{0};
   const Edge edge = gradient_edge(t);

@@ -19,23 +19,22 @@ namespace qs {
 using TensorList = std::vector<Tensor>;
 using OptionalDims = std::optional<Dims>;  // absent: all dimensions
 
+// clang-format off
 // ---- elementwise: T name(x), T name_(x) ---------------------------------------------------------
-#define QS_UNARY_VERBS(V)                                                                         \
-  V(neg)                                                                                          \
-  V(abs) V(sign) V(square) V(floor) V(ceil) V(trunc) V(round) V(frac) V(relu) V(sqrt) V(rsqrt)    \
-      V(reciprocal) V(exp) V(exp2) V(expm1) V(log) V(log2) V(log10) V(log1p) V(sin) V(cos) V(tan) \
-          V(asin) V(acos) V(atan) V(sinh) V(cosh) V(asinh) V(acosh) V(atanh) V(tanh) V(sigmoid)   \
-              V(erf) V(erfc) V(erfinv) V(lgamma) V(digamma) V(silu) V(logical_not) V(bitwise_not)
+#define QS_UNARY_VERBS(V)                                                                          \
+  V(neg) V(abs) V(sign) V(square) V(floor) V(ceil) V(trunc) V(round) V(frac) V(relu) V(sqrt)       \
+  V(rsqrt) V(reciprocal) V(exp) V(exp2) V(expm1) V(log) V(log2) V(log10) V(log1p) V(sin) V(cos)    \
+  V(tan) V(asin) V(acos) V(atan) V(sinh) V(cosh) V(asinh) V(acosh) V(atanh) V(tanh) V(sigmoid)     \
+  V(erf) V(erfc) V(erfinv) V(lgamma) V(digamma) V(silu) V(logical_not) V(bitwise_not)
 // Without an in-place form.
 #define QS_TEST_VERBS(V) V(isnan) V(isinf) V(isfinite) V(signbit)
-// ---- elementwise: T name(x, y), T name_(x, y); either may be a number, not both
-// ------------------
-#define QS_BINARY_VERBS(V)                                                                   \
-  V(mul)                                                                                     \
-  V(maximum) V(minimum) V(fmax) V(fmin) V(pow) V(floor_divide) V(remainder) V(fmod) V(atan2) \
-      V(hypot) V(copysign) V(nextafter) V(eq) V(ne) V(lt) V(le) V(gt) V(ge) V(logical_and)   \
-          V(logical_or) V(logical_xor) V(bitwise_and) V(bitwise_or) V(bitwise_xor)           \
-              V(bitwise_left_shift) V(bitwise_right_shift)
+// ---- elementwise: T name(x, y), T name_(x, y); either may be a number, not both ------------------
+#define QS_BINARY_VERBS(V)                                                                         \
+  V(mul) V(maximum) V(minimum) V(fmax) V(fmin) V(pow) V(floor_divide) V(remainder) V(fmod)         \
+  V(atan2) V(hypot) V(copysign) V(nextafter) V(eq) V(ne) V(lt) V(le) V(gt) V(ge) V(logical_and)    \
+  V(logical_or) V(logical_xor) V(bitwise_and) V(bitwise_or) V(bitwise_xor) V(bitwise_left_shift)   \
+  V(bitwise_right_shift)
+// clang-format on
 #define V(name)                        \
   QS_API Tensor name(const Tensor& x); \
   QS_API const Tensor& name##_(const Tensor& x);
@@ -76,7 +75,6 @@ QS_API Tensor tril(const Tensor& x, int64_t diagonal = 0);
 QS_API Tensor triu(const Tensor& x, int64_t diagonal = 0);
 
 // ---- copies and casts
-// ------------------------------------------------------------------------------
 QS_API Tensor clone(const Tensor& x);
 QS_API Tensor contiguous(const Tensor& x);
 /// Itself when nothing changes and not `copy`.
@@ -88,7 +86,6 @@ QS_API const Tensor& zero_(const Tensor& x);
 QS_API Tensor detach(const Tensor& x);
 
 // ---- creation
-// --------------------------------------------------------------------------------------
 QS_API Tensor empty(DimSpan shape, const Options& options = {});
 QS_API Tensor full(DimSpan shape, Scalar value, const Options& options = {});
 QS_API Tensor zeros(DimSpan shape, const Options& options = {});
@@ -115,7 +112,6 @@ QS_API Tensor dropout(const Tensor& x, double p = 0.5, bool training = true);
 QS_API void manual_seed(uint64_t seed);  // both devices
 
 // ---- views (record nothing)
-// ------------------------------------------------------------------------
 QS_API Tensor view(const Tensor& x, DimSpan shape);
 QS_API Tensor reshape(const Tensor& x, DimSpan shape);
 QS_API Tensor flatten(const Tensor& x, int64_t start_dim = 0, int64_t end_dim = -1);
@@ -140,7 +136,6 @@ QS_API TensorList chunk(const Tensor& x, int64_t chunks, int64_t dim = 0);
 QS_API TensorList unbind(const Tensor& x, int64_t dim = 0);
 
 // ---- joining, repeating
-// ------------------------------------------------------------------------------
 QS_API Tensor cat(const TensorList& tensors, int64_t dim = 0);
 QS_API Tensor stack(const TensorList& tensors, int64_t dim = 0);
 QS_API Tensor flip(const Tensor& x, DimSpan dims);
@@ -149,7 +144,6 @@ QS_API Tensor repeat(const Tensor& x, DimSpan repeats);
 QS_API Tensor repeat_interleave(const Tensor& x, int64_t repeats, std::optional<int64_t> dim = {});
 
 // ---- reductions
-// -----------------------------------------------------------------------------------
 QS_API Tensor sum(const Tensor& x, const OptionalDims& dims = {}, bool keepdim = false,
                   std::optional<DType> dtype = {});
 QS_API Tensor prod(const Tensor& x, std::optional<int64_t> dim = {}, bool keepdim = false,
@@ -182,7 +176,6 @@ QS_API std::pair<Tensor, Tensor> topk(const Tensor& x, int64_t k, int64_t dim = 
 QS_API bool equal(const Tensor& x, const Tensor& y);
 
 // ---- softmax, normalisation, losses
-// ----------------------------------------------------------------
 QS_API Tensor softmax(const Tensor& x, int64_t dim, std::optional<DType> dtype = {});
 QS_API Tensor log_softmax(const Tensor& x, int64_t dim, std::optional<DType> dtype = {});
 QS_API Tensor layer_norm(const Tensor& x, DimSpan normalized_shape, const Tensor& weight = {},
@@ -198,7 +191,6 @@ QS_API Tensor mse_loss(const Tensor& x, const Tensor& target,
 QS_API Tensor l1_loss(const Tensor& x, const Tensor& target, const std::string& reduction = "mean");
 
 // ---- products
-// ---------------------------------------------------------------------------------------
 QS_API Tensor matmul(const Tensor& a, const Tensor& b);
 QS_API Tensor mm(const Tensor& a, const Tensor& b);
 QS_API Tensor bmm(const Tensor& a, const Tensor& b);
@@ -210,7 +202,6 @@ QS_API Tensor addmm(const Tensor& c, const Tensor& a, const Tensor& b, Scalar be
 QS_API Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
 
 // ---- indexing
-// ---------------------------------------------------------------------------------------
 QS_API Tensor index_select(const Tensor& x, int64_t dim, const Tensor& index);
 QS_API Tensor gather(const Tensor& x, int64_t dim, const Tensor& index);
 QS_API Tensor embedding(const Tensor& weight, const Tensor& index, int64_t padding_idx = -1);
@@ -234,7 +225,6 @@ QS_API Tensor nonzero(const Tensor& x);
 QS_API Tensor one_hot(const Tensor& x, int64_t num_classes = -1);
 
 // ---- optimizer steps: in place, no gradient; every number a launch argument
-// ----------------------
 QS_API void sgd_step_(const Tensor& p, const Tensor& g, const Tensor& momentum_buffer, double lr,
                       double weight_decay, double momentum, double dampening, bool nesterov);
 QS_API void adam_step_(const Tensor& p, const Tensor& g, const Tensor& m, const Tensor& v,
@@ -242,7 +232,6 @@ QS_API void adam_step_(const Tensor& p, const Tensor& g, const Tensor& m, const 
                        bool decoupled, int64_t step);
 
 // ---- the device
-// --------------------------------------------------------------------------------------
 /// Runs everything recorded for the device and waits; raises errors that data caused.
 QS_API void synchronize(DeviceType device = DeviceType::mps);
 /// Called by optimizers at the end of a step: cuts the tape.

@@ -152,12 +152,13 @@ RecordOptions scaled_options(const Operand& x, const Operand& y) {
 }  // namespace
 
 // square is written out below.
-#define QS_PLAIN_UNARY_VERBS(V)                                                                    \
-  V(neg)                                                                                           \
-  V(abs) V(sign) V(floor) V(ceil) V(trunc) V(round) V(frac) V(relu) V(sqrt) V(rsqrt) V(reciprocal) \
-      V(exp) V(exp2) V(expm1) V(log) V(log2) V(log10) V(log1p) V(sin) V(cos) V(tan) V(asin)        \
-          V(acos) V(atan) V(sinh) V(cosh) V(asinh) V(acosh) V(atanh) V(tanh) V(sigmoid) V(erf)     \
-              V(erfc) V(erfinv) V(lgamma) V(digamma) V(silu) V(logical_not) V(bitwise_not)
+// clang-format off
+#define QS_PLAIN_UNARY_VERBS(V)                                                                \
+  V(neg) V(abs) V(sign) V(floor) V(ceil) V(trunc) V(round) V(frac) V(relu) V(sqrt) V(rsqrt)    \
+  V(reciprocal) V(exp) V(exp2) V(expm1) V(log) V(log2) V(log10) V(log1p) V(sin) V(cos) V(tan)  \
+  V(asin) V(acos) V(atan) V(sinh) V(cosh) V(asinh) V(acosh) V(atanh) V(tanh) V(sigmoid) V(erf) \
+  V(erfc) V(erfinv) V(lgamma) V(digamma) V(silu) V(logical_not) V(bitwise_not)
+// clang-format on
 #define V(verb)                              \
   Tensor verb(const Tensor& x) {             \
     check_unary(Op::verb, x);                \
@@ -190,12 +191,13 @@ QS_TEST_VERBS(V)
 #undef V
 
 // pow is written out below.
-#define QS_PLAIN_BINARY_VERBS(V)                                                                \
-  V(mul)                                                                                        \
-  V(maximum) V(minimum) V(fmax) V(fmin) V(floor_divide) V(remainder) V(fmod) V(atan2) V(hypot)  \
-      V(copysign) V(nextafter) V(eq) V(ne) V(lt) V(le) V(gt) V(ge) V(logical_and) V(logical_or) \
-          V(logical_xor) V(bitwise_and) V(bitwise_or) V(bitwise_xor) V(bitwise_left_shift)      \
-              V(bitwise_right_shift)
+// clang-format off
+#define QS_PLAIN_BINARY_VERBS(V)                                                               \
+  V(mul) V(maximum) V(minimum) V(fmax) V(fmin) V(floor_divide) V(remainder) V(fmod) V(atan2)   \
+  V(hypot) V(copysign) V(nextafter) V(eq) V(ne) V(lt) V(le) V(gt) V(ge) V(logical_and)         \
+  V(logical_or) V(logical_xor) V(bitwise_and) V(bitwise_or) V(bitwise_xor)                     \
+  V(bitwise_left_shift) V(bitwise_right_shift)
+// clang-format on
 #define V(verb)                                              \
   Tensor verb(const Operand& x, const Operand& y) {          \
     check_binary(Op::verb, x, y);                            \

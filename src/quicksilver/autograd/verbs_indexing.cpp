@@ -121,7 +121,6 @@ Tensor gather(const Tensor& x, int64_t dim, const Tensor& index) {
 }
 
 // ---- advanced indexing
-// ------------------------------------------------------------------------------
 namespace autograd {
 
 namespace {
@@ -308,7 +307,6 @@ const Tensor& index_put_(const Tensor& x, const TensorList& indices, const Tenso
 }
 
 // ---- index_add, scatter
-// -----------------------------------------------------------------------------
 const Tensor& index_add_(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source,
                          Scalar alpha) {
   require_defined(x, "index_add_");
@@ -403,7 +401,6 @@ Tensor scatter_add(const Tensor& x, int64_t dim, const Tensor& index, const Tens
 }
 
 // ---- masks and positions
-// ----------------------------------------------------------------------------
 Tensor nonzero(const Tensor& x) {
   require_defined(x, "nonzero");
   const NoGrad guard;

@@ -257,7 +257,6 @@ Tensor norm(const Tensor& x, double p, const OptionalDims& dims, bool keepdim) {
 }
 
 // ---- scans, sorting
-// ---------------------------------------------------------------------------------
 namespace {
 
 Tensor scan(Op op, const Tensor& x, int64_t dim, std::optional<DType> dtype) {

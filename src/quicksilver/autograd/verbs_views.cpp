@@ -359,7 +359,6 @@ Tensor unfold(const Tensor& x, int64_t dim, int64_t size, int64_t step) {
 }
 
 // ---- several views at once: one node, whose gradient is one cat
-// -------------------------------------
 namespace {
 
 /// Views [start, start + size) along `dim`, one a size, with one node for all.

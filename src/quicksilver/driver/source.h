@@ -78,7 +78,6 @@ struct ScalarRef {
 };
 
 // ---- tile programs
-// --------------------------------------------------------------------------------
 
 enum class TileMode : uint8_t { map, row, column };
 enum class TileDomain : uint8_t { uniform, kept, full };
@@ -147,7 +146,6 @@ struct TileArgs {
 };
 
 // ---- portable kernels
-// ------------------------------------------------------------------------------
 
 /// What a portable kernel sees on the host: resolved pointers, integers and scalars.
 struct KernelView {
@@ -176,7 +174,6 @@ struct KernelArgs {
 };
 
 // ---- library calls
-// ----------------------------------------------------------------------------------
 
 /// C[b] = alpha * A[b] @ B[b] + beta * C[b] (+ bias); f32, f64, f16, bf16, i32, i64.
 struct MatmulCall {

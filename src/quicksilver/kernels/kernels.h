@@ -33,7 +33,6 @@ struct KernelCall {
 };
 
 // ---- gather: out and src have one dtype
-// ----------------------------------------------------------
 
 /// out = src[..., index, ...]: out's shape is src's with dimension `dim` replaced by index's shape
 /// (any rank). Embedding lookup is index_select with dim 0.
@@ -50,7 +49,6 @@ KernelCall index(const View& out, const View& src, std::span<const View> indices
 KernelCall check_index(const View& index, int64_t bound);
 
 // ---- scatter: dst and values have one dtype
-// ------------------------------------------------------
 
 /// What a destination element becomes; sources are taken in row-major order of the index space, so
 /// `write` keeps the last. Half precision sums and products are kept in f32 and rounded once.
@@ -68,7 +66,6 @@ KernelCall index_put(const View& dst, const View& values, std::span<const View> 
                      std::span<const int> dims, int at, ScatterMode mode);
 
 // ---- sort and scan: along `dim`, shapes equal
-// ----------------------------------------------------
 
 /// Stable; a NaN is greater than any number, -0 equals 0. `indices` is i64; either result may be
 /// null.
@@ -83,7 +80,6 @@ enum class ScanOp : uint8_t { sum, product, maximum, minimum };
 KernelCall scan(ScanOp op, const View& out, const View* indices, const View& src, int dim);
 
 // ---- nonzero
-// ---------------------------------------------------------------------------------------
 
 /// Row-major positions of the non-zero elements of src: out is i64 [count, src rank]; positions
 /// beyond count are dropped, and rows beyond the positions are left as they are.

@@ -13,7 +13,6 @@ inline constexpr int k_max_rank = 64;
 inline constexpr int k_max_operands = 8 + k_max_rank;
 
 // ---- building
-// ------------------------------------------------------------------------------------
 
 /// An iteration space with the strides of each operand over it. Dimensions of extent 1 are dropped
 /// and neighbours that every operand walks as one are merged, so inner runs get long.
@@ -60,7 +59,6 @@ inline Dims without(const Dims& dims, int dim) {
 }
 
 // ---- reading
-// -------------------------------------------------------------------------------------
 
 class IntReader {
  public:

@@ -103,7 +103,6 @@ bool accepts(const Param& p, PyObject* o) {
 }
 
 // ---- parsing a signature
-// ------------------------------------------------------------------------------
 
 std::string_view trimmed(std::string_view s) {
   while (!s.empty() && s.front() == ' ') s.remove_prefix(1);
@@ -201,7 +200,6 @@ void prepare(Function& f, const Row* rows) {
 }
 
 // ---- matching
-// -----------------------------------------------------------------------------------------
 
 int find_param(const Signature& s, PyObject* name) {
   const int n = static_cast<int>(s.params.size());
@@ -246,7 +244,6 @@ bool match(const Signature& s, Call& call, PyObject* self, PyObject* const* args
 }
 
 // ---- messages
-// -----------------------------------------------------------------------------------------
 
 std::string given_types(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* kwnames) {
   (void)self;
@@ -363,7 +360,6 @@ std::string shown_signature(const Signature& s, bool method) {
 }  // namespace
 
 // ---- the way in
-// ---------------------------------------------------------------------------------------
 
 PyObject* write_out(Call& call, PyObject* value, PyObject* out);  // results.cpp
 
@@ -398,7 +394,6 @@ std::string Call::where(int i) const {
 }
 
 // ---- accessors
-// ----------------------------------------------------------------------------------------
 
 Operand Call::operand(int i) const {
   if (!given(i)) return param(i).has_number ? Operand(param(i).number) : Operand();

@@ -18,7 +18,6 @@ using autograd::GradNode;
 namespace {
 
 // ---- grad_fn
-// -----------------------------------------------------------------------------------------
 
 struct NodeObject {
   PyObject_HEAD Ref<GradNode> node;
@@ -88,7 +87,6 @@ PyType_Spec node_spec = {"quicksilver.autograd.graph.Node", sizeof(NodeObject), 
                          Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, node_slots};
 
 // ---- saved tensors of Python functions
-// -----------------------------------------------------------------
 
 struct Saved final : RefCounted {
   autograd::SavedTensor tensor;
@@ -139,7 +137,6 @@ PyType_Spec saved_spec = {"quicksilver._SavedTensor", sizeof(SavedObject), 0, Py
                           saved_slots};
 
 // ---- nodes whose backward is Python
-// ----------------------------------------------------------------------
 
 class PythonNode final : public GradNode {
  public:
@@ -216,7 +213,6 @@ PyObject* function_node(Call& c) {
 }
 
 // ---- hooks
-// ---------------------------------------------------------------------------------------------------
 
 struct HandleObject {
   PyObject_HEAD Tensor tensor;
@@ -279,7 +275,6 @@ PyObject* register_hook(Call& c) {
 }
 
 // ---- switches
-// --------------------------------------------------------------------------------------------------
 
 /// A `with` block that sets the mode; _no_grad() and _enable_grad() make one.
 struct GuardObject {
@@ -341,7 +336,6 @@ PyMethodDef functions[] = {
 };
 
 // ---- backward
-// ---------------------------------------------------------------------------------------------------
 
 void run_backward(const std::vector<Tensor>& roots, std::vector<Tensor> gradients, bool retain,
                   bool create, const std::vector<Tensor>& inputs) {
@@ -377,7 +371,6 @@ PyObject* grad_function(
 }
 
 // ---- methods and attributes
-// ---------------------------------------------------------------------------------------
 
 void set_requires_grad(const Tensor& t, bool on) {
   if (!on && !t.is_leaf())

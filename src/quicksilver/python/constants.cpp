@@ -9,7 +9,6 @@
 namespace qs::python {
 
 // ---- Size
-// -------------------------------------------------------------------------------------------
 
 PyTypeObject* size_type = nullptr;
 
@@ -104,7 +103,6 @@ PyType_Slot size_slots[] = {
 PyType_Spec size_spec = {"quicksilver.Size", 0, 0, Py_TPFLAGS_DEFAULT, size_slots};
 
 // ---- the flag
-// ------------------------------------------------------------------------------------------
 
 PyObject* g_flags[2];
 
@@ -127,7 +125,6 @@ PyType_Slot flag_slots[] = {
 PyType_Spec flag_spec = {"quicksilver._Flag", 0, 0, Py_TPFLAGS_DEFAULT, flag_slots};
 
 // ---- constants
-// -----------------------------------------------------------------------------------------
 
 struct ConstantObject {
   PyObject_HEAD const char* name;
@@ -161,7 +158,6 @@ PyObject* add_constant(PyObject* module, PyTypeObject* type, const char* name) {
 }
 
 // ---- finfo and iinfo
-// -----------------------------------------------------------------------------------
 
 struct InfoObject {
   PyObject_HEAD PyObject* dict;

@@ -7,7 +7,6 @@
 namespace qs::python {
 
 // ---- dtype
-// ------------------------------------------------------------------------------------------
 
 PyTypeObject* dtype_type = nullptr;
 namespace {
@@ -107,7 +106,6 @@ DType to_dtype(PyObject* o) {
 }
 
 // ---- device
-// -----------------------------------------------------------------------------------------
 
 PyTypeObject* device_type = nullptr;
 namespace {

@@ -68,7 +68,6 @@ void add_errors(PyObject* module) {
 }
 
 // ---- objects dropped later
-// --------------------------------------------------------------------------
 
 std::atomic<bool> g_drops_waiting = false;
 namespace {
@@ -123,7 +122,6 @@ SharedObject::~SharedObject() {
 PyObject* SharedObject::get() const { return box_->object; }
 
 // ---- small helpers
-// ------------------------------------------------------------------------------------
 
 std::string text_of(PyObject* unicode) {
   Py_ssize_t n;

@@ -123,7 +123,6 @@ PyObject* set_memory_fraction(PyObject*, PyObject* fraction) {
 }
 
 // ---- counters and threads
-// -----------------------------------------------------------------------------------
 
 DeviceType device_argument(PyObject* o) { return to_device(o).type; }
 
@@ -192,7 +191,6 @@ PyObject* info(PyObject*, PyObject*) {
 }
 
 // ---- the user's line
-// -------------------------------------------------------------------------------------------
 
 /// The package's folder with a separator behind it; "" until the module knows its file.
 const std::string& package_folder() {

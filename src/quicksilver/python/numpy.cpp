@@ -60,7 +60,6 @@ bool parse_format(const char* format, Py_ssize_t size, DType& dtype) {
 void release_view(void* view) { drop_later(static_cast<PyObject*>(view)); }
 
 // ---- memory of a tensor, for NumPy
-// -----------------------------------------------------------------------
 
 struct MemoryObject {
   PyObject_HEAD Tensor tensor;
@@ -155,7 +154,6 @@ PyObject* to_numpy(const Tensor& given, bool force) {
 }
 
 // ---- methods
-// ----------------------------------------------------------------------------------------------
 
 PyObject* numpy_method(PyObject* self, PyObject* args, PyObject* kwargs) {
   return guarded([&]() -> PyObject* {
@@ -262,7 +260,6 @@ PyObject* tolist(PyObject* self, PyObject*) {
 }
 
 // ---- bytes and pickles
-// --------------------------------------------------------------------------------------
 
 PyObject* bytes_of(const Tensor& t) {
   PyRef bytes = PyRef::steal(PyBytes_FromStringAndSize(
@@ -362,7 +359,6 @@ PyObject* deepcopy(PyObject* self, PyObject* memo) {
 }
 
 // ---- functions
-// ----------------------------------------------------------------------------------------------
 
 PyObject* from_numpy(PyObject*, PyObject* args, PyObject* kwargs) {
   return guarded([&]() -> PyObject* {

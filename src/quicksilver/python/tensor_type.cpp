@@ -131,7 +131,6 @@ PyObject* tensor_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
 int tensor_init(PyObject*, PyObject*, PyObject*) { return 0; }
 
 // ---- methods that are not verbs
-// -------------------------------------------------------------------------
 
 /// _make_subclass(cls, data, require_grad=False): cls over the same memory, without history.
 PyObject* make_subclass(PyObject*, PyObject* args, PyObject* kwargs) {

@@ -369,7 +369,6 @@ class Builder {
   }
 
   // ---- pairs
-  // -------------------------------------------------------------------------------------------
 
   static int first_code(Prim p) {
     return p == Prim::add ? 0 : p == Prim::sub ? 1 : p == Prim::mul || p == Prim::square ? 2 : -1;
@@ -432,7 +431,6 @@ class Builder {
   }
 
   // ---- positions and slots
-  // -----------------------------------------------------------------------------
 
   void number_positions() {
     int position = 0;

@@ -63,7 +63,6 @@ void copy_op(char* d, const char* a, const char* b, const char* c, int64_t n,
 }
 
 // ---- half types: 8 or 16 at a time
-// ---------------------------------------------------------------------
 
 #if defined(__AVX2__)
 void f16_to_f32_op(char* d, const char* a, const char* b, const char* c, int64_t n,
@@ -136,7 +135,6 @@ struct Wrap {
 };
 
 // ---- blocks
-// ------------------------------------------------------------------------------------------------
 
 /// memcpy for rows that are mostly short.
 QS_INLINE void copy_bytes(char* d, const char* s, int64_t n) {

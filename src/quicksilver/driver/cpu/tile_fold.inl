@@ -79,7 +79,6 @@ struct All {
 };
 
 // ---- vectors of lanes
-// ---------------------------------------------------------------------------------
 
 template <class T>
 constexpr int k_lanes = VecOf<T>::lanes;
@@ -249,7 +248,6 @@ struct Plain {
 };
 
 // ---- argmax, argmin
-// ---------------------------------------------------------------------------------------
 
 template <class T, class F>
 struct Arg {

@@ -408,7 +408,6 @@ void TileState::plan_pieces() {
 }
 
 // ---- the public face
-// ----------------------------------------------------------------------------------
 
 TileKernel::TileKernel(const TileProgram& program)
     : code_(std::make_unique<const TileCode>(build_tile_code(program))) {}

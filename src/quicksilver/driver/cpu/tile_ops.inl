@@ -58,7 +58,6 @@ VECTOR2(CopySign, with_sign(abs_of(x), y))
 #undef VECTOR2
 
 // ---- one element at a time
-// --------------------------------------------------------------------------
 
 void set_error(const TileStep& step, int32_t reason, int64_t value, int64_t bound) {
   const ErrorTarget* target = step.error;
@@ -147,7 +146,6 @@ void check_index(char* d, const char* a, const char* b, const char*, int64_t n,
 }
 
 // ---- loops the compiler vectorises
-// -------------------------------------------------------------------
 
 #define SCALAR1(name, expr)            \
   struct name {                        \
@@ -286,7 +284,6 @@ void philox(char* d, const char* a, const char* b, const char* c, int64_t n, con
 }
 
 // ---- pairs: two instructions, both rounded, in one pass
-// ---------------------------------------------
 
 template <class First, class Second, bool swapped>
 struct Pair {
@@ -313,7 +310,6 @@ void fill_pairs(IsaTable& t) {
 }
 
 // ---- the table
-// ------------------------------------------------------------------------------------------
 
 TileFn& slot(IsaTable& t, Prim p, RegClass r) { return t.op[static_cast<int>(p)][r]; }
 

@@ -151,7 +151,6 @@ class Worker {
 
  private:
   // ---- where we are
-  // --------------------------------------------------------------------------------------
 
   void seek(int64_t unit) {
     for (size_t o = 0; o < operands_; ++o) unit_[o] = reinterpret_cast<int64_t>(s_.bases[o]);
@@ -195,7 +194,6 @@ class Worker {
   }
 
   // ---- sections
-  // ------------------------------------------------------------------------------------------
 
   void run_map() {
     const Section& body = s_.phases[0].body;
@@ -305,7 +303,6 @@ class Worker {
   }
 
   // ---- steps
-  // ---------------------------------------------------------------------------------------------
 
   void execute(const Section& section, int64_t n, const int64_t* dims, const int64_t* address,
                bool full) {
@@ -410,7 +407,6 @@ class Worker {
   }
 
   // ---- folds
-  // ---------------------------------------------------------------------------------------------
   //
   // state, row mode:     FoldLanes, then k_tile values of argmax's totals
   //        column mode:  values, indices, argmax's total values; k_tile of each
