@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from oracle import gradient_edges, optable
 from oracle.gradients import NOT_HERE, ROWS, Row, draw
-from oracle.library import DEVICES, Array, L, serves, to_library, to_numpy
+from oracle.library import DEVICES, IS_TORCH, Array, L, serves, to_library, to_numpy
 from oracle.run import trace
 
 ON_DEVICES = pytest.mark.parametrize("device", DEVICES)
@@ -111,6 +111,7 @@ def test_against_differences(row: Row, device: str) -> None:
         it.check(it.second_value, it.second_gradients(it.at))
 
 
+@pytest.mark.skipif(IS_TORCH, reason="some rows are left out for PyTorch")
 def test_every_verb_is_differentiated() -> None:
     covered = {row.verb for row in ROWS}
     missing = [v for v in optable.verb_names() if v not in covered and v not in NOT_HERE]
