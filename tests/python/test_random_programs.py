@@ -1,7 +1,7 @@
 """Random programs, run recorded (fused), with QS_SYNC=1 and in NumPy.
 
-Recorded equals QS_SYNC=1 bit for bit; NumPy within tolerance. A failure prints the smallest program
-that still fails. QS_TEST_SEED starts the seeds elsewhere.
+Recorded equals QS_SYNC=1 on one thread bit for bit; NumPy within tolerance. A failure prints the
+smallest program that still fails. QS_TEST_SEED starts the seeds elsewhere.
 """
 
 from __future__ import annotations

@@ -55,6 +55,11 @@ PROGRAMS: dict[str, str] = {
     "index_add_": "x.index_add_(0, k, x[:3] + 0) ## np.add.at(x, k, x[:3] + 0); r = x + 1",
     "scatter_": "x.scatter_(1, j, 50) ## np.put_along_axis(x, j, 50, 1); x[:, 0] += 1",
     "accumulating put": "x.index_put_((k,), y, accumulate=True) ## np.add.at(x, k, y)",
+    "write, then update": "x[1] = 0; x[1] += y; v = x[3:5]; v.fill_(2) ## v[...] = 2; v *= 3",
+    "copy, then update": "v = x[::2]; v.copy_(x[1]) ## v[...] = x[1]; v *= 2; v[0] -= y; r = x + 1",
+    "update, then write": "x[1] += y; x[1] = 4; x[2:4] *= 2; x[2] = y; x[3] -= x[2]",
+    "zero, then add": "x.T[2].zero_() ## x.T[2] = 0; x[:, 2] += y[:6]; x[:, 2:4] *= 0.5",
+    "overlapping regions": "x[1:4] = 0; x[2:5] += 1; x[3:6] *= y; x[:2] = x[4:6]; r = x.sum(0)",
     "dead write": "v = x * 2; v += 1; v[0] = 5; v = x + 1; v[1] = 0",
     "view outlives": "v = (x * 2)[1:3]; x = x * 0; v += 1; r = v * 2",
 }  # fmt: skip
@@ -82,14 +87,18 @@ def inputs(dtype: str) -> dict[str, tuple[Array, str]]:
 
 
 @ON_DEVICES
+@pytest.mark.parametrize("start", ["material", "pending"])
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_program(name: str, dtype: str, device: str) -> None:
+def test_program(name: str, dtype: str, start: str, device: str) -> None:
+    """From inputs in memory, and from inputs that are themselves results not yet computed."""
     tensors: dict[str, Any] = {n: to_library(a, d, device) for n, (a, d) in inputs(dtype).items()}
     arrays: dict[str, Any] = {
         n: a.astype({"f32": np.float32, "f64": np.float64, "i64": np.int64, "bool": bool}[d])
         for n, (a, d) in inputs(dtype).items()
     }
+    if start == "pending":
+        tensors |= {n: tensors[n] + 0 for n in ("x", "y", "i")}
     exec(lines_for(PROGRAMS[name], False), {"L": L}, tensors)
     exec(lines_for(PROGRAMS[name], True), {"np": np}, arrays)
     for n, expected in arrays.items():

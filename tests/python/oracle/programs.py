@@ -159,7 +159,8 @@ def run_on_numpy(program: Program, floats: Any) -> Outputs:
 
 
 class Worker:
-    """A child process that runs programs: recorded, or with QS_SYNC=1. A crash is an outcome."""
+    """A child process that runs programs: recorded, or with QS_SYNC=1 and on one thread. A crash
+    is an outcome."""
 
     def __init__(self, sync: bool) -> None:
         self.sync = sync
@@ -172,6 +173,7 @@ class Worker:
         env.pop("QS_SYNC", None)
         if self.sync:
             env["QS_SYNC"] = "1"
+            env["QS_NUM_THREADS"] = "1"  # nor do the bits depend on the number of threads
         return subprocess.Popen(
             [sys.executable, "-m", "oracle.worker"],
             env=env,

@@ -386,7 +386,7 @@ def more_folds(b: Builder) -> Pair:
     b.clear_of(np.diff(ordered, axis=d))
     k = max(1, b.array(x).shape[d] // 2)
     return b.assign(*b.one_of(
-        (f"L.max({x}, {d})[0] + L.max({x}, {d})[1] * 0.1", f"np.max({x}, {d}) + np.argmax({x}, {d}).astype(F) * F(0.1)"),
+        (f"L.max({x}, {d})[0] + L.max({x}, {d})[1].to({x}.dtype) * 0.1", f"np.max({x}, {d}) + np.argmax({x}, {d}).astype(F) * F(0.1)"),
         (f"L.topk({x}, {k}, dim={d})[0]", f"np.flip(np.sort({x}, {d}), {d}).take(range({k}), {d})"),
         (f"L.norm({x}, 2, {d})", f"np.sqrt(np.sum({x} * {x}, {d}))"),
         (f"L.argsort({x}, dim={d})", f"np.argsort({x}, {d})"),
@@ -468,6 +468,30 @@ def slice_written(b: Builder) -> Pair:
         (f"{x}[{key}] += {read}", f"{x}[{key}] += {y} + 0"),
         (f"{x}[{key}] *= {c}", f"{x}[{key}] *= F({c})"),
     )
+
+
+@often(4)
+def written_again(b: Builder) -> Pair:
+    """Two writes into one region, the first of which may not read it."""
+    x = _writable(b, _has_rows)
+    key = _slices(b, x)
+    part = eval(f"x[{key}]", {"x": b.array(x)})
+    y = _fits_into(b, part.shape)
+    apart = not np.may_share_memory(b.array(x), b.array(y))
+    read = y if apart else f"({y} + 0)"
+    c = b.number()
+    first = b.one_of(
+        (f"{x}[{key}] = {c}",) * 2,
+        (f"{x}[{key}] = {read}", f"{x}[{key}] = {y} + 0"),
+        (f"{x}[{key}] *= {c}", f"{x}[{key}] *= F({c})"),
+    )
+    again = f"{x}[{_slices(b, x)}]" if b.rng.random() < 0.3 else f"{x}[{key}]"
+    second = b.one_of(
+        (f"{again} += {c}", f"{again} += F({c})"),
+        (f"{again} *= 0.5", f"{again} *= F(0.5)"),
+        (f"{again} = {c}",) * 2,
+    )
+    return "; ".join((first[0], second[0])), "; ".join((first[1], second[1]))
 
 
 @often(3)
