@@ -6,6 +6,7 @@
 #include <functional>
 #include <random>
 
+#include "devices.h"
 #include "quicksilver/quicksilver.h"
 
 namespace qs {
@@ -377,7 +378,7 @@ TEST_P(Gradients, SecondOrderMatchesFiniteDifferences) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, Gradients, ::testing::Values(DeviceType::cpu, DeviceType::mps));
+INSTANTIATE_TEST_SUITE_P(Devices, Gradients, ::testing::ValuesIn(qs::test_devices()));
 
 }  // namespace
 }  // namespace qs

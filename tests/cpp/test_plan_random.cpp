@@ -207,7 +207,7 @@ class Random {
         T w = p_.binary(Op::add, whole(), 0.0), m = p_.full(shape(), 0), v = p_.full(shape(), 0.5);
         T g = whole();
         for (int k = 0; k < 2; ++k)
-          p_.record(Op::adam_step, {w, g, m, v, 0.01, 0.9, 0.99, 1e-8, 0.1, 1.5},
+          p_.record(Op::adam_step, {w, g, m, v, 0.01, 0.1, 0.99, 1e-8, 0.1, 1.5, 0.01},
                     {DType::f32, {}, {}, {uint64_t(k)}, {0, 2, 3}}, 3);
         add(w);
         add(m);
