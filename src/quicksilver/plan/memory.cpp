@@ -52,7 +52,9 @@ class Placer {
       if (!n.tile)
         for (const Result& r : n.results) ir_.values[r.value_id].in_memory = true;
     }
-    // From the last value of each storage back.
+    // From the last value of each storage back. `wanted`: somebody needs what the value holds, if
+    // only the part of it that later partial writes leave alone.
+    std::vector<uint8_t> wanted(ir_.values.size(), 0);
     for (size_t v = ir_.values.size(); v-- > 0;) {
       ValueInfo& value = ir_.values[v];
       if (value.node < 0 || node(value.node).dead) continue;
@@ -61,13 +63,15 @@ class Placer {
       const bool last = value.successor == v || next.node < 0 || node(next.node).dead;
       if (last) {
         if (value.live || ir_.values[value.root].external) value.in_memory = true;
+        wanted[v] = value.in_memory;
         continue;
       }
-      if (group_of_[static_cast<size_t>(next.node)] == g) continue;
-      const Result& r = node(next.node).results[static_cast<size_t>(next.result)];
-      const bool partial = !r.full;
-      if (partial && (next.in_memory || next.live)) value.in_memory = true;
-      if (ir_.values[value.root].external && partial) value.in_memory = true;
+      const bool partial = !node(next.node).results[static_cast<size_t>(next.result)].full;
+      const bool rest = partial && wanted[value.successor];
+      if (group_of_[static_cast<size_t>(next.node)] != g &&
+          (rest || (partial && ir_.values[value.root].external)))
+        value.in_memory = true;
+      wanted[v] = value.in_memory || rest;
     }
   }
 
