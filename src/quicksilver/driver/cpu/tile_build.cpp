@@ -109,7 +109,9 @@ class Builder {
     CHECK(!program_.phases.empty(), "no phases");
     CHECK(program_.registers.size() < 30000 && program_.operands.size() < 30000, "too large");
     for (const TileOperand& o : program_.operands) {
-      CHECK(!is_complex(o.dtype), "complex operands are not supported");
+      QS_CHECK(!is_complex(o.dtype), NotImplementedError,
+               "{} tensors can be made, moved and read back, but nothing computes with them yet",
+               name_of(o.dtype));
       CHECK(o.kind == TileOperand::memory || o.dtype == DType::i64, "affine operands are i64");
     }
     current_.assign(program_.registers.size(), -1);
