@@ -72,6 +72,8 @@ _MODULES = frozenset(
 _FUNCTIONS = {
     "save": "serialization",
     "load": "serialization",
+    "explain": "_explain",
+    "Explanation": "_explain",
     "set_printoptions": "_tensor_str",
     "get_printoptions": "_tensor_str",
     "seed": "random",

@@ -97,9 +97,38 @@ def set_per_process_memory_fraction(fraction: float) -> None:
     _C._mps_set_per_process_memory_fraction(fraction)
 
 
-def memory_report() -> str:
-    """Who holds how much, as a table."""
-    return _C._mps_memory_report()
+def memory_stats() -> dict[str, int]:
+    """The figures of memory_summary by name; those in bytes end in ``_bytes``.
+
+    What is recorded runs first.
+    """
+    return _C._mps_memory_stats()
+
+
+def memory_summary(abbreviated: builtins.bool = False) -> str:
+    """A table for people: what tensors hold, what is kept for reuse, scratch memory of plans, the
+    caches, and (unless abbreviated) the sizes of blocks, largest first. What is recorded runs
+    first."""
+    figures = _C._mps_memory_stats()
+    rows = (
+        ("tensors and scratch", "live_bytes", "in {live_blocks} blocks"),
+        ("  of this, scratch of plans", "arena_bytes", "one block, shared by all plans"),
+        ("  most so far", "peak_live_bytes", "since the start or reset_peak_memory_stats()"),
+        ("kept for reuse", "cached_bytes", "empty_cache() gives it back"),
+        ("taken from the driver", "driver_bytes", "in {driver_allocations} calls so far"),
+        ("  most so far", "peak_driver_bytes", ""),
+        ("memory of others", "external_bytes", "in {external_blocks} blocks, shared"),
+        ("limit", "limit_bytes", "0: none; set_per_process_memory_fraction() sets one"),
+        ("recommended at most", "recommended_bytes", ""),
+    )
+    lines = [f"memory of {_C._mps_get_name()}"]
+    for name, key, note in rows:
+        amount = f"{figures[key] / 2**20:.2f} MiB"
+        lines.append(f"  {name:<28} {amount:>14}  {note.format(**figures)}".rstrip())
+    lines.append(f"  {figures['plans']} plans and {figures['kernels']} kernels are kept")
+    if not abbreviated:
+        lines.append(_C._mps_memory_report())
+    return "\n".join(lines)
 
 
 # ---- plans ---------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "quicksilver/core/error.h"
+#include "quicksilver/plan/explain.h"
 #include "quicksilver/plan/tape.h"
 #include "quicksilver/runtime/device.h"
 
@@ -97,6 +98,12 @@ void PlanCache::forget_plans() {
 
 CompiledPlan& lookup(PlanCache& cache, DeviceRuntime& device, const Recording& r) {
   find_live(r, cache.live);
+  if (explaining()) [[unlikely]] {  // somebody looks: build it anew, beside the cache
+    std::vector<bool> live(r.values.size());
+    for (size_t v = 0; v < live.size(); ++v) live[v] = cache.live[v / 64] >> (v % 64) & 1;
+    cache.explained = build_plan(device, r, live);
+    return *cache.explained;
+  }
   PlanCache::Entry* entry = nullptr;
   // The same key again is the common case in a loop of equal steps.
   if (!cache.entries.empty() && cache.entries.front().hash == r.hash) {

@@ -43,6 +43,7 @@ struct PlanCache {
   int64_t kernels_before = 0;
   std::vector<uint64_t> live;  // scratch: bits of the recording at hand
   CompiledPlan* last = nullptr;
+  std::unique_ptr<CompiledPlan> explained;  // built for somebody who looks (explain.h)
 };
 
 PlanCache& cache_of(DeviceType device);

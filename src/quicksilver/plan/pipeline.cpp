@@ -9,6 +9,7 @@
 #include "quicksilver/core/error.h"
 #include "quicksilver/plan/compiled.h"
 #include "quicksilver/plan/execute.h"
+#include "quicksilver/plan/explain.h"
 #include "quicksilver/plan/passes.h"
 #include "quicksilver/plan/tape.h"
 #include "quicksilver/runtime/device.h"
@@ -90,6 +91,7 @@ std::unique_ptr<CompiledPlan> build_plan(DeviceRuntime& device, const Recording&
   for (size_t v = 0; v < live.size(); ++v)
     if (live[v]) plan->live[v / 64] |= uint64_t{1} << (v % 64);
   emit(ir, device, *plan);
+  if (Explaining* to = explaining()) note_plan(ir, *plan, recording, device.type(), *to);
   plan->text = format("plan of {} nodes: {} launches, {} bytes moved, arena {} bytes, {} us\n",
                       recording.nodes, plan->launches, plan->bytes_moved, plan->arena_bytes,
                       static_cast<int64_t>(whole.us())) +

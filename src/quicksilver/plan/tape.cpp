@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "quicksilver/core/error.h"
+#include "quicksilver/plan/explain.h"
 
 namespace qs::plan {
 namespace {
@@ -145,7 +146,7 @@ graph::ValueId Tape::value_of(Content& content) {
 void Tape::record(graph::Op op, DType compute, std::span<const In> in, std::span<const Out> out,
                   std::span<const uint64_t> attrs) {
   std::string line;
-  if (graph::info(op).can_fail && g_line) line = g_line();
+  if ((graph::info(op).can_fail || explaining()) && g_line) line = g_line();
   {
     std::lock_guard lock(registry().mutex);
     for (const In& i : in) {
@@ -197,7 +198,8 @@ void Tape::record(graph::Op op, DType compute, std::span<const In> in, std::span
       recording_.values.push_back({o.content, {}, false, root_external});
     }
     for (uint64_t a : attrs) key.attr(a);
-    if (graph::info(op).can_fail) recording_.lines.push_back({recording_.nodes, std::move(line)});
+    if (!line.empty() || graph::info(op).can_fail)
+      recording_.lines.push_back({recording_.nodes, std::move(line)});
     ++recording_.nodes;
     if (immediate_ || recording_.nodes >= k_hard_node_limit || pending_bytes_ > k_hard_byte_limit)
       cut_locked();

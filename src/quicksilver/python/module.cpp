@@ -103,6 +103,7 @@ void fill(PyObject* module) {
   add_numpy(module);
   add_dlpack(module);
   add_mps(module);
+  add_explain(module);
   add_module_base(module);
 }
 

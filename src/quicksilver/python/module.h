@@ -12,6 +12,7 @@ void add_autograd(PyObject* module);
 void add_numpy(PyObject* module);
 void add_dlpack(PyObject* module);
 void add_mps(PyObject* module);
+void add_explain(PyObject* module);
 void add_module_base(PyObject* module);
 
 }  // namespace qs::python

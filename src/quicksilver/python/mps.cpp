@@ -104,6 +104,34 @@ PyObject* empty_cache(PyObject*, PyObject*) {
     return new_ref(Py_None);
   });
 }
+/// All figures that memory_summary shows, by name; bytes where the name says so.
+PyObject* memory_stats(PyObject*, PyObject*) {
+  return guarded([] {
+    const MemoryStats m = memory();
+    const plan::Stats p = plan::stats(DeviceType::mps);
+    DeviceRuntime& runtime = mps_runtime();
+    PyRef d = PyRef::steal(PyDict_New());
+    const std::pair<const char*, int64_t> figures[] = {
+        {"live_bytes", m.live_bytes},
+        {"live_blocks", m.live_blocks},
+        {"peak_live_bytes", m.peak_live_bytes},
+        {"cached_bytes", m.cached_bytes},
+        {"driver_bytes", m.driver_bytes},
+        {"peak_driver_bytes", m.peak_driver_bytes},
+        {"driver_allocations", m.driver_allocations},
+        {"allocations", m.allocations},
+        {"reuses", m.reuses},
+        {"external_bytes", m.external_bytes},
+        {"external_blocks", m.external_blocks},
+        {"limit_bytes", m.limit_bytes},
+        {"recommended_bytes", runtime.info().memory_bytes},
+        {"arena_bytes", static_cast<int64_t>(runtime.arena_bytes())},
+        {"plans", p.plans},
+        {"kernels", runtime.kernel_counts().built}};
+    for (const auto& [name, value] : figures) set_item(d.get(), name, PyLong_FromLongLong(value));
+    return d.release();
+  });
+}
 PyObject* memory_report(PyObject*, PyObject*) {
   return guarded([] { return text(mps_runtime().allocator().report()); });
 }
@@ -262,6 +290,7 @@ PyMethodDef functions[] = {
     {"_mps_recommended_max_memory", recommended_max_memory, METH_NOARGS,
      "Bytes that the device should hold at most."},
     {"_mps_empty_cache", empty_cache, METH_NOARGS, "Gives unused memory back to the driver."},
+    {"_mps_memory_stats", memory_stats, METH_NOARGS, "Figures of memory and caches, by name."},
     {"_mps_memory_report", memory_report, METH_NOARGS, "Who holds what, as a table."},
     {"_mps_set_per_process_memory_fraction", set_memory_fraction, METH_O,
      "Bounds what is taken from the driver."},
