@@ -36,10 +36,11 @@ class Explanation:
     Attributes:
         result: what the function returned.
         plans: one dict a plan that ran, in order: ``device``, ``recorded`` ops, ``dropped`` of
-            them, ``commands`` of the driver, ``arena_bytes`` and ``launches``. A launch has its ``kind``
-            (map, row, column: generated kernels; matmul and kernel: library calls and hand-written
-            ones), ``loops``, ``ops`` (name and the line that called it) and ``crossings``: the
-            tensors that it reads from memory or writes there, with ``bytes`` and ``why``.
+            them, ``commands`` of the driver, ``arena_bytes`` and ``launches``. A launch has its
+            ``kind`` (map, row, column: generated kernels; matmul and kernel: library calls and
+            hand-written ones), ``loops``, ``ops`` (name and the line that called it) and
+            ``crossings``: the tensors that it reads from memory or writes there, with ``bytes``
+            and ``why``.
     """
 
     def __init__(self, result: Any, plans: list[dict[str, Any]]) -> None:
