@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import models
 import workloads
 from measure import Line, Subject, compare, show, small
 
@@ -250,6 +251,8 @@ ROWS: dict[str, Callable[[Bench], list[Line]]] = {
     "chain": chain,
     "mlp": mlp,
     "steady": steady,
+    **{name: models.row(name) for name in models.MODELS},
+    "memory": models.memory,
 }
 
 
