@@ -1,4 +1,4 @@
-"""``quicksilver.explain(fn, *args)``: which ops became which kernels, what crossed memory, and why."""
+"""``quicksilver.explain(fn, *args)``: which ops became which kernels, and what crossed memory."""
 
 from __future__ import annotations
 
