@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import models
+import ops
 import workloads
 from measure import Line, Subject, compare, show, small
 
@@ -253,6 +254,7 @@ ROWS: dict[str, Callable[[Bench], list[Line]]] = {
     "steady": steady,
     **{name: models.row(name) for name in models.MODELS},
     "memory": models.memory,
+    "ops": ops.ops,
 }
 
 
