@@ -66,7 +66,7 @@ RETURNS = {
         ("numel", "nelement", "dim", "ndimension", "element_size", "get_device"), "_int"
     ),
     **dict.fromkeys(("storage_offset", "data_ptr"), "_int"),
-    **dict.fromkeys(("backward", "_backward", "retain_grad", "_sgd_step_", "_adam_step_"), "None"),
+    **dict.fromkeys(("backward", "_backward", "retain_grad"), "None"),
     "_grad": "tuple[Tensor | None, ...]",
     "_function_node": "_Node",
     "register_hook": "_HookHandle",

@@ -208,7 +208,7 @@ class Random {
         T g = whole();
         for (int k = 0; k < 2; ++k)
           p_.record(Op::adam_step, {w, g, m, v, 0.01, 0.1, 0.99, 1e-8, 0.1, 1.5, 0.01},
-                    {DType::f32, {}, {}, {uint64_t(k)}, {0, 2, 3}}, 3);
+                    {DType::f32, {}, {}, {uint64_t(k), uint64_t(k)}, {0, 2, 3}}, 3);
         add(w);
         add(m);
         break;

@@ -98,3 +98,75 @@ def test_a_failing_step_leaves_the_parameters() -> None:
     with pytest.raises(RuntimeError):
         w.grad = torch.ones(4)
     assert w.grad is None and w.tolist() == [1, 1, 1]
+
+
+def test_steps_of_a_group_are_recorded_one_node_a_parameter() -> None:
+    """One call takes the whole group: nothing but the steps themselves is recorded."""
+    for make in (
+        lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
+        lambda p: torch.optim.AdamW(p, lr=0.1, amsgrad=True, maximize=True),
+    ):
+        weights = [nn.Parameter(torch.ones(3, device="mps")) for _ in range(7)]
+        optimizer = make(weights)
+        for _ in range(3):
+            for w in weights:
+                w.grad = torch.ones(3, device="mps")
+            optimizer.step()
+        torch.mps.synchronize()
+        gradients = [torch.ones(3, device="mps") for _ in weights]
+        torch.mps.synchronize()
+        before = torch.mps.plan_stats()["nodes"]
+        for w, g in zip(weights, gradients, strict=True):
+            w.grad = g
+        optimizer.step()
+        torch.mps.synchronize()
+        assert torch.mps.plan_stats()["nodes"] - before == len(weights)
+
+
+def test_state_goes_to_the_device_and_counts_stay_on_cpu() -> None:
+    w = nn.Parameter(torch.ones(3, device="mps"))
+    optimizer = torch.optim.Adam([w])
+    w.grad = torch.ones(3, device="mps")
+    optimizer.step()
+    state = optimizer.state[w]
+    assert state["step"].item() == 1 and state["step"].device.type == "cpu"
+    assert state["exp_avg"].is_mps
+    other = torch.optim.Adam([nn.Parameter(torch.ones(3))])
+    saved = optimizer.state_dict()
+    saved["state"][0]["step"] = 1  # as old versions counted
+    other.load_state_dict(saved)
+    loaded = next(iter(other.state.values()))
+    assert loaded["exp_avg"].device.type == "cpu" and loaded["step"].item() == 1
+
+
+def test_no_sparse_adam() -> None:
+    with pytest.raises(NotImplementedError, match="use Adam"):
+        torch.optim.SparseAdam([nn.Parameter(torch.ones(1))])
+
+
+def test_update_bn_is_a_mean_over_batches() -> None:
+    class Norm(nn.Module):
+        """What update_bn looks for, without the rest of a BatchNorm layer."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.momentum: float | None = 0.1
+            self.register_buffer("running_mean", torch.ones(1))
+            self.count = 0
+
+        def reset_running_stats(self) -> None:
+            self.running_mean.zero_()
+            self.count = 0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            assert self.training and self.momentum is None
+            self.count += 1
+            self.running_mean += (x.mean() - self.running_mean) / self.count
+            return x
+
+    BatchNorm = type("BatchNorm1d", (Norm,), {})
+    model = nn.Sequential(BatchNorm()).eval()
+    batches = [torch.full((2, 1), float(i)) for i in range(4)]
+    torch.optim.swa_utils.update_bn([(b, "label") for b in batches], model)
+    assert model[0].running_mean.item() == 1.5
+    assert model[0].momentum == 0.1 and not model.training

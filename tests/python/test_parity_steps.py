@@ -19,11 +19,15 @@ SGD_OPTIONS: list[dict[str, Any]] = [
     {"lr": 0.05, "momentum": 0.9, "dampening": 0.3},
     {"lr": 0.05, "momentum": 0.8, "nesterov": True, "weight_decay": 0.1},
     {"lr": 0.1, "maximize": True},
+    {"lr": 0.05, "momentum": 0.9, "maximize": True, "weight_decay": 0.1},
 ]
 ADAM_OPTIONS: list[dict[str, Any]] = [
     {"lr": 0.01},
     {"lr": 0.02, "betas": (0.8, 0.95), "eps": 1e-6},
     {"lr": 0.01, "weight_decay": 0.1},
+    {"lr": 0.01, "maximize": True, "weight_decay": 0.1},
+    {"lr": 0.1, "amsgrad": True, "betas": (0.5, 0.5)},
+    {"lr": 0.1, "amsgrad": True, "maximize": True, "weight_decay": 0.1},
 ]
 
 
@@ -51,20 +55,32 @@ class NumpySGD:
 
 
 class NumpyAdam:
-    def __init__(self, lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
-                 weight_decay: float = 0, decoupled: bool = False) -> None:  # fmt: skip
+    def __init__(
+        self,
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        amsgrad: bool = False,
+        maximize: bool = False,
+        decoupled: bool = False,
+    ) -> None:
         self.o = (lr, *betas, eps, weight_decay, decoupled)
-        self.state: dict[int, tuple[Array, Array, int]] = {}
+        self.amsgrad, self.maximize = amsgrad, maximize
+        self.state: dict[int, tuple[Array, Array, Array, int]] = {}
 
     def step(self, i: int, p: Array, g: Array) -> Array:
         lr, b1, b2, eps, decay, decoupled = self.o
-        m, v, t = self.state.get(i, (0 * p, 0 * p, 0))
+        m, v, largest, t = self.state.get(i, (0 * p, 0 * p, 0 * p, 0))
+        g = -g if self.maximize else g
         if decoupled:
             p = p * (1 - lr * decay)
         else:
             g = g + decay * p
         m, v, t = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g * g, t + 1
-        self.state[i] = (m, v, t)
+        largest = np.maximum(largest, v)
+        self.state[i] = (m, v, largest, t)
+        v = largest if self.amsgrad else v
         return p - lr / (1 - b1**t) * m / (np.sqrt(v / (1 - b2**t)) + eps)
 
 

@@ -6,11 +6,19 @@ from collections.abc import Callable
 from typing import Any
 
 from quicksilver import _C
-from quicksilver._grad_mode import enable_grad, no_grad
-from quicksilver.optim.optimizer import Optimizer, ParamsT
+from quicksilver._grad_mode import enable_grad
+from quicksilver.optim.optimizer import (
+    Optimizer,
+    ParamsT,
+    check_betas,
+    check_flags,
+    check_rates,
+    counts_as_tensors,
+    new_count,
+)
 
 Tensor = _C.Tensor
-_adam_step = _C._adam_step_
+_group_step = _C._adam_group_step
 
 
 class Adam(Optimizer):
@@ -19,7 +27,8 @@ class Adam(Optimizer):
     m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2, and after t steps
     p -= lr m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps), with g = grad + weight_decay p.
     amsgrad uses the largest v so far (Reddi et al. 2018). ``foreach``, ``fused`` and
-    ``capturable`` are accepted: all steps are fused on mps.
+    ``capturable`` choose between implementations in PyTorch; here every step is one call over the
+    whole group, fused on mps. With ``differentiable`` the step is a part of the graph.
     """
 
     _decoupled = False
@@ -40,22 +49,13 @@ class Adam(Optimizer):
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
     ) -> None:
-        if isinstance(lr, Tensor) and lr.numel() != 1:
-            raise ValueError("Tensor lr must be 1-element")
-        if not lr >= 0.0:
-            raise ValueError(f"Invalid learning rate: {lr}")
-        if not eps >= 0.0:
-            raise ValueError(f"Invalid epsilon value: {eps}")
-        if not 0.0 <= betas[0] < 1.0:
-            raise ValueError(f"Invalid beta parameter at index 0: {betas[0]}")
-        if not 0.0 <= betas[1] < 1.0:
-            raise ValueError(f"Invalid beta parameter at index 1: {betas[1]}")
-        if not weight_decay >= 0.0:
-            raise ValueError(f"Invalid weight_decay value: {weight_decay}")
-        if differentiable:
-            raise NotImplementedError(
-                f"{type(self).__name__}: differentiable=True is not supported"
+        if isinstance(lr, Tensor) and foreach and not capturable:
+            raise ValueError(
+                "lr as a Tensor is not supported for capturable=False and foreach=True"
             )
+        check_rates(lr, eps)
+        check_betas(betas)
+        check_rates(0.0, None, weight_decay)
         super().__init__(
             params,
             {
@@ -72,6 +72,7 @@ class Adam(Optimizer):
                 "decoupled_weight_decay": decoupled_weight_decay,
             },
         )
+        check_flags(fused, foreach, differentiable)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -81,6 +82,7 @@ class Adam(Optimizer):
             group.setdefault("foreach", None)
             group.setdefault("fused", None)
             group.setdefault("decoupled_weight_decay", self._decoupled)
+            counts_as_tensors(self.state, group["params"])
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step; a closure is called first, with gradients on, and its result returned."""
@@ -88,58 +90,45 @@ class Adam(Optimizer):
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        state = self.state
         for group in self.param_groups:
-            lr = float(group["lr"])
-            beta1, beta2 = group["betas"]
-            eps = group["eps"]
-            decay = group["weight_decay"]
-            decoupled = group["decoupled_weight_decay"]
-            plain = not (group["maximize"] or group["amsgrad"])
-            for parameter in group["params"]:
-                gradient = parameter.grad
-                if gradient is None:
-                    continue
-                own = state[parameter]
-                if not own:
-                    own["step"] = 0
-                    own["exp_avg"] = _C.zeros_like(parameter)
-                    own["exp_avg_sq"] = _C.zeros_like(parameter)
-                    if group["amsgrad"]:
-                        own["max_exp_avg_sq"] = _C.zeros_like(parameter)
-                own["step"] = count = int(own["step"]) + 1
-                if plain:
-                    _adam_step(
-                        parameter, gradient, own["exp_avg"], own["exp_avg_sq"],
-                        lr, beta1, beta2, eps, decay, decoupled, count,
-                    )  # fmt: skip
-                else:
-                    _rare_step(group, parameter, gradient, own)
+            if group["differentiable"]:
+                with enable_grad():
+                    _differentiable_step(group, self.state)
+            else:
+                _group_step(group, self.state)
         return loss
 
 
-def _rare_step(group: dict[str, Any], parameter: Tensor, gradient: Tensor, own: Any) -> None:
-    """The same step spelled out, for maximize and amsgrad."""
-    lr = float(group["lr"])
+def _differentiable_step(group: dict[str, Any], state: Any) -> None:
+    """The same step in ops that have gradients."""
+    lr, decay = group["lr"], group["weight_decay"]
     beta1, beta2 = group["betas"]
-    decay = group["weight_decay"]
-    if group["maximize"]:
-        gradient = gradient.neg()
-    with no_grad():
+    for parameter in group["params"]:
+        gradient = parameter.grad
+        if gradient is None:
+            continue
+        own = state[parameter]
+        if not own:
+            own["step"] = new_count()
+            names = ["exp_avg", "exp_avg_sq"] + ["max_exp_avg_sq"] * group["amsgrad"]
+            own.update({name: _C.zeros_like(parameter) for name in names})
+        own["step"] += 1
+        count = own["step"].item()
+        if group["maximize"]:
+            gradient = -gradient
         if decay and group["decoupled_weight_decay"]:
             parameter.mul_(1 - lr * decay)
         elif decay:
             gradient = gradient + decay * parameter
         own["exp_avg"].lerp_(gradient, 1 - beta1)
         own["exp_avg_sq"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        second = own["exp_avg_sq"]
+        second = own["exp_avg_sq"].clone()  # sqrt keeps it for its gradient
         if group["amsgrad"]:
-            second = own["max_exp_avg_sq"].copy_(_C.maximum(own["max_exp_avg_sq"], second))
-        bias1 = 1 - beta1 ** own["step"]
-        bias2 = 1 - beta2 ** own["step"]
-        parameter.addcdiv_(
-            own["exp_avg"], (second.sqrt() / bias2**0.5).add_(group["eps"]), value=-lr / bias1
-        )
+            second = _C.maximum(own["max_exp_avg_sq"].clone(), second)
+            own["max_exp_avg_sq"].copy_(second)
+        step_size = lr / (1 - beta1**count)
+        denominator = second.sqrt() / (1 - beta2**count) ** 0.5 + group["eps"]
+        parameter.sub_(step_size * own["exp_avg"].clone() / denominator)
 
 
 class AdamW(Adam):
@@ -177,3 +166,8 @@ class AdamW(Adam):
             fused=fused,
             decoupled_weight_decay=True,
         )
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for group in self.param_groups:
+            group["decoupled_weight_decay"] = True

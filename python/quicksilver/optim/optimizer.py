@@ -15,11 +15,13 @@ from itertools import chain
 from typing import Any
 
 from quicksilver import _C
+from quicksilver._grad_mode import enable_grad, set_grad_enabled
 from quicksilver.utils.hooks import RemovableHandle
 
 Tensor = _C.Tensor
 ParamsT = Any
 _step_end = _C.step_end
+_forget_gradients = _C._forget_gradients
 
 _global_step_pre_hooks: OrderedDict[int, Callable[..., Any]] = OrderedDict()
 _global_step_post_hooks: OrderedDict[int, Callable[..., Any]] = OrderedDict()
@@ -148,7 +150,8 @@ class Optimizer:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._make_hook_tables()
+        if "_optimizer_step_pre_hooks" not in self.__dict__:
+            self._make_hook_tables()
         self.defaults.setdefault("differentiable", False)
 
     def __repr__(self) -> str:
@@ -203,9 +206,7 @@ class Optimizer:
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forgets the gradients of all parameters, or sets them to zero."""
         if set_to_none:
-            for group in self.param_groups:
-                for parameter in group["params"]:
-                    parameter.grad = None
+            _forget_gradients(self.param_groups)
             return
         for group in self.param_groups:
             for parameter in group["params"]:
@@ -345,10 +346,99 @@ class Optimizer:
             new["params"] = group["params"]
             if "param_names" in group and "param_names" not in new:
                 new["param_names"] = group["param_names"]
-        self.state = state
-        self.param_groups = saved
+        self.__setstate__({"state": state, "param_groups": saved})
         for hook in self._optimizer_load_state_dict_post_hooks.values():
             hook(self)
+
+
+class PerParameter(Optimizer):
+    """An optimizer that treats each parameter by itself, in plain ops: ``_start`` makes the state
+    of a new parameter, ``_update`` takes one step. On mps the steps of all parameters are recorded
+    and run as one plan."""
+
+    def _start(self, group: dict[str, Any], parameter: Tensor, own: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def _update(
+        self, group: dict[str, Any], parameter: Tensor, gradient: Tensor, own: dict[str, Any]
+    ) -> None:
+        raise NotImplementedError
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for group in self.param_groups:
+            for name in ("maximize", "differentiable", "capturable"):
+                if name in self.defaults:
+                    group.setdefault(name, False)
+            group.setdefault("foreach", None)
+            counts_as_tensors(self.state, group["params"])
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step; a closure is called first, with gradients on, and its result returned."""
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        state = self.state
+        with set_grad_enabled(self.defaults["differentiable"]):
+            for group in self.param_groups:
+                for parameter in group["params"]:
+                    gradient = parameter.grad
+                    if gradient is None:
+                        continue
+                    if group["maximize"]:
+                        gradient = -gradient
+                    own = state[parameter]
+                    if not own:
+                        own["step"] = new_count()
+                        self._start(group, parameter, own)
+                    own["step"] += 1
+                    self._update(group, parameter, gradient, own)
+        return loss
+
+
+def new_count(start: float = 0.0) -> Tensor:
+    """A count of steps as PyTorch keeps it: a 0-dim float32 tensor on cpu."""
+    return _C.tensor(start, dtype=_C.float32, device="cpu")
+
+
+def counts_as_tensors(state: Any, parameters: Iterable[Tensor]) -> None:
+    """State dicts of old versions count steps in numbers."""
+    for parameter in parameters:
+        own = state.get(parameter)
+        if own and "step" in own and not isinstance(own["step"], Tensor):
+            own["step"] = new_count(float(own["step"]))
+
+
+def check_rates(lr: Any, eps: float | None = None, weight_decay: float | None = None) -> None:
+    """The checks that most constructors share.
+
+    Raises:
+        ValueError: one is negative or NaN, or a tensor for lr has more than one element.
+    """
+    if isinstance(lr, Tensor) and lr.numel() != 1:
+        raise ValueError("Tensor lr must be 1-element")
+    if not lr >= 0.0:
+        raise ValueError(f"Invalid learning rate: {lr}")
+    if eps is not None and not eps >= 0.0:
+        raise ValueError(f"Invalid epsilon value: {eps}")
+    if weight_decay is not None and not weight_decay >= 0.0:
+        raise ValueError(f"Invalid weight_decay value: {weight_decay}")
+
+
+def check_betas(betas: tuple[Any, Any]) -> None:
+    """Raises ValueError when a beta is not in [0, 1)."""
+    for i, beta in enumerate(betas):
+        if not 0.0 <= beta < 1.0:
+            raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
+
+
+def check_flags(fused: bool | None, foreach: bool | None, differentiable: bool) -> None:
+    """Raises RuntimeError for the combinations that PyTorch refuses."""
+    if fused and differentiable:
+        raise RuntimeError("`fused` does not support `differentiable`")
+    if fused and foreach:
+        raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
 
 
 def _register(table: OrderedDict[int, Any], hook: Any, first: bool = False) -> RemovableHandle:

@@ -7,17 +7,18 @@ from typing import Any
 
 from quicksilver import _C
 from quicksilver._grad_mode import enable_grad
-from quicksilver.optim.optimizer import Optimizer, ParamsT
+from quicksilver.optim.optimizer import Optimizer, ParamsT, check_flags
 
-_sgd_step = _C._sgd_step_
+_group_step = _C._sgd_group_step
 
 
 class SGD(Optimizer):
     """p -= lr * v, where v = momentum * v + (1 - dampening) * g and g = grad + weight_decay * p.
 
     The first v is g itself; with nesterov the step is lr * (g + momentum * v) (Sutskever et al.
-    2013). maximize goes up the gradient. ``foreach``, ``fused`` and ``differentiable=False`` are
-    accepted: all steps are fused on mps.
+    2013). maximize goes up the gradient. ``foreach`` and ``fused`` choose between implementations
+    in PyTorch; here every step is one call over the whole group, fused on mps. With
+    ``differentiable`` the step is a part of the graph.
     """
 
     def __init__(
@@ -42,8 +43,6 @@ class SGD(Optimizer):
             raise ValueError(f"Invalid momentum value: {momentum}")
         if weight_decay < 0.0:
             raise ValueError(f"Invalid weight_decay value: {weight_decay}")
-        if differentiable:
-            raise NotImplementedError("SGD: differentiable=True is not supported")
         defaults = {
             "lr": lr,
             "momentum": momentum,
@@ -58,6 +57,7 @@ class SGD(Optimizer):
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ValueError("Nesterov momentum requires a momentum and zero dampening")
         super().__init__(params, defaults)
+        check_flags(fused, foreach, differentiable)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -78,33 +78,30 @@ class SGD(Optimizer):
             with enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            lr = float(group["lr"])
-            momentum = group["momentum"]
-            decay = group["weight_decay"]
-            maximize = group["maximize"]
-            if not momentum:
-                for parameter in group["params"]:
-                    gradient = parameter.grad
-                    if gradient is not None:
-                        if maximize:
-                            gradient = gradient.neg()
-                        _sgd_step(parameter, gradient, None, lr, decay, 0.0, 0.0, False)
-                continue
-            dampening = group["dampening"]
-            nesterov = group["nesterov"]
-            state = self.state
-            for parameter in group["params"]:
-                gradient = parameter.grad
-                if gradient is None:
-                    continue
-                if maximize:
-                    gradient = gradient.neg()
-                own = state[parameter]
-                buffer = own.get("momentum_buffer")
-                if buffer is None:
-                    # 0 * momentum + g, whatever the dampening: the first buffer is g itself.
-                    buffer = own["momentum_buffer"] = _C.zeros_like(parameter)
-                    _sgd_step(parameter, gradient, buffer, lr, decay, momentum, 0.0, nesterov)
-                else:
-                    _sgd_step(parameter, gradient, buffer, lr, decay, momentum, dampening, nesterov)
+            if group["differentiable"]:
+                with enable_grad():
+                    _differentiable_step(group, self.state)
+            else:
+                _group_step(group, self.state)
         return loss
+
+
+def _differentiable_step(group: dict[str, Any], state: Any) -> None:
+    """The same step in ops that have gradients."""
+    for parameter in group["params"]:
+        gradient = parameter.grad
+        if gradient is None:
+            continue
+        if group["maximize"]:
+            gradient = -gradient
+        if group["weight_decay"]:
+            gradient = gradient + group["weight_decay"] * parameter
+        if group["momentum"]:
+            own = state[parameter]
+            buffer = own.get("momentum_buffer")
+            if buffer is None:
+                buffer = own["momentum_buffer"] = gradient.detach().clone()
+            else:
+                buffer.mul_(group["momentum"]).add_(gradient, alpha=1 - group["dampening"])
+            gradient = gradient + group["momentum"] * buffer if group["nesterov"] else buffer
+        parameter.sub_(group["lr"] * gradient)

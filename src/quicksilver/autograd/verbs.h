@@ -7,6 +7,7 @@
 // underscore and return their first argument. Numbers as operands are launch arguments: changing
 // them makes no new plan.
 #pragma once
+#include <array>
 #include <span>
 #include <string>
 #include <vector>
@@ -226,10 +227,24 @@ QS_API Tensor one_hot(const Tensor& x, int64_t num_classes = -1);
 
 // ---- optimizer steps: in place, no gradient; every number a launch argument
 QS_API void sgd_step_(const Tensor& p, const Tensor& g, const Tensor& momentum_buffer, double lr,
-                      double weight_decay, double momentum, double dampening, bool nesterov);
+                      double weight_decay, double momentum, double dampening, bool nesterov,
+                      bool maximize = false);
+/// The numbers of a step of Adam; `count` is the steps taken, this one included.
+struct AdamNumbers {
+  double lr, beta1, beta2, eps, weight_decay, count;
+  bool decoupled = false, maximize = false;
+};
+/// `largest_v`: amsgrad's; undefined without.
 QS_API void adam_step_(const Tensor& p, const Tensor& g, const Tensor& m, const Tensor& v,
-                       double lr, double beta1, double beta2, double eps, double weight_decay,
-                       bool decoupled, int64_t step);
+                       const Tensor& largest_v, const AdamNumbers& numbers);
+
+// ---- recurrent layers
+/// One layer in one direction over x [T, B, in]: (outputs [T, B, out], last h, last c). The
+/// weights are PyTorch's: w_ih [4 hidden, in], w_hh [4 hidden, out], gates i, f, g, o; biases may
+/// be undefined; w_hr [out, hidden] projects h when it is defined.
+QS_API std::array<Tensor, 3> lstm_layer(const Tensor& x, const Tensor& h, const Tensor& c,
+                                        const Tensor& w_ih, const Tensor& w_hh, const Tensor& b_ih,
+                                        const Tensor& b_hh, const Tensor& w_hr, bool reverse);
 
 // ---- the device
 /// Runs everything recorded for the device and waits; raises errors that data caused.

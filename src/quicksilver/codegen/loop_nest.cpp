@@ -165,7 +165,7 @@ LoopNest build_nest(std::span<const GroupNode> nodes, const Axes& axes) {
   NestBuilder nest(axes);
   for (const GroupNode& n : nodes) {
     NodeBuilder b(nest, n, axes);
-    E in[16], out[4];
+    E in[16], out[6];
     const size_t inputs = graph::info(n.node->op).inputs;
     for (size_t i = 0; i < inputs; ++i) in[i] = b.input(i);
     graph::expansion(n.node->op)(b, {in, inputs}, {out, n.node->results.size()});

@@ -158,14 +158,17 @@ const Row rows[] = {
        "Elementwise, then reduced."),
     FN("l1_loss", "n", "(Tensor input, Tensor target, " OLD_REDUCTION, &l1_loss_any,
        "|input - target|"),
-    FN("_sgd_step_", "f",
-       "(Tensor param, Tensor grad, Tensor? momentum_buffer, float lr, float weight_decay, float "
-       "momentum, float dampening, bool nesterov)",
-       &qs::sgd_step_, "One step of SGD on one parameter."),
-    FN("_adam_step_", "f",
-       "(Tensor param, Tensor grad, Tensor exp_avg, Tensor exp_avg_sq, float lr, float beta1, "
-       "float beta2, float eps, float weight_decay, bool decoupled, int step)",
-       &qs::adam_step_, "One step of Adam on one parameter."),
+    FN(
+        "_lstm_layer", "f",
+        "(Tensor input, Tensor h, Tensor c, Tensor w_ih, Tensor w_hh, Tensor? b_ih, Tensor? b_hh, "
+        "Tensor? w_hr, bool reverse)",
+        +[](Call& c) -> PyObject* {
+          const auto made =
+              lstm_layer(c.tensor(0), c.tensor(1), c.tensor(2), c.tensor(3), c.tensor(4),
+                         c.tensor(5), c.tensor(6), c.tensor(7), c.boolean(8));
+          return wrap_tuple({made.begin(), made.end()});
+        },
+        "One layer of an LSTM in one direction: (outputs, last h, last c)."),
     {nullptr, "", "", nullptr, nullptr},
 };
 

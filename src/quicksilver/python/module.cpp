@@ -105,6 +105,7 @@ void fill(PyObject* module) {
   add_mps(module);
   add_explain(module);
   add_module_base(module);
+  add_optim(module);
 }
 
 }  // namespace

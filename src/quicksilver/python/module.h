@@ -14,5 +14,6 @@ void add_dlpack(PyObject* module);
 void add_mps(PyObject* module);
 void add_explain(PyObject* module);
 void add_module_base(PyObject* module);
+void add_optim(PyObject* module);
 
 }  // namespace qs::python

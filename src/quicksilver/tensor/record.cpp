@@ -11,8 +11,8 @@
 namespace qs {
 namespace {
 
-constexpr size_t k_most_operands = 16;
-constexpr size_t k_most_results = 4;
+constexpr size_t k_most_operands = 18;
+constexpr size_t k_most_results = 6;
 
 bool is_reducing(graph::OpKind kind) {
   return kind == graph::OpKind::fold || kind == graph::OpKind::composite;

@@ -298,3 +298,140 @@ def case_scheduler_state(L: Any) -> Any:
     other = L.optim.lr_scheduler.StepLR(optimizer, 5)
     other.load_state_dict(state)
     return [state["last_epoch"], state["step_size"], other.step_size, other.get_last_lr()]
+
+
+def case_adaptive(L: Any) -> Any:
+    o = L.optim
+    options: list[tuple[Any, list[dict[str, Any]]]] = [
+        (o.RMSprop, [{}, {"momentum": 0.9, "centered": True}, {"weight_decay": 0.1, "lr": 0.1}]),
+        (o.RMSprop, [{"maximize": True, "alpha": 0.5}]),
+        (o.Adagrad, [{}, {"lr": 0.5, "lr_decay": 0.1}, {"initial_accumulator_value": 0.3}]),
+        (o.Adadelta, [{}, {"rho": 0.5, "weight_decay": 0.1}, {"maximize": True}]),
+        (o.Adamax, [{}, {"lr": 0.1, "betas": (0.5, 0.8), "weight_decay": 0.01}]),
+        (o.NAdam, [{}, {"lr": 0.1, "weight_decay": 0.1, "decoupled_weight_decay": True}]),
+        (o.NAdam, [{"weight_decay": 0.1, "momentum_decay": 0.1}]),
+        (o.RAdam, [{"lr": 0.1}, {"lr": 0.1, "weight_decay": 0.1}, {"betas": (0.9, 0.5)}]),
+        (o.RAdam, [{"weight_decay": 0.1, "decoupled_weight_decay": True}]),
+        (o.ASGD, [{}, {"lr": 0.1, "t0": 2, "weight_decay": 0.1}, {"lambd": 0.1, "alpha": 0.5}]),
+        (o.Rprop, [{}, {"lr": 0.1, "etas": (0.3, 1.5), "step_sizes": (1e-3, 0.2)}]),
+    ]
+    return [train(L, lambda p, k=k, a=a: k(p, **a), 8) for k, each in options for a in each]
+
+
+def case_lbfgs(L: Any) -> Any:
+    """Rosenbrock's valley: the path and how often the function was computed."""
+    results = []
+    for options in (
+        {"lr": 0.1, "max_iter": 4},
+        {"line_search_fn": "strong_wolfe", "max_iter": 5},
+        {"line_search_fn": "strong_wolfe", "history_size": 3, "lr": 0.5},
+    ):
+        x = L.nn.Parameter(L.tensor([-1.2, 1.0], dtype=L.float64))
+        optimizer = L.optim.LBFGS([x], **options)
+
+        def closure(x: Any = x, optimizer: Any = optimizer) -> Any:
+            optimizer.zero_grad()
+            loss = (1 - x[0]) ** 2 + 100 * (x[1] - x[0] ** 2) ** 2
+            loss.backward()
+            return loss
+
+        path = [[optimizer.step(closure).item(), *x.tolist()] for _ in range(4)]
+        results.append([path, optimizer.state_dict()["state"][0]["func_evals"]])
+    return results
+
+
+def case_differentiable(L: Any) -> Any:
+    """The gradient of what a step makes of the parameter, to the rate's factor and the start."""
+    results = []
+    kinds = [
+        ("SGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1}),
+        ("Adam", {"lr": 0.1}),
+        ("Adam", {"lr": 0.1, "amsgrad": True, "weight_decay": 0.1}),
+        ("AdamW", {"lr": 0.1}),
+        ("RMSprop", {"lr": 0.1}),
+        ("Adamax", {"lr": 0.1}),
+    ]
+    for kind, options in kinds:
+        start = L.tensor([1.0, -2.0, 3.0], dtype=L.float64, requires_grad=True)
+        p = start.clone()
+        optimizer = getattr(L.optim, kind)([p], differentiable=True, **options)
+        p.grad = start * start
+        optimizer.step()
+        (p**2).sum().backward()
+        results.append([p.tolist(), start.grad.tolist()])
+    return results
+
+
+def case_counts(L: Any) -> Any:
+    """What the state dict says after three steps, names and kinds."""
+    results = []
+    for kind in ("Adam", "AdamW", "RMSprop", "Adagrad", "NAdam", "ASGD", "Rprop", "SGD"):
+        w = L.nn.Parameter(L.ones(2))
+        optimizer = getattr(L.optim, kind)([w], lr=0.1)
+        for _ in range(3):
+            w.grad = L.ones(2)
+            optimizer.step()
+        state = optimizer.state_dict()["state"]
+        results.append(
+            {
+                key: [str(value.dtype), list(value.shape)] if hasattr(value, "dtype") else value
+                for key, value in sorted(state.get(0, {}).items())
+            }
+        )
+        if "step" in state.get(0, {}):
+            results.append(state[0]["step"].item())
+    return results
+
+
+def case_averages(L: Any) -> Any:
+    from importlib import import_module
+
+    swa = import_module(f"{L.__name__}.optim.swa_utils")
+    results = []
+    for options in (
+        {},
+        {"multi_avg_fn": swa.get_ema_multi_avg_fn(0.9)},
+        {"avg_fn": swa.get_ema_avg_fn(0.5)},
+        {"avg_fn": swa.get_swa_avg_fn()},
+        {"multi_avg_fn": swa.get_swa_multi_avg_fn(), "use_buffers": True},
+    ):
+        model = L.nn.Linear(2, 1)
+        model.register_buffer("seen", L.zeros(2))
+        averaged = swa.AveragedModel(model, **options)
+        for i in range(4):
+            with L.no_grad():
+                model.weight.copy_(L.tensor([[1.0 + i, 2.0 * i]]))
+                model.bias.fill_(i**2)
+                model.seen.fill_(i + 1.0)
+            averaged.update_parameters(model)
+        results.append({k: v.tolist() for k, v in averaged.state_dict().items()})
+    results.append(outcome(lambda: swa.get_ema_avg_fn(2.0)))
+    results.append(rates(L, lambda o: swa.SWALR(o, 0.05, 5), 8))
+    results.append(rates(L, lambda o: swa.SWALR(o, [0.05, 0.1], 3, "linear"), 8))
+    return results
+
+
+def case_more_bad_arguments(L: Any) -> Any:
+    w = L.nn.Parameter(L.ones(2))
+    o = L.optim
+    attempts = [
+        lambda: o.RMSprop([w], alpha=-1.0),
+        lambda: o.RMSprop([w], momentum=-1.0),
+        lambda: o.Adagrad([w], lr_decay=-1.0),
+        lambda: o.Adagrad([w], initial_accumulator_value=-1.0),
+        lambda: o.Adadelta([w], rho=2.0),
+        lambda: o.Adamax([w], betas=(0.9, 1.0)),
+        lambda: o.NAdam([w], momentum_decay=-1.0),
+        lambda: o.RAdam([w], eps=-1.0),
+        lambda: o.ASGD([w], lr=-1.0),
+        lambda: o.Rprop([w], etas=(1.5, 1.2)),
+        lambda: o.LBFGS([w], lr=-1.0),
+        lambda: o.LBFGS([{"params": [w]}, {"params": [L.nn.Parameter(L.ones(1))]}]),
+        lambda: o.LBFGS([w], line_search_fn="x").step(lambda: (w * w).sum()),
+        lambda: o.Adam([w], fused=True, foreach=True),
+        lambda: o.Adam([w], fused=True, differentiable=True),
+        lambda: o.SGD([w], fused=True, differentiable=True),
+        lambda: o.Adam([w], lr=L.tensor(0.1), foreach=True),
+        lambda: o.Adam([w], lr=L.tensor([0.1, 0.2])),
+    ]
+    return [outcome(lambda a=a: (a(), "fine")[1]) for a in attempts]
