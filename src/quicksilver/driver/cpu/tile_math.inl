@@ -5,6 +5,8 @@
 #include "quicksilver/driver/cpu/tile_simd.h"
 // (the vectors need the layer above)
 #include "quicksilver/driver/cpu/vector_math.inl"
+// (and the f64 functions need those)
+#include "quicksilver/driver/cpu/vector_math_f64.inl"
 
 namespace qs::driver::cpu::QS_ISA_NAMESPACE {
 namespace {
@@ -32,98 +34,54 @@ double digamma(double x) {
   return result + ::log(x) - 0.5 / x - series;
 }
 
-double erfinv(double x) {
-  if (!(x > -1 && x < 1)) {
-    if (x == 1 || x == -1) return x * __builtin_inf();
-    return __builtin_nan("");
-  }
-  if (x == 0) return x;
-  // Giles' single precision approximation, then Newton steps on erf or, near the ends, on erfc.
-  const double a = ::fabs(x), tail = 1 - a;
-  double w = -::log(tail * (1 + a)), y;
-  if (w < 5) {
-    w -= 2.5;
-    y = 2.81022636e-08;
-    for (double c : {3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087, -0.00125372503,
-                     -0.00417768164, 0.246640727, 1.50140941})
-      y = c + y * w;
-  } else {
-    w = ::sqrt(w) - 3;
-    y = -0.000200214257;
-    for (double c : {0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773, -0.0076224613,
-                     0.00943887047, 1.00167406, 2.83297682})
-      y = c + y * w;
-  }
-  y *= a;
-  for (int i = 0; i < 3; ++i) {
-    const double error = a < 0.5 ? ::erf(y) - a : tail - ::erfc(y);
-    const double slope = 1.12837916709551257390 * ::exp(-y * y);
-    if (slope == 0) break;
-    const double step = error / slope;
-    y -= step / (1 + y * step);
-  }
-  return ::copysign(y, x);
-}
-
 double lgamma_of(double x) {
   int sign;
   return ::lgamma_r(x, &sign);
 }
-double sigmoid_of(double x) {
-  const double e = ::exp(-::fabs(x));
-  return (x < 0 ? e : 1) / (1 + e);
-}
-double pow_of(double x, double y) { return ::pow(x, y); }
-
 /// A function of f64 used on f32: one rounding more, still well under one ulp.
 template <double (*f)(double)>
 float through(float x) {
   return static_cast<float>(f(x));
 }
-template <double (*f)(double, double)>
-float through2(float x, float y) {
-  return static_cast<float>(f(x, y));
-}
-
 template <double (*f)(double)>
 void put(IsaTable& t, Prim p) {
   t.op[static_cast<int>(p)][r_f32] = exact1<float, float, through<f>>;
   t.op[static_cast<int>(p)][r_f64] = exact1<double, double, f>;
 }
-template <double (*f)(double, double)>
-void put2(IsaTable& t, Prim p) {
-  t.op[static_cast<int>(p)][r_f32] = exact2<float, float, through2<f>>;
-  t.op[static_cast<int>(p)][r_f64] = exact2<double, double, f>;
-}
+double pow_of(double x, double y) { return ::pow(x, y); }
+double hypot_of(double x, double y) { return ::hypot(x, y); }
 
 }  // namespace
 
+// clang-format off
 void fill_math(IsaTable& t) {
-#define ROW(name) put<::name>(t, Prim::name);
-  ROW(exp)
-  ROW(exp2)
-  ROW(expm1)
-  ROW(log) ROW(log2) ROW(log10) ROW(log1p) ROW(sin) ROW(cos) ROW(tan) ROW(asin) ROW(acos) ROW(atan)
-      ROW(sinh) ROW(cosh) ROW(asinh) ROW(acosh) ROW(atanh) ROW(tanh) ROW(erf) ROW(erfc)
-#undef ROW
-          put<sigmoid_of>(t, Prim::sigmoid);
-  put<erfinv>(t, Prim::erfinv);
+  // One element at a time, by the C library.
   put<digamma>(t, Prim::digamma);
   put<lgamma_of>(t, Prim::lgamma);
-  put2<::atan2>(t, Prim::atan2);
-  put2<pow_of>(t, Prim::pow);
+  t.op[static_cast<int>(Prim::log10)][r_f64] = exact1<double, double, ::log10>;
+#define ROW(name) t.op[static_cast<int>(Prim::name)][r_f64] = exact2<double, double, name##_of>;
+  ROW(pow) ROW(hypot)
+#undef ROW
+  // Vectors.
 #define ROW(name, F) t.op[static_cast<int>(Prim::name)][r_f32] = vector_op<float, F, 1>;
-  ROW(exp, Exp)
-  ROW(exp2, Exp2)
-  ROW(expm1, Expm1)
-  ROW(log, Log) ROW(log2, Log2) ROW(log10, Log10) ROW(log1p, Log1p) ROW(sin, Sin) ROW(cos, Cos)
-      ROW(tan, Tan) ROW(sinh, Sinh) ROW(cosh, Cosh) ROW(tanh, Tanh) ROW(sigmoid, Sigmoid)
-          ROW(erf, Erf)
+  ROW(exp, Exp) ROW(exp2, Exp2) ROW(expm1, Expm1) ROW(log, Log) ROW(log2, Log2) ROW(log10, Log10)
+  ROW(log1p, Log1p) ROW(sin, Sin) ROW(cos, Cos) ROW(tan, Tan) ROW(asin, Asin) ROW(acos, Acos)
+  ROW(atan, Atan) ROW(sinh, Sinh) ROW(cosh, Cosh) ROW(asinh, Asinh) ROW(acosh, Acosh)
+  ROW(atanh, Atanh) ROW(tanh, Tanh) ROW(sigmoid, Sigmoid) ROW(erf, Erf) ROW(erfc, Erfc)
+  ROW(erfinv, Erfinv) ROW(lgamma, Lgamma)
 #undef ROW
 #define ROW(name, F) t.op[static_cast<int>(Prim::name)][r_f64] = vector_op<double, F, 1>;
-              ROW(exp, ExpF64) ROW(log, LogF64) ROW(sigmoid, SigmoidF64)
+  ROW(exp, ExpF64) ROW(exp2, Exp2F64) ROW(expm1, Expm1F64) ROW(log, LogF64) ROW(log2, Log2F64)
+  ROW(log1p, Log1pF64) ROW(asin, AsinF64) ROW(acos, AcosF64) ROW(atan, AtanF64)
+  ROW(sinh, SinhF64) ROW(cosh, CoshF64) ROW(asinh, AsinhF64) ROW(acosh, AcoshF64)
+  ROW(atanh, AtanhF64) ROW(tanh, TanhF64) ROW(sigmoid, SigmoidF64) ROW(erf, ErfF64)
+  ROW(erfc, ErfcF64) ROW(erfinv, ErfinvF64) ROW(sin, SinF64) ROW(cos, CosF64) ROW(tan, TanF64)
 #undef ROW
-                  t.op[static_cast<int>(Prim::pow)][r_f32] = vector_op<float, Pow, 2>;
+  t.op[static_cast<int>(Prim::pow)][r_f32] = vector_op<float, Pow, 2>;
+  t.op[static_cast<int>(Prim::hypot)][r_f32] = vector_op<float, Hypot, 2>;
+  t.op[static_cast<int>(Prim::atan2)][r_f32] = vector_op<float, Atan2, 2>;
+  t.op[static_cast<int>(Prim::atan2)][r_f64] = vector_op<double, Atan2F64, 2>;
 }
+// clang-format on
 
 }  // namespace qs::driver::cpu::QS_ISA_NAMESPACE

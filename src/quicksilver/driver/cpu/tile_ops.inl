@@ -8,6 +8,8 @@
 
 #include <math.h>
 
+#include "quicksilver/driver/cpu/vector_remainder.inl"
+
 namespace qs::driver::cpu::QS_ISA_NAMESPACE {
 namespace {
 
@@ -94,29 +96,6 @@ void divide_int(char* d, const char* a, const char* b, const char*, int64_t n,
     reinterpret_cast<T*>(d)[i] = what == floor_div || what == trunc_div ? quotient : remainder;
   }
 }
-
-template <class T>
-T floor_div_float(T x, T y) {
-  if (y == 0) return x / y;
-  T mod = static_cast<T>(::fmod(x, y)), quotient = (x - mod) / y;
-  if (mod != 0 && ((y < 0) != (mod < 0))) quotient -= 1;
-  if (quotient == 0) return static_cast<T>(::copysign(0.0, x / y));
-  T down = static_cast<T>(::floor(quotient));
-  if (quotient - down > T(0.5)) down += 1;
-  return down;
-}
-template <class T>
-T rem_float(T x, T y) {
-  T mod = static_cast<T>(::fmod(x, y));
-  if (mod != 0 && ((y < 0) != (mod < 0))) mod += y;
-  return mod;
-}
-template <class T>
-T fmod_float(T x, T y) {
-  return static_cast<T>(::fmod(x, y));
-}
-inline float hypot_f32(float x, float y) { return ::hypotf(x, y); }
-inline float next_f32(float x, float y) { return ::nextafterf(x, y); }
 
 template <class T>
 T pow_int(T base, T exponent) {
@@ -325,9 +304,10 @@ void fill_float(IsaTable& t, RegClass r) {
               ROW(floor, Floor) ROW(ceil, Ceil) ROW(trunc, Trunc) ROW(round, Round)
                   ROW(copysign, CopySign)
 #undef ROW
-                      slot(t, Prim::floor_div, r) = exact2<T, T, floor_div_float<T>>;
-  slot(t, Prim::rem, r) = exact2<T, T, rem_float<T>>;
-  slot(t, Prim::fmod, r) = exact2<T, T, fmod_float<T>>;
+                      slot(t, Prim::floor_div, r) = vector_op<T, FloorDivide, 2>;
+  slot(t, Prim::rem, r) = vector_op<T, Remainder, 2>;
+  slot(t, Prim::fmod, r) = vector_op<T, Fmod, 2>;
+  slot(t, Prim::nextafter, r) = vector_op<T, NextAfter, 2>;
 #define ROW(prim, F) slot(t, Prim::prim, r) = scalar_op2<uint8_t, T, F>;
   ROW(eq, Eq)
   ROW(ne, Ne)
@@ -420,10 +400,6 @@ void fill_bool(IsaTable& t) {
 void fill_ops(IsaTable& t) {
   fill_float<float, uint32_t>(t, r_f32);
   fill_float<double, uint64_t>(t, r_f64);
-  slot(t, Prim::hypot, r_f32) = exact2<float, float, hypot_f32>;
-  slot(t, Prim::hypot, r_f64) = exact2<double, double, ::hypot>;
-  slot(t, Prim::nextafter, r_f32) = exact2<float, float, next_f32>;
-  slot(t, Prim::nextafter, r_f64) = exact2<double, double, ::nextafter>;
   fill_int<int32_t, uint32_t>(t, r_i32);
   fill_int<int64_t, uint64_t>(t, r_i64);
   fill_int<uint64_t, uint64_t>(t, r_u64);

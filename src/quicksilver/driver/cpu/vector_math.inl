@@ -77,6 +77,27 @@ struct Log {
   }
 };
 
+struct Exp2 {
+  static QS_INLINE vf32 apply(vf32 x) {
+    x = x > 130.0f ? splat(130.0f) : x;
+    x = x < -155.0f ? splat(-155.0f) : x;
+    const vf32 n = nearest(x), r = (x - n) * 0.693147181f;
+    const vf32 p =
+        polynomial(r, 0.00138144649f, 0.00836878084f, 0.0416683927f, 0.166665196f, 0.49999994f);
+    return scale(fma(r * r, p, r) + 1.0f, n);
+  }
+};
+
+struct Log1p {
+  static QS_INLINE vf32 apply(vf32 x) {
+    const vf32 u = x + 1.0f;
+    const vf32 y = Log::apply(u) + (x - (u - 1.0f)) / u;  // what the sum has rounded away
+    const vf32 plain = x < k_inf_f ? y : x;               // inf, NaN
+    const vf32 small = x == 0.0f ? x : fma(x * x, fma(x, splat(0.333333343f), -0.5f), x);
+    return abs_of(x) < 0x1p-8f ? small : (x > -1.0f ? plain : Log::apply(u));
+  }
+};
+
 struct Sigmoid {
   static QS_INLINE vf32 apply(vf32 x) {
     const vf32 e =
@@ -176,13 +197,10 @@ struct SigmoidF64 {
       return in_f64(wide, [](vf64 x) { __VA_ARGS__ }); \
     }                                                  \
   };
-THROUGH_F64(Exp2, return exp_f64(x * 0.693147180559945309417);)
 THROUGH_F64(Log2, return log_f64(x) * 1.44269504088896340736;)
 THROUGH_F64(Log10, return log_f64(x) * 0.434294481903251827651;)
 THROUGH_F64(Expm1, const vf64 small = x + x * x * (0.5 + x * (1.0 / 6));
             return abs_of(x) < 0x1p-13 ? (x == 0.0 ? x : small) : exp_f64(x) - 1.0;)
-THROUGH_F64(Log1p, const vf64 small = x + x * x * (x * (1.0 / 3) - 0.5);
-            return abs_of(x) < 0x1p-13 ? (x == 0.0 ? x : small) : log_f64(x + 1.0);)
 THROUGH_F64(Sinh, const vf64 e = exp_f64(x), z = x * x;
             return abs_of(x) < 0x1p-5 ? x + x * z * (1.0 / 6 + z * (1.0 / 120))
                                       : 0.5 * (e - 1.0 / e);)
