@@ -15,10 +15,14 @@ class Kernel {
   virtual ~Kernel() = default;
 };
 
+/// One launch. A tile kernel may be given several parts: the same program over other memory and
+/// extents. Parts touch nothing that another part writes, and run in any order or at once.
 struct Command {
   const Kernel* kernel = nullptr;
   Args args;
   int32_t tag = 0;  // what an error record names: the recorded node in the plan
+  std::vector<TileArgs> more =
+      {};  // the parts beyond `args`; a kernel that has them records no error
 };
 
 /// A command list prepared for many runs.

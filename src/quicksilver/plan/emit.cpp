@@ -59,10 +59,9 @@ int64_t bytes_of(const codegen::LoopNest& nest, const codegen::TileKernel& kerne
 
 }  // namespace
 
-void Emitter::tile(const Group& group) {
+bool Emitter::lower(const Group& group, Lowered& out) {
   std::vector<codegen::GroupNode> nodes;
   bool anything = false;
-  std::string names;
   for (NodeId id : group.nodes) {
     const Node& n = ir_.nodes[static_cast<size_t>(id)];
     codegen::GroupNode g;
@@ -75,9 +74,9 @@ void Emitter::tile(const Group& group) {
       anything |= n.results[i].layout.numel() > 0;
     }
     nodes.push_back(g);
-    names += format("{}{}", names.empty() ? "" : " ", graph::name_of(n.op));
+    out.names += format("{}{}", out.names.empty() ? "" : " ", graph::name_of(n.op));
   }
-  if (!anything) return;
+  if (!anything) return false;
   const codegen::LoopNest nest = codegen::build_nest(nodes, group.axes);
   codegen::TileKernel kernel = codegen::lower_to_tile(nest);
   for (size_t i = 0; i < kernel.access.size(); ++i) {
@@ -85,30 +84,66 @@ void Emitter::tile(const Group& group) {
     if (a.affine) continue;
     kernel.args.operands[i].ptr = address(a.value, a.dtype, a.word, a.offset);
   }
-  int32_t tag = ir_.nodes[static_cast<size_t>(group.nodes[0])].tag;
+  out.tag = ir_.nodes[static_cast<size_t>(group.nodes[0])].tag;
   for (NodeId id : group.nodes)
     if (graph::info(ir_.nodes[static_cast<size_t>(id)].op).can_fail) {
-      tag = ir_.nodes[static_cast<size_t>(id)].tag;
+      out.tag = ir_.nodes[static_cast<size_t>(id)].tag;
       break;
     }
-  const int64_t moved = bytes_of(nest, kernel);
-  plan_.bytes_moved += moved;
-  constexpr std::string_view modes[] = {"map", "row", "column"};
-  const std::string line =
-      format("  {} {} reduced {} : {} ({} operands, {} bytes)\n",
-             modes[static_cast<int>(kernel.program.mode)], to_string(kernel.args.extents),
-             kernel.program.reduced_loops, names, kernel.args.operands.size(), moved);
-  push(kernel.program, std::move(kernel.args), tag, line);
+  out.bytes = bytes_of(nest, kernel);
+  out.mode = kernel.program.mode;
+  out.reduced_loops = kernel.program.reduced_loops;
+  out.kernel = device_.kernel(kernel.program);
+  out.args = std::move(kernel.args);
+  return true;
+}
+
+/// The groups of one step: those of one kernel are parts of one launch.
+void Emitter::tiles(std::span<const int32_t> groups) {
+  std::vector<Lowered> lowered;
+  for (int32_t g : groups) {
+    lowered.emplace_back();
+    if (!lower(ir_.groups[static_cast<size_t>(g)], lowered.back())) lowered.pop_back();
+  }
+  for (size_t i = 0; i < lowered.size(); ++i) {
+    Lowered& first = lowered[i];
+    if (!first.kernel) continue;  // a part of an earlier launch
+    driver::Command c;
+    c.kernel = first.kernel;
+    c.tag = first.tag;
+    int64_t moved = first.bytes;
+    for (size_t k = i + 1; k < lowered.size(); ++k) {
+      if (lowered[k].kernel != first.kernel) continue;
+      moved += lowered[k].bytes;
+      c.more.push_back(std::move(lowered[k].args));
+      lowered[k].kernel = nullptr;
+    }
+    constexpr std::string_view modes[] = {"map", "row", "column"};
+    std::string parts;
+    if (!c.more.empty()) parts = format(" x{}", c.more.size() + 1);
+    plan_.bytes_moved += moved;
+    plan_.text +=
+        format("  {} {} reduced {} : {}{} ({} operands, {} bytes)\n",
+               modes[static_cast<int>(first.mode)], to_string(first.args.extents),
+               first.reduced_loops, first.names, parts, first.args.operands.size(), moved);
+    c.args = std::move(first.args);
+    plan_.commands.push_back(std::move(c));
+    ++plan_.launches;
+  }
 }
 
 void Emitter::run() {
-  for (int32_t g : ir_.order) {
-    const Group& group = ir_.groups[static_cast<size_t>(g)];
+  for (size_t p = 0; p < ir_.order.size();) {
+    const Group& group = ir_.groups[static_cast<size_t>(ir_.order[p])];
     const Node& first = ir_.nodes[static_cast<size_t>(group.nodes[0])];
     plan_.checks |= group.check;
+    size_t end = p + 1;
     switch (group.kind) {
       case Group::tile:
-        tile(group);
+        while (end < ir_.order.size() &&
+               ir_.groups[static_cast<size_t>(ir_.order[end])].step == group.step)
+          ++end;
+        tiles({ir_.order.data() + p, end - p});
         break;
       case Group::matmul:
         matmul(first);
@@ -117,6 +152,7 @@ void Emitter::run() {
         kernel(first);
         break;
     }
+    p = end;
   }
 }
 

@@ -12,7 +12,19 @@ class Emitter {
   void run();
 
  private:
-  void tile(const Group& group);
+  /// A tile group, ready to be launched.
+  struct Lowered {
+    const driver::Kernel* kernel = nullptr;
+    driver::TileArgs args;
+    int32_t tag = 0;
+    int64_t bytes = 0;  // moved
+    driver::TileMode mode = driver::TileMode::map;
+    int reduced_loops = 0;
+    std::string names;  // of its ops
+  };
+  /// False when the group stores nothing.
+  bool lower(const Group& group, Lowered& out);
+  void tiles(std::span<const int32_t> groups);
   void matmul(const Node& node);  // emit_matmul.cpp
   void kernel(const Node& node);  // emit_kernels.cpp
 

@@ -36,7 +36,10 @@ using graph::Result;
 constexpr size_t k_most_nodes = 64;
 constexpr size_t k_most_touches = 56;
 constexpr int k_most_cost = 400;
-constexpr int32_t k_sibling_reach = 12;           // groups back that are tried as siblings
+constexpr int32_t k_sibling_reach = 12;  // groups back that are tried as siblings
+constexpr int64_t k_few_points = 64;
+constexpr int64_t k_small_bytes = 4096;               // storages that nobody minds holding longer
+constexpr int64_t k_most_held = int64_t{256} * 1024;  // larger ones, in sum
 constexpr int64_t k_few_rows = 8;                 // fewer rows than this do not fill a machine …
 constexpr int64_t k_long_row = int64_t{1} << 15;  // … when each is this long
 
@@ -92,6 +95,13 @@ class Grouper {
     above_.reserve(n);
     into_.reserve(n);
     touches_.reserve(n);
+    last_read_.assign(ir.values.size(), -1);
+    for (size_t p = 0; p < n; ++p) {
+      const Node& node = ir.nodes[static_cast<size_t>(ir.sequence[p])];
+      for (size_t i = 0; i < node.operands.size(); ++i)
+        if (reads(node, i))
+          last_read_[ir.root(node.operands[i].value_id)] = static_cast<int32_t>(p);
+    }
   }
 
   int run() {
@@ -210,7 +220,7 @@ class Grouper {
     Axes axes;
     if (!codegen::combine(x.axes, y.axes, axes)) return false;
     if (lies_between(a, b) || lies_between(b, a)) return false;
-    if (starves(x, y, axes)) return false;
+    if (starves(x, y, axes) || lines_up(a, b) || holds_back(a, b)) return false;
     if (!elements_agree(a, b, axes)) return false;
     merge(a, b, std::move(axes));
     return true;
@@ -233,6 +243,55 @@ class Grouper {
     if (!axes.folds() || axes.kept_numel() >= k_few_rows) return false;
     if (axes.numel() / std::max<int64_t>(axes.kept_numel(), 1) < k_long_row) return false;
     return x.axes.folds() && y.axes.numel() == axes.numel();
+  }
+
+  /// A few numbers that depend on several folds, such as the sum of all gradients' norms: in the
+  /// kernel of one of the folds, they would let that one wait for the others, and folds that are
+  /// alike could not be one launch (batch.cpp).
+  bool lines_up(int32_t a, int32_t b) const {
+    const Group &x = ir_.groups[static_cast<size_t>(a)], &y = ir_.groups[static_cast<size_t>(b)];
+    const bool first = x.axes.folds();
+    const Group &folds = first ? x : y, &few = first ? y : x;
+    if (!folds.axes.folds() || few.axes.folds() || few.axes.numel() > k_few_points) return false;
+    const size_t own = static_cast<size_t>(first ? a : b),
+                 other = static_cast<size_t>(first ? b : a);
+    for (size_t g = 0; g < ir_.groups.size(); ++g)
+      if (g != own && above_[other].has(g) && !above_[own].has(g) && !ir_.groups[g].gone &&
+          ir_.groups[g].axes.folds() && same_ops(ir_.groups[g], folds))
+        return true;
+    return false;
+  }
+  bool same_ops(const Group& x, const Group& y) const {
+    if (x.nodes.size() != y.nodes.size()) return false;
+    for (size_t i = 0; i < x.nodes.size(); ++i)
+      if (ir_.nodes[static_cast<size_t>(x.nodes[i])].op !=
+          ir_.nodes[static_cast<size_t>(y.nodes[i])].op)
+        return false;
+    return true;
+  }
+
+  /// The merged kernel runs where `b` does. What `a` alone reads of the plan's own storages must
+  /// then be held until there; refused when that is more than what `a` makes for `b` and a little.
+  bool holds_back(int32_t a, int32_t b) const {
+    int32_t start = INT32_MAX;
+    for (NodeId id : ir_.groups[static_cast<size_t>(b)].nodes)
+      start = std::min(start, position_[static_cast<size_t>(id)]);
+    int64_t held = 0;
+    for (const TouchRef& t : touches_[static_cast<size_t>(a)]) {
+      const ValueInfo& v = ir_.values[t.root];
+      if (v.external || v.live || v.bytes <= k_small_bytes) continue;
+      if (t.write) {
+        if (last_read_[t.root] >= start) held -= v.bytes;
+      } else if (last_read_[t.root] < start && !makes(a, t.root)) {
+        held += v.bytes;
+      }
+    }
+    return held > k_most_held;
+  }
+  bool makes(int32_t g, ValueId root) const {
+    for (const TouchRef& t : touches_[static_cast<size_t>(g)])
+      if (t.write && t.root == root) return true;
+    return false;
   }
 
   bool elements_agree(int32_t a, int32_t b, const Axes& axes) const {
@@ -312,10 +371,11 @@ class Grouper {
 
   Ir& ir_;
   Order order_;
-  std::vector<int32_t> group_of_;  // by node
-  std::vector<int32_t> position_;  // by node
-  std::vector<int32_t> into_;      // by group: itself, or the group it was merged into
-  std::vector<BitSet> above_;      // by group
+  std::vector<int32_t> group_of_;   // by node
+  std::vector<int32_t> position_;   // by node
+  std::vector<int32_t> last_read_;  // by root: position of the last reader
+  std::vector<int32_t> into_;       // by group: itself, or the group it was merged into
+  std::vector<BitSet> above_;       // by group
   std::vector<std::vector<TouchRef>> touches_;
 };
 

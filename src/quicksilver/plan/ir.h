@@ -65,6 +65,7 @@ struct Group {
   bool check = false;  // may set the error record
   bool writes_external = false;
   int cost = 0;                 // instructions, roughly
+  int32_t step = 0;             // when it runs; groups of one step may be parts of one launch
   std::vector<int32_t> before;  // groups that must run earlier
 };
 
@@ -74,7 +75,7 @@ struct Buffer {
   int64_t bytes = 0;
   int64_t offset = 0;                    // arena
   int32_t slot = -1;                     // launch base: output and external
-  int32_t first = INT32_MAX, last = -1;  // positions of groups that touch it
+  int32_t first = INT32_MAX, last = -1;  // steps of groups that touch it
 };
 
 struct Ir {
@@ -84,7 +85,7 @@ struct Ir {
   std::vector<uint64_t> words;  // launch words of the recording the plan is built for
   std::vector<Guard> guards;
   std::vector<Group> groups;
-  std::vector<int32_t> order;   // of groups
+  std::vector<int32_t> order;   // of groups, by step
   std::vector<Buffer> buffers;  // by value id; used where value.root == id
   std::vector<uint32_t> late;   // by node: results stored into memory that its group still reads
   int64_t arena_bytes = 0;

@@ -25,6 +25,7 @@ class Placer {
   int run() {
     ir_.buffers.assign(ir_.values.size(), {});
     ir_.late.assign(ir_.nodes.size(), 0);
+    uses_.assign(ir_.values.size(), {});
     find_stored();
     find_lifetimes();
     assign_slots();
@@ -89,12 +90,16 @@ class Placer {
   }
 
   void find_lifetimes() {
-    for (size_t p = 0; p < ir_.order.size(); ++p) {
-      const int32_t g = ir_.order[p];
+    for (int32_t g : ir_.order) {
+      const int32_t step = ir_.groups[static_cast<size_t>(g)].step;
       each_touch(g, [&](const Node&, NodeId, int, bool, ValueId v) {
         Buffer& b = ir_.buffers[ir_.root(v)];
-        b.first = std::min(b.first, static_cast<int32_t>(p));
-        b.last = std::max(b.last, static_cast<int32_t>(p));
+        Use& use = uses_[ir_.root(v)];
+        if (use.first < 0) use.first = g;
+        use.alone = step > b.last || (use.alone && use.last == g);
+        use.last = g;
+        b.first = std::min(b.first, step);
+        b.last = step;
       });
       // An in-place store of a storage that the same group reads waits for the reads.
       for (NodeId id : ir_.groups[static_cast<size_t>(g)].nodes) {
@@ -175,13 +180,14 @@ class Placer {
   /// element where `root` is written; `root` itself when there is none.
   ValueId find_giver(ValueId root, const std::vector<ValueId>& roots) {
     const Buffer& b = ir_.buffers[root];
-    const int32_t g = ir_.order[static_cast<size_t>(b.first)];
+    const int32_t g = uses_[root].first;
     const Group& group = ir_.groups[static_cast<size_t>(g)];
     if (group.kind != Group::tile) return root;
     for (ValueId other : roots) {
       const Buffer& a = ir_.buffers[other];
       if (a.first >= b.first) break;
       if (a.last != b.first || a.bytes != b.bytes || a.place != Buffer::arena) continue;
+      if (!uses_[other].alone || uses_[other].last != g) continue;
       if (std::find(given_.begin(), given_.end(), other) != given_.end()) continue;
       bool fits = true, first = true;
       Touch where;
@@ -220,8 +226,15 @@ class Placer {
           ir_.late[static_cast<size_t>(id)] |= 1u << i;
   }
 
+  /// Which groups touch a storage first and last; `alone`: no other one does in the last step.
+  struct Use {
+    int32_t first = -1, last = -1;
+    bool alone = false;
+  };
+
   Ir& ir_;
   std::vector<int32_t> group_of_;
+  std::vector<Use> uses_;  // by root
   std::vector<ValueId> given_;
 };
 

@@ -43,6 +43,7 @@ int order_groups(Ir& ir) {
     from.pop();
     moved += !ir.order.empty() &&
              key[static_cast<size_t>(ir.order.back())] > key[static_cast<size_t>(g)];
+    ir.groups[static_cast<size_t>(g)].step = static_cast<int32_t>(ir.order.size());
     ir.order.push_back(g);
     checks -= ir.groups[static_cast<size_t>(g)].check;
     for (int32_t next : after[static_cast<size_t>(g)])

@@ -24,6 +24,8 @@ int prepare_calls(Ir& ir);
 int group_nodes(Ir& ir);
 /// Order of the groups.
 int order_groups(Ir& ir);
+/// Steps: groups that do the same to other memory may become one launch.
+int batch_groups(Ir& ir);
 /// Buffers: arena offsets, launch slots, donation.
 int place_buffers(Ir& ir);
 

@@ -75,25 +75,43 @@ void verify_groups(const Ir& ir, const char* pass) {
 
 /// Running the groups in order meets every read and write of a storage in recorded order.
 void verify_order(const Ir& ir, const char* pass) {
-  std::vector<int32_t> at(ir.nodes.size(), -1);
-  for (size_t p = 0; p < ir.order.size(); ++p)
-    for (NodeId n : ir.groups[static_cast<size_t>(ir.order[p])].nodes)
-      at[static_cast<size_t>(n)] = static_cast<int32_t>(p);
-  std::vector<int32_t> written(ir.values.size(), -1), read(ir.values.size(), -1);
-  for (NodeId id : ir.sequence) {
-    const Node& n = ir.nodes[static_cast<size_t>(id)];
-    const int32_t p = at[static_cast<size_t>(id)];
-    RULE(p >= 0, "a node does not run");
+  struct When {
+    int32_t step = -1, group = -1;
+    /// Whether what is done at `now` sees what was done then: behind it, or in the same kernel.
+    bool seen_from(const When& now) const {
+      return step < now.step || (step == now.step && group == now.group);
+    }
+  };
+  std::vector<When> at(ir.nodes.size());
+  int id = -1;
+  int32_t last = 0;
+  for (int32_t g : ir.order) {
+    const Group& group = ir.groups[static_cast<size_t>(g)];
+    id = group.nodes[0];
+    RULE(group.step >= last, "the order is not by step");
+    last = group.step;
+    for (NodeId n : group.nodes) at[static_cast<size_t>(n)] = {group.step, g};
+  }
+  std::vector<When> written(ir.values.size());
+  std::vector<std::vector<When>> read(ir.values.size());
+  for (NodeId node : ir.sequence) {
+    id = node;
+    const Node& n = ir.nodes[static_cast<size_t>(node)];
+    const When now = at[static_cast<size_t>(node)];
+    RULE(now.step >= 0, "a node does not run");
     for (size_t i = 0; i < n.operands.size(); ++i) {
       if (!reads(n, i)) continue;
       const ValueId root = ir.root(n.operands[i].value_id);
-      RULE(written[root] <= p, "a read runs before the write it depends on");
-      read[root] = std::max(read[root], p);
+      RULE(written[root].seen_from(now), "a read runs before the write it depends on");
+      read[root].push_back(now);
     }
     for (const Result& r : n.results) {
       const ValueId root = ir.root(r.value_id);
-      RULE(written[root] <= p && read[root] <= p, "a write runs before a read of the old content");
-      written[root] = std::max(written[root], p);
+      RULE(written[root].seen_from(now), "a write runs before the write it replaces");
+      for (const When& w : read[root])
+        RULE(w.seen_from(now), "a write runs before a read of the old content");
+      written[root] = now;
+      read[root].clear();
     }
   }
 }

@@ -103,21 +103,61 @@ cpu::TileScratch& tile_scratch() {
   return scratch;
 }
 
-void run_tile(const cpu::TileLaunch& tile, const Launch& launch) {
-  const int64_t chunks = tile.chunks(), finish_chunks = tile.finish_chunks();
-  if (chunks == 0) return;
-  tile.begin(launch);
-  if (chunks == 1 && finish_chunks == 0) {
-    tile.run(launch, 0, 1, tile_scratch());
+constexpr double k_worth_sharing_ns = 10000;
+
+/// Deals out the pieces of all parts as if they were one launch; `pieces` gives how many a part
+/// has, `run` runs the pieces [first, last) of one.
+template <class Pieces, class Run>
+void share_pieces(std::span<const cpu::TileLaunch> tiles, Pieces&& pieces, Run&& run) {
+  int64_t total = 0;
+  for (const cpu::TileLaunch& t : tiles) total += pieces(t);
+  ThreadPool::instance().parallel_for(total, [&](int64_t first, int64_t last, int) {
+    for (const cpu::TileLaunch& t : tiles) {
+      const int64_t here = pieces(t);
+      if (first < here) run(t, first, std::min(last, here));
+      first = std::max<int64_t>(first - here, 0);
+      last -= here;
+      if (last <= 0) return;
+    }
+  });
+}
+
+/// The parts of one launch.
+void run_tiles(std::span<const cpu::TileLaunch> tiles, const Launch& launch) {
+  double ns = 0;
+  int64_t finish_chunks = 0;
+  for (const cpu::TileLaunch& t : tiles) {
+    if (t.chunks() == 0) continue;
+    t.begin(launch);
+    ns += t.estimated_ns();
+    finish_chunks += t.finish_chunks();
+  }
+  const auto chunks = [](const cpu::TileLaunch& t) { return t.chunks(); };
+  const auto run = [&](const cpu::TileLaunch& t, int64_t first, int64_t last) {
+    t.run(launch, first, last, tile_scratch());
+  };
+  if (finish_chunks == 0 && ns < k_worth_sharing_ns) {
+    for (const cpu::TileLaunch& t : tiles)
+      if (t.chunks()) run(t, 0, t.chunks());
     return;
   }
-  ThreadPool& pool = ThreadPool::instance();
-  pool.parallel_for(chunks, [&](int64_t first, int64_t last, int) {
-    tile.run(launch, first, last, tile_scratch());
-  });
-  pool.parallel_for(finish_chunks, [&](int64_t first, int64_t last, int) {
-    tile.finish(launch, first, last, tile_scratch());
-  });
+  share_pieces(tiles, chunks, run);
+  if (finish_chunks == 0) return;
+  share_pieces(
+      tiles, [](const cpu::TileLaunch& t) { return t.finish_chunks(); },
+      [&](const cpu::TileLaunch& t, int64_t first, int64_t last) {
+        t.finish(launch, first, last, tile_scratch());
+      });
+}
+
+/// Fits a command to the machine: one launch for each part.
+std::vector<cpu::TileLaunch> prepare_tiles(const Command& c) {
+  const auto& kernel = static_cast<const cpu::TileKernel&>(*c.kernel);
+  std::vector<cpu::TileLaunch> tiles;
+  tiles.reserve(1 + c.more.size());
+  tiles.emplace_back(kernel, std::get<TileArgs>(c.args), c.tag);
+  for (const TileArgs& part : c.more) tiles.emplace_back(kernel, part, c.tag);
+  return tiles;
 }
 
 class CpuProgram final : public Program {
@@ -126,9 +166,14 @@ class CpuProgram final : public Program {
     steps_.reserve(commands_.size());
     for (const Command& c : commands_) {
       Prepared step;
-      if (auto* tile = std::get_if<TileArgs>(&c.args)) {
-        step.tile.emplace(static_cast<const cpu::TileKernel&>(*c.kernel), *tile, c.tag);
-        wide_ = wide_ || step.tile->chunks() > 1;
+      if (std::holds_alternative<TileArgs>(c.args)) {
+        step.tiles = prepare_tiles(c);
+        double ns = 0;
+        for (const cpu::TileLaunch& t : step.tiles) {
+          wide_ = wide_ || t.chunks() > 1;
+          ns += t.estimated_ns();
+        }
+        wide_ = wide_ || (step.tiles.size() > 1 && ns >= k_worth_sharing_ns);
       } else if (auto* matmul = std::get_if<MatmulArgs>(&c.args)) {
         const MatmulCall& call = static_cast<const BuiltMatmul*>(c.kernel)->call;
         step.matmul.emplace(GemmShape::of(call, *matmul));
@@ -148,8 +193,8 @@ class CpuProgram final : public Program {
     for (size_t i = 0; i < steps_.size(); ++i) {
       const Prepared& s = steps_[i];
       const Command& c = commands_[i];
-      if (s.tile) {
-        run_tile(*s.tile, launch);
+      if (!s.tiles.empty()) {
+        run_tiles(s.tiles, launch);
       } else if (s.matmul) {
         run_matmul(*s.matmul, std::get<MatmulArgs>(c.args), launch);
       } else {
@@ -162,7 +207,7 @@ class CpuProgram final : public Program {
 
  private:
   struct Prepared {  // one of the three
-    std::optional<cpu::TileLaunch> tile;
+    std::vector<cpu::TileLaunch> tiles;
     std::optional<GemmPlan> matmul;
     const PortableKernel* portable = nullptr;
   };
@@ -231,8 +276,7 @@ class CpuDriver final : public Driver {
         run_portable(static_cast<const BuiltPortable*>(c.kernel)->portable, *portable, c.tag,
                      launch);
       } else {
-        const auto& kernel = static_cast<const cpu::TileKernel&>(*c.kernel);
-        run_tile(cpu::TileLaunch(kernel, std::get<TileArgs>(c.args), c.tag), launch);
+        run_tiles(prepare_tiles(c), launch);
       }
       if (launch.error->set != 0 && !failed_before) [[unlikely]]
         break;

@@ -85,6 +85,8 @@ class NullDriver final : public Driver {
       QS_ASSERT(kernel && kernel->source.index() == c.args.index());
       ++counters().launches;
       counters().touched_bytes += touched_bytes(kernel->source, c.args);
+      for (const TileArgs& part : c.more)
+        counters().touched_bytes += touched_bytes(kernel->source, part);
     }
     return 0;
   }

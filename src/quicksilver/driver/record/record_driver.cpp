@@ -106,8 +106,11 @@ class RecordDriver final : public Driver, public CommandLog {
   }
   static std::string line(const Command& c) {
     const Source& s = kernel_of(c).source;
-    if (auto* tile = std::get_if<TileProgram>(&s))
-      return describe(*tile, std::get<TileArgs>(c.args));
+    if (auto* tile = std::get_if<TileProgram>(&s)) {
+      std::string text = describe(*tile, std::get<TileArgs>(c.args));
+      if (!c.more.empty()) text += format(" parts {}", c.more.size() + 1);
+      return text;
+    }
     if (auto* call = std::get_if<MatmulCall>(&s))
       return describe(*call, std::get<MatmulArgs>(c.args));
     return describe(std::get<PortableKernel>(s), std::get<KernelArgs>(c.args));
