@@ -1,7 +1,7 @@
 """The row `ops` of bench/run: every op at a million elements beside PyTorch, the worst first.
 
-A case is a function of (L, inputs); inputs are contiguous or transposed (the same numbers, lying the
-other way round in memory). An op that one of the libraries lacks is listed, not measured.
+A case is a function of (L, inputs); inputs are contiguous or transposed (the same numbers, lying
+the other way round in memory). An op that one of the libraries lacks is listed, not measured.
 """
 
 from __future__ import annotations

@@ -120,8 +120,12 @@ QS_INLINE vf64 asin_f64(vf64 x) {
   const vf64 a = abs_of(x), far = (1.0 - a) * 0.5;
   const auto is_far = a > 0.5;
   const vf64 z = is_far ? far : a * a, s = is_far ? sqrt_of(far) : a;
-  const vf64 y = fma(s, asin_part(z), s);
-  return with_sign(is_far ? k_half_pi - (y + y - k_half_pi_low) : y, x);
+  const vf64 part = s * asin_part(z), near = part + s;
+  // pi/2 - 2 (s + part), with s = high + low and pi/2 in two steps of pi/4.
+  const vf64 high = (vf64)((vu64)s & 0xffffffff00000000ull), sum = s + high;
+  const vf64 low = sum == 0.0 ? sum : (z - high * high) / sum;
+  const vf64 rest = 2.0 * part - (k_half_pi_low - 2.0 * low), turn = k_half_pi / 2 - 2.0 * high;
+  return with_sign(is_far ? k_half_pi / 2 - (rest - turn) : near, x);
 }
 QS_INLINE vf64 acos_f64(vf64 x) {
   const vf64 a = abs_of(x), far = (1.0 - a) * 0.5;
