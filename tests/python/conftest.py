@@ -16,6 +16,16 @@ def pytest_report_header() -> str:
     return f"testing {module}, QS_TEST_SEED={SEED}"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--shard", help="I/N: every N-th test from the I-th (0 to N-1) on")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if shard := config.getoption("--shard"):
+        number, count = (int(part) for part in shard.split("/"))
+        items[:] = items[number::count]
+
+
 @pytest.fixture
 def seed() -> int:
     """What random tests start from: QS_TEST_SEED runs them again, or with other numbers."""
