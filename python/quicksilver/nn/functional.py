@@ -6,7 +6,6 @@ mps the pieces are fused again. ``inplace=True`` writes into the input. Losses a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,6 +48,7 @@ dropout = _nn.dropout
 linear = _nn.linear
 layer_norm = _nn.layer_norm
 one_hot = _nn.one_hot
+scaled_dot_product_attention = _nn.scaled_dot_product_attention
 
 
 # ---- activations ------------------------------------------------------------------------------
@@ -313,7 +313,7 @@ def pad(
     return out
 
 
-# ---- embedding, attention ------------------------------------------------------------------------
+# ---- embedding -----------------------------------------------------------------------------------
 def embedding(
     input: Tensor,
     weight: Tensor,
@@ -346,55 +346,6 @@ def _renormalise_rows(weight: Tensor, rows: Tensor, max_norm: float, norm_type: 
         length = picked.norm(norm_type, 1, keepdim=True)
         scale = _C.where(length > max_norm, max_norm / (length + 1e-7), 1.0)
         weight.detach()[chosen] = picked * scale
-
-
-def scaled_dot_product_attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-) -> Tensor:
-    """softmax(query key^T * scale + mask) value (Vaswani et al. 2017, arXiv:1706.03762).
-
-    Args:
-        query: [..., L, E]; key: [..., S, E]; value: [..., S, Ev].
-        attn_mask: broadcasts to [..., L, S]; bool (True takes part) or added to the scores.
-        dropout_p: probability of dropping a weight; applied always.
-        is_causal: position i sees positions 0 to i only; not together with attn_mask.
-        scale: 1 / sqrt(E) by default.
-        enable_gqa: key and value may have fewer heads (dimension -3), each serving several.
-
-    Returns:
-        [..., L, Ev]
-    """
-    if is_causal and attn_mask is not None:
-        raise RuntimeError(
-            "_scaled_dot_product_attention: Explicit attn_mask should not be set when"
-            " is_causal=True"
-        )
-    if enable_gqa:
-        times = query.size(-3) // key.size(-3)
-        key = key.repeat_interleave(times, -3)
-        value = value.repeat_interleave(times, -3)
-    factor = 1 / math.sqrt(query.size(-1)) if scale is None else scale
-    scores = query.matmul(key.transpose(-2, -1)) * factor
-    if is_causal:
-        length, size = query.size(-2), key.size(-2)
-        seen = _C.ones(length, size, dtype=_C.bool, device=query.device).tril()
-        scores = scores.masked_fill(seen.logical_not(), -math.inf)
-    elif attn_mask is not None:
-        if attn_mask.dtype == _C.bool:
-            scores = scores.masked_fill(attn_mask.logical_not(), -math.inf)
-        else:
-            scores = scores + attn_mask
-    weights = scores.softmax(-1)
-    if dropout_p > 0.0:
-        weights = dropout(weights, dropout_p)
-    return weights.matmul(value)
 
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -201,6 +201,19 @@ QS_API Tensor outer(const Tensor& a, const Tensor& b);
 QS_API Tensor addmm(const Tensor& c, const Tensor& a, const Tensor& b, Scalar beta = 1,
                     Scalar alpha = 1);
 QS_API Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
+/// softmax(scale query key^T + mask) value over the last two dimensions, PyTorch's
+/// scaled_dot_product_attention: query [.., L, E], key [.., S, E], value [.., S, F] -> [.., L, F].
+/// `mask` (bool: true takes part; floating: added) broadcasts to [.., L, S]; `scale` defaults to
+/// 1 / sqrt(E). A row that sees nothing gives 0. No matrix of scores is kept.
+QS_API Tensor scaled_dot_product_attention(const Tensor& query, const Tensor& key,
+                                           const Tensor& value, const Tensor& mask = {},
+                                           double dropout_p = 0, bool is_causal = false,
+                                           std::optional<double> scale = {},
+                                           bool enable_gqa = false);
+/// Which backends attention may use: bit b for the SDPBackend of value b (0 math, 1 flash: the
+/// node).
+QS_API uint32_t attention_backends();
+QS_API void set_attention_backends(uint32_t mask);
 
 // ---- indexing
 QS_API Tensor index_select(const Tensor& x, int64_t dim, const Tensor& index);

@@ -192,9 +192,45 @@ struct MatmulArgs {
   double alpha = 1, beta = 0;  // beta 0: C is not read
 };
 
+/// O = dropout(softmax(scale Q K^T + mask)) V for each head of each batch, computed in blocks: no
+/// matrix of scores exists. The backward call recomputes the scores of a block from the saved
+/// logsumexp and gives the gradients of Q, K and V. f16 and bf16 are computed in f32.
+struct AttentionCall {
+  enum Mask : uint8_t {
+    none,
+    boolean,   // true: takes part
+    additive,  // added to the scores
+  };
+  DType dtype = DType::f32;  // of Q, K, V, O and their gradients: f32, f64, f16, bf16
+  bool backward = false;
+  bool causal = false;  // row i sees keys 0 to i
+  Mask mask = none;
+  DType mask_dtype = DType::bool_;  // of an additive mask: a floating dtype
+  bool dropout = false;
+};
+
+struct AttentionArgs {
+  int64_t batch = 1, heads = 1;
+  int64_t key_heads = 1;  // divides heads: head h reads K and V of h / (heads / key_heads)
+  int64_t rows = 0, keys = 0;
+  int64_t width = 0, value_width = 0;  // of a row of Q and K; of V and O
+  struct Matrix {                      // [batch, head, row, column]
+    PtrRef ptr;
+    int64_t batch = 0, head = 0, row = 0, column = 0;  // strides in elements, any value
+  };
+  Matrix q, k, v, out, mask;  // out: a result forward, an operand backward
+  PtrRef logsumexp;           // [batch, heads, rows] dense, f32 (f64 for f64); inf: no key
+  Matrix grad_out, grad_q, grad_k, grad_v;  // backward
+  double scale = 1;
+  // Dropout: the score of row i and key j of head h survives when draw ((b H + h) rows + i) keys +
+  // j of Philox (runtime/generator.h) is below `keep`; it is then multiplied by drop_scale.
+  ScalarRef keep, drop_scale, seed, offset;
+};
+
 // ---- what is built and what is run --------------------------------------------------------------
 
-using Source = std::variant<TileProgram, PortableKernel, MatmulCall>;
-using Args = std::variant<TileArgs, KernelArgs, MatmulArgs>;  // same order as Source
+using Source = std::variant<TileProgram, PortableKernel, MatmulCall, AttentionCall>;
+// Same order as Source.
+using Args = std::variant<TileArgs, KernelArgs, MatmulArgs, AttentionArgs>;
 
 }  // namespace qs::driver

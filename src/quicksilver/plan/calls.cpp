@@ -21,7 +21,7 @@ class Preparer {
     std::vector<NodeId> sequence;
     sequence.swap(ir_.sequence);
     for (NodeId id : sequence) {
-      if (ir_.nodes[static_cast<size_t>(id)].tile) {
+      if (ir_.nodes[static_cast<size_t>(id)].tile || reads_as_is(node(id).op)) {
         out_.push_back(id);
       } else if (graph::info(ir_.nodes[static_cast<size_t>(id)].op).kind == graph::OpKind::matmul) {
         matmul(id);
@@ -233,6 +233,9 @@ class Preparer {
     out_.push_back(id);
     for (NodeId b : behind) out_.push_back(b);
   }
+
+  /// Takes every layout and gives fresh results; its verb has seen to the dtypes.
+  static bool reads_as_is(Op op) { return op == Op::attention || op == Op::attention_backward; }
 
   static bool raw_index(Op op, size_t i) {
     switch (op) {

@@ -25,8 +25,9 @@ class Emitter {
   /// False when the group stores nothing.
   bool lower(const Group& group, Lowered& out);
   void tiles(std::span<const int32_t> groups);
-  void matmul(const Node& node);  // emit_matmul.cpp
-  void kernel(const Node& node);  // emit_kernels.cpp
+  void matmul(const Node& node);     // emit_matmul.cpp
+  void kernel(const Node& node);     // emit_kernels.cpp
+  void attention(const Node& node);  // emit_attention.cpp
 
   /// The address of element 0 of a layout over a value.
   driver::PtrRef address(ValueId value, DType dtype, int32_t word, int64_t offset) const;

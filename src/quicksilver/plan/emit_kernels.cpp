@@ -110,6 +110,9 @@ void Emitter::kernel(const Node& node) {
                                dim_of(node, in(0).shape)));
     case Op::nonzero:
       return add(kernels::nonzero(out(0), in(0)));
+    case Op::attention:
+    case Op::attention_backward:
+      return attention(node);
     default:
       throw InternalError(format("{} has no kernel", graph::name_of(node.op)));
   }

@@ -115,6 +115,20 @@ const Row rows[] = {
        &dropout_any, "Zero with probability p, else input / (1 - p)."),
     FN("linear", "n", "(Tensor input, Tensor weight, Tensor? bias=None)", &qs::linear,
        "input @ weight.T + bias"),
+    FN("scaled_dot_product_attention", "n",
+       "(Tensor query, Tensor key, Tensor value, Tensor? attn_mask=None, float dropout_p=0.0, bool "
+       "is_causal=False, float? scale=None, bool enable_gqa=False)",
+       &qs::scaled_dot_product_attention,
+       "softmax(scale query key^T + attn_mask) value over the last two dimensions; scale is 1 / "
+       "sqrt(E) by default."),
+    FN(
+        "_attention_backends", "f", "(int? enabled=None)",
+        +[](Call& c) -> PyObject* {
+          const uint32_t before = attention_backends();
+          if (c.given(0)) set_attention_backends(static_cast<uint32_t>(c.integer(0)));
+          return PyLong_FromUnsignedLong(before);
+        },
+        "Bits of the SDPBackends that may be used, as they were; sets them when given."),
     FN("layer_norm", "fn",
        "(Tensor input, int[] normalized_shape, Tensor? weight=None, Tensor? bias=None, float "
        "eps=1e-05)",

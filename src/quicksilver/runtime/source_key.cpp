@@ -46,6 +46,10 @@ void write(Writer& w, const driver::PortableKernel& k) {
 
 void write(Writer& w, const driver::MatmulCall& m) { w << m.dtype << m.bias; }
 
+void write(Writer& w, const driver::AttentionCall& a) {
+  w << a.dtype << a.backward << a.causal << a.mask << a.mask_dtype << a.dropout;
+}
+
 }  // namespace
 
 std::string source_key(const driver::Source& source) {

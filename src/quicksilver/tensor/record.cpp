@@ -143,7 +143,10 @@ void record(Op op, std::span<const Operand> operands, std::span<const uint64_t> 
     }
     const bool follows =
         !options.row_major && (row.kind == graph::OpKind::map || op == Op::dropout);
-    Dims strides = follows ? elementwise_strides(in, own) : contiguous_strides(own);
+    Dims strides = i < options.results.size() && !options.results[i].strides.empty()
+                       ? options.results[i].strides
+                   : follows ? elementwise_strides(in, own)
+                             : contiguous_strides(own);
     checked_numel(own);
     made[i] = make_fresh(device, dtype, Layout(std::move(own), std::move(strides)));
   }

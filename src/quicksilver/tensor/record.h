@@ -14,6 +14,7 @@ using graph::Op;
 struct ResultSpec {
   DType dtype;
   Dims shape;
+  Dims strides = {};  // dense, in any order of dimensions; none: row-major
 };
 
 struct RecordOptions {

@@ -23,6 +23,8 @@ UNCOVERED: dict[str, str] = {
     "adam_amsgrad_step": "an optimizer's step: test_parity_steps.py",
     "lstm_cell": "a layer's step: test_recurrent.py",
     "lstm_cell_backward": "a layer's step: test_recurrent.py",
+    "attention": "a test of its own: test_attention.py",
+    "attention_backward": "a test of its own: test_attention.py",
 }
 
 # case -> dtype -> why values or dtypes differ from the trace.

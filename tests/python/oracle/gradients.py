@@ -314,6 +314,9 @@ row("repeat_interleave", lambda L, x: L.repeat_interleave(x, 2, 1), BOX)
 
 # verbs.h names them; no row above differentiates them -> why
 NOT_HERE: dict[str, str] = {
+    "scaled_dot_product_attention": "a test of its own: test_attention.py",
+    "attention_backends": "a setting",
+    "set_attention_backends": "a setting",
     **dict.fromkeys(
         ("isnan", "isinf", "isfinite", "signbit", "logical_not", "bitwise_not", "eq", "ne", "lt",
          "le", "gt", "ge", "logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or",

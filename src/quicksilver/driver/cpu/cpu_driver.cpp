@@ -17,12 +17,14 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cstring>
 #include <optional>
 
 #include "quicksilver/core/cpu_info.h"
 #include "quicksilver/core/error.h"
 #include "quicksilver/core/thread_pool.h"
+#include "quicksilver/driver/cpu/attention.h"
 #include "quicksilver/driver/cpu/cpu_memory.h"
 #include "quicksilver/driver/cpu/gemm.h"
 #include "quicksilver/driver/cpu/tile.h"
@@ -30,6 +32,7 @@
 namespace qs::driver {
 namespace {
 
+using cpu::AttentionPlan;
 using cpu::GemmPlan;
 using cpu::GemmPointers;
 using cpu::GemmShape;
@@ -37,6 +40,10 @@ using cpu::GemmShape;
 struct BuiltPortable final : Kernel {
   explicit BuiltPortable(const PortableKernel& k) : portable(k) {}
   PortableKernel portable;
+};
+struct BuiltAttention final : Kernel {
+  explicit BuiltAttention(const AttentionCall& c) : call(c) {}
+  AttentionCall call;
 };
 struct BuiltMatmul final : Kernel {
   explicit BuiltMatmul(const MatmulCall& c) : call(c) {}
@@ -96,6 +103,28 @@ void run_matmul(const GemmPlan& plan, const MatmulArgs& args, const Launch& laun
     ThreadPool::instance().parallel_for(
         chunks, [&](int64_t first, int64_t last, int) { plan.run(p, first, last); });
   }
+}
+
+void run_attention(const AttentionPlan& plan, const AttentionArgs& args, const Launch& launch) {
+  const int64_t chunks = plan.chunks();
+  if (chunks == 0) return;
+  cpu::AttentionPointers p;
+  p.q = resolve(args.q.ptr, launch);
+  p.k = resolve(args.k.ptr, launch);
+  p.v = resolve(args.v.ptr, launch);
+  p.out = resolve(args.out.ptr, launch);
+  p.mask = resolve(args.mask.ptr, launch);
+  p.logsumexp = resolve(args.logsumexp, launch);
+  p.grad_out = resolve(args.grad_out.ptr, launch);
+  p.grad_q = resolve(args.grad_q.ptr, launch);
+  p.grad_k = resolve(args.grad_k.ptr, launch);
+  p.grad_v = resolve(args.grad_v.ptr, launch);
+  p.keep = std::bit_cast<double>(resolve(args.keep, launch));
+  p.drop_scale = std::bit_cast<double>(resolve(args.drop_scale, launch));
+  p.seed = resolve(args.seed, launch);
+  p.offset = resolve(args.offset, launch);
+  ThreadPool::instance().parallel_for(
+      chunks, [&](int64_t first, int64_t last, int) { plan.run(p, first, last); });
 }
 
 cpu::TileScratch& tile_scratch() {
@@ -178,6 +207,9 @@ class CpuProgram final : public Program {
         const MatmulCall& call = static_cast<const BuiltMatmul*>(c.kernel)->call;
         step.matmul.emplace(GemmShape::of(call, *matmul));
         wide_ = wide_ || step.matmul->chunks() > 1;
+      } else if (auto* attention = std::get_if<AttentionArgs>(&c.args)) {
+        step.attention.emplace(static_cast<const BuiltAttention*>(c.kernel)->call, *attention);
+        wide_ = wide_ || step.attention->chunks() > 1;
       } else {
         step.portable = &static_cast<const BuiltPortable*>(c.kernel)->portable;
         const KernelArgs& args = std::get<KernelArgs>(c.args);
@@ -197,6 +229,8 @@ class CpuProgram final : public Program {
         run_tiles(s.tiles, launch);
       } else if (s.matmul) {
         run_matmul(*s.matmul, std::get<MatmulArgs>(c.args), launch);
+      } else if (s.attention) {
+        run_attention(*s.attention, std::get<AttentionArgs>(c.args), launch);
       } else {
         run_portable(*s.portable, std::get<KernelArgs>(c.args), c.tag, launch);
       }
@@ -206,9 +240,10 @@ class CpuProgram final : public Program {
   }
 
  private:
-  struct Prepared {  // one of the three
+  struct Prepared {  // one of them
     std::vector<cpu::TileLaunch> tiles;
     std::optional<GemmPlan> matmul;
+    std::optional<AttentionPlan> attention;
     const PortableKernel* portable = nullptr;
   };
   std::vector<Command> commands_;
@@ -253,6 +288,11 @@ class CpuDriver final : public Driver {
       QS_CHECK(portable->host, DeviceError, "kernel {} has no host function", portable->name);
       return std::make_unique<BuiltPortable>(*portable);
     }
+    if (auto* attention = std::get_if<AttentionCall>(&source)) {
+      QS_CHECK(accepts(source), DeviceError, "the cpu driver has no attention of {}",
+               name_of(attention->dtype));
+      return std::make_unique<BuiltAttention>(*attention);
+    }
     const MatmulCall& call = std::get<MatmulCall>(source);
     QS_CHECK(accepts(source), DeviceError, "the cpu driver has no matrix product of {}",
              name_of(call.dtype));
@@ -260,6 +300,7 @@ class CpuDriver final : public Driver {
   }
   bool accepts(const Source& source) const override {
     if (auto* call = std::get_if<MatmulCall>(&source)) return GemmPlan::accepts(call->dtype);
+    if (auto* call = std::get_if<AttentionCall>(&source)) return is_floating(call->dtype);
     if (auto* portable = std::get_if<PortableKernel>(&source)) return portable->host != nullptr;
     return true;
   }
@@ -272,6 +313,9 @@ class CpuDriver final : public Driver {
       if (auto* matmul = std::get_if<MatmulArgs>(&c.args)) {
         const MatmulCall& call = static_cast<const BuiltMatmul*>(c.kernel)->call;
         run_matmul(GemmPlan(GemmShape::of(call, *matmul)), *matmul, launch);
+      } else if (auto* attention = std::get_if<AttentionArgs>(&c.args)) {
+        const AttentionCall& call = static_cast<const BuiltAttention*>(c.kernel)->call;
+        run_attention(AttentionPlan(call, *attention), *attention, launch);
       } else if (auto* portable = std::get_if<KernelArgs>(&c.args)) {
         run_portable(static_cast<const BuiltPortable*>(c.kernel)->portable, *portable, c.tag,
                      launch);

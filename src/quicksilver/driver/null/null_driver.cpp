@@ -44,6 +44,28 @@ int64_t touched(const MatmulCall& call, const MatmulArgs& args) {
   return total * static_cast<int64_t>(size_of(call.dtype));
 }
 
+int64_t touched(const AttentionCall& call, const AttentionArgs& a) {
+  const auto bytes = [&](const AttentionArgs::Matrix& x, int64_t heads, int64_t rows,
+                         int64_t columns, DType dtype) {
+    return (x.batch ? a.batch : 1) * (x.head ? heads : 1) * (x.row ? rows : 1) *
+           (x.column ? columns : 1) * static_cast<int64_t>(size_of(dtype));
+  };
+  const DType d = call.dtype;
+  int64_t total = bytes(a.q, a.heads, a.rows, a.width, d) +
+                  bytes(a.k, a.key_heads, a.keys, a.width, d) +
+                  bytes(a.v, a.key_heads, a.keys, a.value_width, d) +
+                  bytes(a.out, a.heads, a.rows, a.value_width, d);
+  total += a.batch * a.heads * a.rows * static_cast<int64_t>(size_of(compute_dtype(d)));
+  if (call.mask != AttentionCall::none)
+    total += bytes(a.mask, a.heads, a.rows, a.keys, call.mask_dtype);
+  if (call.backward)
+    total += bytes(a.grad_out, a.heads, a.rows, a.value_width, d) +
+             bytes(a.grad_q, a.heads, a.rows, a.width, d) +
+             bytes(a.grad_k, a.key_heads, a.keys, a.width, d) +
+             bytes(a.grad_v, a.key_heads, a.keys, a.value_width, d);
+  return total;
+}
+
 struct NullKernel final : Kernel {
   explicit NullKernel(const Source& s) : source(s) {}
   Source source;
@@ -126,6 +148,8 @@ int64_t touched_bytes(const Source& source, const Args& args) {
     return touched(*tile, std::get<TileArgs>(args));
   if (auto* matmul = std::get_if<MatmulCall>(&source))
     return touched(*matmul, std::get<MatmulArgs>(args));
+  if (auto* attention = std::get_if<AttentionCall>(&source))
+    return touched(*attention, std::get<AttentionArgs>(args));
   return touched(std::get<PortableKernel>(source), std::get<KernelArgs>(args));
 }
 

@@ -35,6 +35,14 @@ std::string describe(const MatmulCall& call, const MatmulArgs& a) {
   return text;
 }
 
+std::string describe(const AttentionCall& call, const AttentionArgs& a) {
+  constexpr std::string_view masks[] = {"", " mask bool", " mask"};
+  return format("attention{} {} batch {} heads {}/{} {}x{} width {}/{}{}{}{}",
+                call.backward ? " backward" : "", info(call.dtype).short_name, a.batch, a.heads,
+                a.key_heads, a.rows, a.keys, a.width, a.value_width, call.causal ? " causal" : "",
+                masks[call.mask], call.dropout ? " dropout" : "");
+}
+
 struct RecordKernel final : Kernel {
   Source source;
   std::unique_ptr<Kernel> inner;
@@ -113,6 +121,8 @@ class RecordDriver final : public Driver, public CommandLog {
     }
     if (auto* call = std::get_if<MatmulCall>(&s))
       return describe(*call, std::get<MatmulArgs>(c.args));
+    if (auto* call = std::get_if<AttentionCall>(&s))
+      return describe(*call, std::get<AttentionArgs>(c.args));
     return describe(std::get<PortableKernel>(s), std::get<KernelArgs>(c.args));
   }
   static std::vector<std::string> lines_of(std::span<const Command> commands) {

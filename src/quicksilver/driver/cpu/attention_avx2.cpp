@@ -1,0 +1,10 @@
+#include "quicksilver/driver/cpu/attention_rows.inl"
+
+namespace qs::driver::cpu {
+
+const AttentionTable& attention_avx2_table() {
+  static const AttentionTable table = isa_avx2::make_attention_table();
+  return table;
+}
+
+}  // namespace qs::driver::cpu
