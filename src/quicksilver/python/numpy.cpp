@@ -274,6 +274,15 @@ PyObject* bytes_of(const Tensor& t) {
 PyObject* to_bytes(PyObject*, PyObject* o) {
   return guarded([&] { return bytes_of(to_tensor(o)); });
 }
+/// (a number that tensors over one storage share, its size in bytes)
+PyObject* storage_of(PyObject*, PyObject* o) {
+  return guarded([&] {
+    const Storage& storage = to_tensor(o).storage();
+    return Py_BuildValue("(KL)",
+                         static_cast<unsigned long long>(reinterpret_cast<size_t>(&storage)),
+                         static_cast<long long>(storage.bytes));
+  });
+}
 Tensor from_bytes_checked(PyObject* buffer, PyObject* dtype_object, PyObject* shape_object,
                           PyObject* device) {
   const DType dtype = to_dtype(dtype_object);
@@ -441,6 +450,8 @@ PyMethodDef functions[] = {
      "frombuffer(buffer, *, dtype, count=-1, offset=0, requires_grad=False)\n\nA tensor over a "
      "buffer's memory."},
     {"_to_bytes", to_bytes, METH_O, "The elements, row-major."},
+    {"_storage_of", storage_of, METH_O,
+     "_storage_of(tensor): (a number of its storage, its size in bytes)."},
     {"_from_bytes", c_function(from_bytes), METH_VARARGS | METH_KEYWORDS,
      "_from_bytes(buffer, dtype, shape, device=None): a tensor of a copy of the bytes."},
     {"_rebuild_tensor", rebuild_tensor, METH_VARARGS, nullptr},
