@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import traced
 from oracle.library import DEVICES, Array, L, to_library, to_numpy
 
 ON_DEVICES = pytest.mark.parametrize("device", DEVICES)
@@ -147,3 +148,32 @@ def test_what_backward_reads_is_watched() -> None:
     out.sum().backward()
     with pytest.raises(RuntimeError, match="backward through the graph a second time"):
         out.sum().backward()
+
+
+# ---- the modules ---------------------------------------------------------------------------------
+@ON_DEVICES
+@pytest.mark.parametrize("case", traced.cases("rnn"))
+def test_as_pytorch(case: str, device: str) -> None:
+    L.set_default_device(device)
+    try:
+        traced.check("rnn", case, L, rtol=2e-5, atol=3e-6)
+    finally:
+        L.set_default_device(None)
+
+
+def test_initial_weights_and_dropout() -> None:
+    L.manual_seed(0)
+    layer = L.nn.LSTM(8, 64, 2, dropout=0.5)
+    for p in layer.parameters():
+        assert p.abs().max().item() <= 1 / 8 and p.std().item() > 0.06
+    x = L.ones(3, 2, 8)
+    assert not L.equal(layer(x)[0], layer(x)[0]), "dropout draws anew"
+    layer.eval()
+    assert L.equal(layer(x)[0], layer(x)[0])
+    with pytest.warns(UserWarning, match="num_layers greater than 1"):
+        L.nn.GRU(2, 2, dropout=0.5)
+
+
+def test_a_length_beyond_the_steps_is_refused() -> None:
+    with pytest.raises(RuntimeError, match="more than the 3 steps"):
+        L.nn.utils.rnn.pack_padded_sequence(L.ones(3, 2, 1), [4, 1])

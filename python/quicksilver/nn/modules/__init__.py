@@ -64,4 +64,14 @@ from quicksilver.nn.modules.loss import (
 )
 from quicksilver.nn.modules.module import Module
 from quicksilver.nn.modules.normalization import LayerNorm, RMSNorm
+from quicksilver.nn.modules.rnn import (
+    GRU,
+    LSTM,
+    RNN,
+    GRUCell,
+    LSTMCell,
+    RNNBase,
+    RNNCell,
+    RNNCellBase,
+)
 from quicksilver.nn.modules.sparse import Embedding
