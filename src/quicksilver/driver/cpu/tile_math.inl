@@ -64,23 +64,26 @@ void fill_math(IsaTable& t) {
 #undef ROW
   // Vectors.
 #define ROW(name, F) t.op[static_cast<int>(Prim::name)][r_f32] = vector_op<float, F, 1>;
-  ROW(exp, Exp) ROW(exp2, Exp2) ROW(expm1, Expm1) ROW(log, Log) ROW(log2, Log2) ROW(log10, Log10)
+  ROW(exp, Exp) ROW(log, Log) ROW(tanh, Tanh) ROW(sigmoid, Sigmoid) ROW(erf, Erf)
+#undef ROW
+#define ROW(name, F) t.op[static_cast<int>(Prim::name)][r_f32] = vector_op<float, F, 1, true>;
+  ROW(exp2, Exp2) ROW(expm1, Expm1) ROW(log2, Log2) ROW(log10, Log10)
   ROW(log1p, Log1p) ROW(sin, Sin) ROW(cos, Cos) ROW(tan, Tan) ROW(asin, Asin) ROW(acos, Acos)
   ROW(atan, Atan) ROW(sinh, Sinh) ROW(cosh, Cosh) ROW(asinh, Asinh) ROW(acosh, Acosh)
-  ROW(atanh, Atanh) ROW(tanh, Tanh) ROW(sigmoid, Sigmoid) ROW(erf, Erf) ROW(erfc, Erfc)
+  ROW(atanh, Atanh) ROW(erfc, Erfc)
   ROW(erfinv, Erfinv) ROW(lgamma, Lgamma)
 #undef ROW
-#define ROW(name, F) t.op[static_cast<int>(Prim::name)][r_f64] = vector_op<double, F, 1>;
+#define ROW(name, F) t.op[static_cast<int>(Prim::name)][r_f64] = vector_op<double, F, 1, true>;
   ROW(exp, ExpF64) ROW(exp2, Exp2F64) ROW(expm1, Expm1F64) ROW(log, LogF64) ROW(log2, Log2F64)
   ROW(log1p, Log1pF64) ROW(asin, AsinF64) ROW(acos, AcosF64) ROW(atan, AtanF64)
   ROW(sinh, SinhF64) ROW(cosh, CoshF64) ROW(asinh, AsinhF64) ROW(acosh, AcoshF64)
   ROW(atanh, AtanhF64) ROW(tanh, TanhF64) ROW(sigmoid, SigmoidF64) ROW(erf, ErfF64)
   ROW(erfc, ErfcF64) ROW(erfinv, ErfinvF64) ROW(sin, SinF64) ROW(cos, CosF64) ROW(tan, TanF64)
 #undef ROW
-  t.op[static_cast<int>(Prim::pow)][r_f32] = vector_op<float, Pow, 2>;
-  t.op[static_cast<int>(Prim::hypot)][r_f32] = vector_op<float, Hypot, 2>;
-  t.op[static_cast<int>(Prim::atan2)][r_f32] = vector_op<float, Atan2, 2>;
-  t.op[static_cast<int>(Prim::atan2)][r_f64] = vector_op<double, Atan2F64, 2>;
+  t.op[static_cast<int>(Prim::pow)][r_f32] = vector_op<float, Pow, 2, true>;
+  t.op[static_cast<int>(Prim::hypot)][r_f32] = vector_op<float, Hypot, 2, true>;
+  t.op[static_cast<int>(Prim::atan2)][r_f32] = vector_op<float, Atan2, 2, true>;
+  t.op[static_cast<int>(Prim::atan2)][r_f64] = vector_op<double, Atan2F64, 2, true>;
 }
 // clang-format on
 

@@ -274,9 +274,9 @@ void fill_float(IsaTable& t, RegClass r) {
               ROW(floor, Floor) ROW(ceil, Ceil) ROW(trunc, Trunc) ROW(round, Round)
                   ROW(copysign, CopySign)
 #undef ROW
-                      slot(t, Prim::floor_div, r) = vector_op<T, FloorDivide, 2>;
-  slot(t, Prim::rem, r) = vector_op<T, Remainder, 2>;
-  slot(t, Prim::fmod, r) = vector_op<T, Fmod, 2>;
+                      slot(t, Prim::floor_div, r) = vector_op<T, FloorDivide, 2, true>;
+  slot(t, Prim::rem, r) = vector_op<T, Remainder, 2, true>;
+  slot(t, Prim::fmod, r) = vector_op<T, Fmod, 2, true>;
   slot(t, Prim::nextafter, r) = vector_op<T, NextAfter, 2>;
 #define ROW(prim, F) slot(t, Prim::prim, r) = scalar_op2<uint8_t, T, F>;
   ROW(eq, Eq)

@@ -261,20 +261,27 @@ QS_INLINE void drive(char* d, const char* a, const char* b, const char* c, int64
   }
 }
 
-/// Elementwise kernels on vectors of T: F::apply(va, vb, vc) gives a vector of T.
-template <class T, class F, int arity>
+/// Elementwise kernels on vectors of T: F::apply(va, vb, vc) gives a vector of T. Long functions
+/// are unrolled less: they fill the machine by themselves, and compile in a quarter of the time.
+template <class T, class F, int arity, bool is_long = false>
 void vector_op(char* d, const char* a, const char* b, const char* c, int64_t n,
                const TileStep& step) {
   constexpr int k_size = sizeof(T);
   drive<arity, k_size, k_size, k_size, k_size>(
       d, a, b, c, n, step, [](char* d, const char* a, const char* b, const char* c) {
         using V = Vec<T>;
-#pragma GCC unroll 8
-        for (int k = 0; k < k_group * k_size; k += k_bytes) {
+        const auto one = [&](int k) __attribute__((always_inline)) {
           if constexpr (arity == 1) store(d + k, (V)F::apply(load<V>(a + k)));
           if constexpr (arity == 2) store(d + k, (V)F::apply(load<V>(a + k), load<V>(b + k)));
           if constexpr (arity == 3)
             store(d + k, (V)F::apply(load<V>(a + k), load<V>(b + k), load<V>(c + k)));
+        };
+        if constexpr (is_long) {
+#pragma GCC unroll 1
+          for (int k = 0; k < k_group * k_size; k += k_bytes) one(k);
+        } else {
+#pragma GCC unroll 8
+          for (int k = 0; k < k_group * k_size; k += k_bytes) one(k);
         }
       });
 }
