@@ -205,16 +205,82 @@ TEST(Plan, TransposedReadersRunBeforeTheWrite) {
   for (double v : p.read(x)) ASSERT_EQ(v, 0);
 }
 
-TEST(Plan, TransposedReadOfAnIntermediate) {
+TEST(Plan, ACheapIntermediateIsComputedAgainWhereItIsReadTransposed) {
   Program p("record:cpu");
   T x = p.random({30, 50});
   T h = p.unary(Op::exp, x);
   T out = p.binary(Op::add, h.t(), 1.0);
   h = {};
   const auto got = p.read(out), vx = p.read(x);
-  EXPECT_EQ(p.lines().size(), 2u);
+  EXPECT_EQ(p.lines(), (std::vector<std::string>{"tile map [50, 30] operands 2 instrs 5 folds 0"}));
   for (int i = 0; i < 50; ++i)
     for (int j = 0; j < 30; ++j) ASSERT_NEAR(got[i * 30 + j], std::exp(vx[j * 50 + i]) + 1, 1e-4);
+}
+
+TEST(Plan, BroadcastProducersAreComputedInTheirReaders) {
+  Program p("record:cpu");
+  T x = p.random({64, 256}), b = p.random({256}, 2), s = p.random({}, 3);
+  T shift = p.binary(Op::mul, b, 2.0);
+  T scale = p.unary(Op::sqrt, p.unary(Op::exp, s));  // one number: all of it, once a launch
+  T y = p.binary(Op::add, p.binary(Op::mul, x, scale), shift);
+  shift = scale = {};
+  const auto got = p.read(y), vx = p.read(x), vb = p.read(b), vs = p.read(s);
+  const auto lines = p.lines();
+  ASSERT_EQ(lines.size(), 1u) << lines[0];
+  EXPECT_EQ(plan::stats(k_mps).bytes_moved, 2 * 64 * 256 * 4 + 256 * 4 + 4);
+  for (size_t i = 0; i < got.size(); ++i)
+    ASSERT_NEAR(got[i], vx[i] * std::exp(vs[0] / 2) + 2 * vb[i % 256], 1e-4);
+}
+
+TEST(Plan, ProducersThatOthersKeepAreStoredAndRead) {
+  Program p("record:cpu");
+  T x = p.random({64, 256}), b = p.random({256}, 2);
+  T shift = p.binary(Op::mul, b, 2.0);
+  T y = p.binary(Op::add, x, shift);
+  p.cut();
+  EXPECT_EQ(p.lines().size(), 2u);
+  const auto vb = p.read(b), vs = p.read(shift);
+  for (size_t i = 0; i < vb.size(); ++i) ASSERT_EQ(vs[i], 2 * vb[i]);
+}
+
+TEST(Plan, RecomputingSeesTheOldContentOfWhatIsWrittenLater) {
+  Program p("record:cpu");
+  T x = p.random({40, 30}), b = p.random({30}, 2);
+  const auto vx = p.read(x), vb = p.read(b);
+  T shift = p.binary(Op::mul, b, 2.0);
+  p.update(Op::mul, b, 0.0);
+  T y = p.binary(Op::add, x, shift);
+  shift = {};
+  const auto got = p.read(y);
+  for (size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], vx[i] + 2 * vb[i % 30], 1e-5);
+  for (double v : p.read(b)) ASSERT_EQ(v, 0);
+}
+
+TEST(Plan, RecomputingFollowsSlicesAndSteps) {
+  Program p("record:cpu");
+  T x = p.random({12, 20}), z = p.random({3, 12}, 2);
+  T h = p.binary(Op::add, x, 1.0);
+  T y = p.binary(Op::mul, h.slice(0, 2, 10, 3).slice(1, 3, 15), z);
+  h = {};
+  const auto got = p.read(y), vx = p.read(x), vz = p.read(z);
+  EXPECT_EQ(p.lines().size(), 1u);
+  for (int i = 0; i < 3; ++i)
+    for (int j = 0; j < 12; ++j)
+      ASSERT_NEAR(got[i * 12 + j], (vx[(2 + 3 * i) * 20 + 3 + j] + 1) * vz[i * 12 + j], 1e-5);
+}
+
+TEST(Plan, TransposedReadOfAnIntermediate) {
+  Program p("record:cpu");
+  T x = p.random({30, 50});
+  T h = p.unary(Op::digamma, p.unary(Op::exp, x));  // not worth computing twice
+  T out = p.binary(Op::add, h.t(), 1.0);
+  h = {};
+  const auto got = p.read(out);
+  EXPECT_EQ(p.lines().size(), 2u);
+  h = p.unary(Op::digamma, p.unary(Op::exp, x));
+  const auto plain = p.read(h);
+  for (int i = 0; i < 50; ++i)
+    for (int j = 0; j < 30; ++j) ASSERT_NEAR(got[i * 30 + j], plain[j * 50 + i] + 1, 1e-4);
 }
 
 TEST(Plan, PartialWritesKeepTheRest) {

@@ -40,7 +40,7 @@ struct Adam {
   void step(Program& p) {
     for (size_t i = 0; i < w.size(); ++i)
       p.record(Op::adam_step, {w[i], g[i], m[i], v[i], 0.01, 0.1, 0.99, 1e-8, 0.999, 1.5, 0.01},
-               {DType::f32, {}, {}, {1}, {0, 2, 3}}, 3);
+               {DType::f32, {}, {}, {1, 0}, {0, 2, 3}}, 3);
   }
   int64_t elements() const {
     int64_t n = 0;

@@ -99,7 +99,7 @@ class NodeBuilder final : public graph::Builder {
       a.dtype = o.dtype;
       a.value = o.value_id;
       a.word = o.word;
-      a.offset = o.word >= 0 ? 0 : o.layout.offset;
+      a.offset = o.layout.offset;
       QS_ASSERT(place(space_, strides, axes_, a.strides));
       e = nest_.load(a);
     }
@@ -119,7 +119,7 @@ class NodeBuilder final : public graph::Builder {
     if (r.target >= 0) {
       const Operand& t = node_.operands[static_cast<size_t>(r.target)];
       a.word = t.word;
-      a.offset = t.word >= 0 ? 0 : t.layout.offset;
+      a.offset = t.layout.offset;
     }
     QS_ASSERT(place(space_, result_strides(node_, space_, i), axes_, a.strides));
     nest_.store(e, a, after_loads);

@@ -28,7 +28,7 @@ struct Operand {
   bool read = true;          // false: only the target of an in-place write (out=, copy_)
   ValueId value_id = 0;
   int32_t word = -1;  // scalar: its launch word; external value: the word with its start offset
-  Layout layout;      // layout.offset is 0 and meaningless when word >= 0
+  Layout layout;      // word >= 0: layout.offset is what is added to the word, 0 when recorded
 };
 
 struct Result {

@@ -51,7 +51,7 @@ Touch touch_operand(const Node& n, size_t i) {
   t.value = o.value_id;
   t.dtype = o.dtype;
   t.word = o.word;
-  t.offset = o.word >= 0 ? 0 : o.layout.offset;
+  t.offset = o.layout.offset;
   if (n.tile) t.strides = codegen::operand_strides(n, n.space, i);
   return t;
 }
@@ -65,7 +65,7 @@ Touch touch_result(const Node& n, size_t i) {
   if (r.target >= 0) {
     const graph::Operand& o = n.operands[static_cast<size_t>(r.target)];
     t.word = o.word;
-    t.offset = o.word >= 0 ? 0 : o.layout.offset;
+    t.offset = o.layout.offset;
   }
   if (n.tile) t.strides = codegen::result_strides(n, n.space, i);
   return t;

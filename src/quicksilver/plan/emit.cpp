@@ -28,7 +28,7 @@ PtrRef Emitter::result_address(const Node& node, size_t result) const {
   const graph::Result& r = node.results[result];
   if (r.target < 0) return address(r.value_id, r.dtype, -1, 0);
   const graph::Operand& t = node.operands[static_cast<size_t>(r.target)];
-  return address(r.value_id, r.dtype, t.word, t.word >= 0 ? 0 : t.layout.offset);
+  return address(r.value_id, r.dtype, t.word, t.layout.offset);
 }
 
 void Emitter::push(const driver::Source& source, driver::Args args, int32_t tag,

@@ -32,7 +32,7 @@ class Emitter {
   /// The address of element 0 of a layout over a value.
   driver::PtrRef address(ValueId value, DType dtype, int32_t word, int64_t offset) const;
   driver::PtrRef address(const graph::Operand& o) const {
-    return address(o.value_id, o.dtype, o.word, o.word >= 0 ? 0 : o.layout.offset);
+    return address(o.value_id, o.dtype, o.word, o.layout.offset);
   }
   driver::PtrRef result_address(const Node& node, size_t result) const;
   void push(const driver::Source& source, driver::Args args, int32_t tag, std::string_view what);

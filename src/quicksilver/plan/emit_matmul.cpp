@@ -136,7 +136,13 @@ void Emitter::matmul(const Node& node) {
     shift(one.c, sc, call.dtype);
     if (call.bias) shift(one.bias, sd, call.dtype);
     const int64_t size = static_cast<int64_t>(size_of(call.dtype));
-    const int64_t moved = size * args.batch * (args.m * args.k + args.k * args.n + args.m * args.n);
+    auto elements = [&](const MatmulArgs::Matrix& x, int64_t rows, int64_t columns) {
+      return (x.row ? rows : 1) * (x.column ? columns : 1) * (x.batch ? args.batch : 1);
+    };
+    int64_t moved = elements(args.c, args.m, args.n) * (args.beta != 0 ? 2 : 1);
+    if (args.k > 0) moved += elements(args.a, args.m, args.k) + elements(args.b, args.k, args.n);
+    if (call.bias) moved += elements(args.bias, args.m, args.n);
+    moved *= size;
     plan_.bytes_moved += moved;
     push(call, std::move(one), node.tag,
          format("  matmul {}x{}x{} batch {} ({} bytes)\n", args.m, args.n, args.k, args.batch,

@@ -115,11 +115,18 @@ class Grouper {
       before[static_cast<size_t>(id)] = direct;
       int32_t g = start(id, direct);
       if (!ir_.nodes[static_cast<size_t>(id)].tile || unfused()) continue;
-      for (int32_t c : candidates(id, g)) {
-        const int32_t other = find(c);
-        if (other == g || !try_merge(other, g)) continue;
-        g = find(g);
-        ++merges;
+      // What did not fit one node may fit the group it has become: loops over rows alone join a
+      // fold.
+      const auto list = candidates(id, g);
+      for (bool merged = true; merged;) {
+        merged = false;
+        for (int32_t c : list) {
+          const int32_t other = find(c);
+          if (other == g || !try_merge(other, g)) continue;
+          g = find(g);
+          ++merges;
+          merged = true;
+        }
       }
     }
     finish(before);
@@ -189,10 +196,12 @@ class Grouper {
       const ValueInfo& v = ir_.values[n.operands[i].value_id];
       if (v.node < 0 || ir_.nodes[static_cast<size_t>(v.node)].dead) continue;
       const int32_t c = find(group_of_[static_cast<size_t>(v.node)]);
-      if (ir_.groups[static_cast<size_t>(c)].kind == Group::tile) add(c);
+      const Group& made = ir_.groups[static_cast<size_t>(c)];
+      if (n.clone && !ir_.nodes[static_cast<size_t>(made.nodes[0])].clone) continue;
+      if (made.kind == Group::tile) add(c);
     }
     std::sort(list.begin(), list.end(), [](int32_t a, int32_t b) { return a > b; });
-    for (int32_t c = g - 1; c >= 0 && c >= g - k_sibling_reach; --c) {
+    for (int32_t c = g - 1; !n.clone && c >= 0 && c >= g - k_sibling_reach; --c) {
       const Group& other = ir_.groups[static_cast<size_t>(c)];
       if (other.gone || other.kind != Group::tile) continue;
       if (shares_read(c, g)) add(c);

@@ -40,7 +40,8 @@ class BitSet {
 struct Node : graph::Node {
   int32_t tag = 0;  // the recorded node that error messages name
   bool dead = false;
-  bool tile = false;  // loops over elements: has a space and may be grouped
+  bool tile = false;   // loops over elements: has a space and may be grouped
+  bool clone = false;  // computes a value again for its one reader: grouped with that, not before
   codegen::Space space;
 };
 

@@ -22,6 +22,8 @@ int drop_dead(Ir& ir);
 int prepare_calls(Ir& ir);
 /// Forms groups: one kernel each.
 int group_nodes(Ir& ir);
+/// Cheap values computed again in their readers' groups rather than stored.
+int recompute(Ir& ir);
 /// Order of the groups.
 int order_groups(Ir& ir);
 /// Steps: groups that do the same to other memory may become one launch.

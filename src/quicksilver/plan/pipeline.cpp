@@ -29,6 +29,7 @@ constexpr Pass k_passes[] = {
     {"drop_dead", drop_dead},          // what no live content needs
     {"prepare_calls", prepare_calls},  // copies around library calls and kernels
     {"group", group_nodes},            // one kernel each
+    {"recompute", recompute},          // cheap values again, rather than through memory
     {"order", order_groups},           // recorded order, weights after checks
     {"batch", batch_groups},           // many small equal groups in one launch
     {"place_buffers", place_buffers},  // arena, outputs, donation
