@@ -14,6 +14,8 @@
 //   order      no third group lies between the two: it would have to run after one and before the
 //   other.
 //              `above` holds, for each group, all groups that must run before it;
+//   memory     merging must not hold large storages longer than they were needed (holds_back), nor
+//              line folds up behind each other that could run side by side (lines_up)
 //   size       a kernel stays small enough for registers and compile time.
 //
 // Example: h = x @ w; y = relu(h + b); s = y.sum(0). The sum runs over [64, 256], keeps 256 columns
