@@ -9,7 +9,7 @@
 // pointers  out, src, index 0, index 1, ...
 // ints      element bytes, rank, indices, shape[rank], out strides[rank], src strides[rank], then
 //           for each index: dtype, bound, step, strides[rank]
-// items     points of out, row-major
+// items     points of out, in the order in which it lies
 #include <type_traits>
 #include <utility>
 
@@ -27,6 +27,34 @@ struct Bytes16 {
   uint64_t a, b;
 };
 
+/// A run along which one index varies, of dtype I; the others, if any, are in `from` already.
+template <class T, class I>
+void gather_run(const KernelView& view, const IndexReader& x, int64_t at, int64_t index_step,
+                const T* from, int64_t src_step, T* to, int64_t out_step, int64_t length) {
+  for (int64_t i = 0; i < length; ++i) {
+    const int64_t index = x.wrapped<I>(view, at + i * index_step);
+    to[i * out_step] = index < 0 ? T{} : from[i * src_step + index * x.step];
+  }
+}
+
+/// The same for any number of indices, all of dtype I.
+template <class T, class I>
+void gather_run(const KernelView& view, const IndexReader* indices, int count, int64_t rank,
+                const int64_t* at, const T* from, int64_t src_step, T* to, int64_t out_step,
+                int64_t length) {
+  for (int64_t i = 0; i < length; ++i) {
+    int64_t offset = i * src_step;
+    bool good = true;
+    for (int j = 0; j < count; ++j) {
+      const IndexReader& x = indices[j];
+      const int64_t index = x.wrapped<I>(view, at[j] + i * x.strides[rank - 1]);
+      good = good && index >= 0;
+      offset += index * x.step;
+    }
+    to[i * out_step] = good ? from[offset] : T{};
+  }
+}
+
 template <class T>
 void gather_points(const KernelView& view, int64_t begin, int64_t end) {
   IntReader ints(view.ints + 1);
@@ -37,7 +65,7 @@ void gather_points(const KernelView& view, int64_t begin, int64_t end) {
   strides[0] = ints.take(rank);
   strides[1] = ints.take(rank);
   IndexReader indices[k_max_rank];
-  bool varies = false;  // along the last dimension
+  bool varies = false, alike = true;  // along the last dimension; of one dtype
   for (int j = 0; j < count; ++j) {
     IndexReader& x = indices[j];
     x.dtype = static_cast<DType>(ints.next());
@@ -46,6 +74,7 @@ void gather_points(const KernelView& view, int64_t begin, int64_t end) {
     x.strides = strides[2 + j] = ints.take(rank);
     x.base = view.pointers[2 + j];
     varies = varies || (rank > 0 && x.strides[rank - 1] != 0);
+    alike = alike && x.dtype == indices[0].dtype;
   }
   T* out = static_cast<T*>(view.pointers[0]);
   const T* src = static_cast<const T*>(view.pointers[1]);
@@ -65,6 +94,16 @@ void gather_points(const KernelView& view, int64_t begin, int64_t end) {
         for (int64_t i = 0; i < length; ++i) to[i * out_step] = good ? from[i * src_step] : T{};
       }
       return;
+    }
+    if (alike) {
+      return dispatch_index(indices[0].dtype, [&]<class I>(I) {
+        if (count == 1)
+          gather_run<T, I>(view, indices[0], at[2], indices[0].strides[rank - 1], src + at[1],
+                           src_step, to, out_step, length);
+        else
+          gather_run<T, I>(view, indices, count, rank, at + 2, src + at[1], src_step, to, out_step,
+                           length);
+      });
     }
     for (int64_t i = 0; i < length; ++i) {
       int64_t offset = at[1] + i * src_step;
@@ -171,6 +210,7 @@ KernelCall gather_call(const View& out, const View& src, const IndexSpace& from)
   QS_ASSERT(out.shape == from.shape, "the result's shape");
   Space space{from.shape, {out.strides, from.strides}};
   for (const Dims& d : from.index_strides) space.strides.push_back(d);
+  space.sort_by(0);
   space.simplify();
 
   KernelCall call;

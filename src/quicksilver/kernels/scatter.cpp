@@ -17,6 +17,7 @@
 //
 // Complication: with few free points and many serial ones (a histogram) one thread does it all.
 #include <algorithm>
+#include <cstdlib>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -184,6 +185,37 @@ void scatter_run(const KernelView& view, const Fields& p, T* dst, const T* value
   }
 }
 
+/// One index that varies along the free run and along one serial dimension: torch.scatter's and
+/// scatter_add's case. Every destination meets its sources in serial order whichever loop is
+/// inside; inside is the one that walks memory in the smaller steps.
+template <class T, class I, bool add>
+void scatter_along(const KernelView& view, const Fields& p, T* dst, const T* values,
+                   int64_t index_at, int64_t length) {
+  const IndexReader& x = p.indices[0];
+  const int64_t last = p.free_rank - 1, points = p.serial_rank ? p.serial_shape[0] : 1;
+  const int64_t to_free = p.dst_free[last], from_free = p.values_free[last];
+  const int64_t from_serial = p.serial_rank ? p.values_serial[0] : 0;
+  const int64_t index_free = p.index_free[0][last];
+  const int64_t index_serial = p.serial_rank ? x.strides[0] : 0;
+  const auto one = [&](int64_t i, int64_t k) {
+    const int64_t index = x.wrapped<I>(view, index_at + i * index_free + k * index_serial);
+    if (index < 0) return;
+    T& to = dst[i * to_free + index * x.step];
+    const T from = values[i * from_free + k * from_serial];
+    if constexpr (add)
+      to = combine<T>(ScatterMode::add, to, from);
+    else
+      to = from;
+  };
+  if (std::abs(index_free) + std::abs(from_free) < std::abs(index_serial) + std::abs(from_serial)) {
+    for (int64_t k = 0; k < points; ++k)
+      for (int64_t i = 0; i < length; ++i) one(i, k);
+  } else {
+    for (int64_t i = 0; i < length; ++i)
+      for (int64_t k = 0; k < points; ++k) one(i, k);
+  }
+}
+
 template <class T>
 void scatter_points(const KernelView& view, int64_t begin, int64_t end) {
   const Fields p(view);
@@ -197,9 +229,20 @@ void scatter_points(const KernelView& view, int64_t begin, int64_t end) {
   // A run is taken whole where memory and indices allow it; else point by point, which keeps the
   // walk over the serial points, the longer one, inside.
   const bool whole = last < 0 || (!p.index_varies && p.dst_free[last] == 1);
+  const bool plain =
+      last >= 0 && p.count == 1 && p.serial_rank <= 1 &&
+      (p.mode == ScatterMode::write || (p.mode == ScatterMode::add && !k_is_half<T>));
   for_runs(p.free_rank, p.free_shape, 2 + p.count, strides, begin, end,
            [&](const int64_t* at, int64_t length) {
              if (whole) return scatter_run<T>(view, p, dst + at[0], values + at[1], at + 2, length);
+             if (plain) {
+               return dispatch_index(p.indices[0].dtype, [&]<class I>(I) {
+                 if (p.mode == ScatterMode::write)
+                   scatter_along<T, I, false>(view, p, dst + at[0], values + at[1], at[2], length);
+                 else if constexpr (!k_is_half<T>)
+                   scatter_along<T, I, true>(view, p, dst + at[0], values + at[1], at[2], length);
+               });
+             }
              int64_t free_at[k_max_rank];
              for (int64_t i = 0; i < length; ++i) {
                for (int j = 0; j < p.count; ++j) free_at[j] = at[2 + j] + i * p.index_free[j][last];
@@ -238,6 +281,7 @@ KernelCall scatter_call(const View& dst, const View& values, const IndexSpace& i
       s.strides[2 + j].push_back(into.index_strides[j][d]);
   }
   serial.simplify();
+  free.sort_by(0);
   free.simplify();
 
   KernelCall call;

@@ -1,6 +1,7 @@
 // Walking strided spaces, shared by the kernel families: builders on top, host code below.
 #pragma once
 #include <atomic>
+#include <cstdlib>
 #include <cstring>
 
 #include "quicksilver/core/function_ref.h"
@@ -37,6 +38,16 @@ struct Space {
       drop(d - 1);
     }
   }
+  /// Puts the dimension that `operand` walks in the smallest steps last, for spaces whose points
+  /// may be taken in any order.
+  void sort_by(size_t operand) {
+    for (size_t i = 1; i < shape.size(); ++i)
+      for (size_t d = i; d > 0 && step(operand, d - 1) < step(operand, d); --d) {
+        std::swap(shape[d - 1], shape[d]);
+        for (Dims& s : strides) std::swap(s[d - 1], s[d]);
+      }
+  }
+  int64_t step(size_t operand, size_t d) const { return std::abs(strides[operand][d]); }
   void drop(size_t d) {
     shape.erase(d);
     for (Dims& s : strides) s.erase(d);
@@ -135,6 +146,16 @@ struct IndexReader {
   const int64_t* strides;
   const void* base;
 
+  /// The index at `at` within [0, bound); -1 when it is out of range, which is reported.
+  template <class I>
+  int64_t wrapped(const driver::KernelView& view, int64_t at) const {
+    const int64_t given = static_cast<int64_t>(static_cast<const I*>(base)[at]);
+    const int64_t i = given < 0 ? given + bound : given;
+    if (static_cast<uint64_t>(i) < static_cast<uint64_t>(bound)) [[likely]]
+      return i;
+    report(view, 1, given, bound);
+    return -1;
+  }
   /// False when the index at `at` is out of range, which is reported.
   bool add(const driver::KernelView& view, int64_t at, int64_t& offset) const {
     const int64_t given = load_index(dtype, base, at);
@@ -147,6 +168,23 @@ struct IndexReader {
     return true;
   }
 };
+
+/// Calls f with a value of the index dtype.
+template <class F>
+void dispatch_index(DType dtype, F&& f) {
+  switch (dtype) {
+    case DType::i64:
+      return f(int64_t{});
+    case DType::i32:
+      return f(int32_t{});
+    case DType::i16:
+      return f(int16_t{});
+    case DType::i8:
+      return f(int8_t{});
+    default:
+      return f(uint8_t{});
+  }
+}
 
 /// Calls f with a value of the C++ type that holds `dtype` in memory (f16, bf16: Half<dtype>).
 template <DType D>
