@@ -534,7 +534,7 @@ class Tensor:
     def movedim(
         self, source: _int | Sequence[_int], destination: _int | Sequence[_int]
     ) -> Tensor: ...
-    def mps(self) -> Tensor: ...
+    def mps(self, *, memory_format: memory_format | None = None) -> Tensor: ...
     def mul(self, other: Tensor | Number, *, out: Any = None) -> Tensor: ...
     def mul_(self, other: Tensor | Number) -> Self: ...
     def multiply(self, other: Tensor | Number, *, out: Any = None) -> Tensor: ...
@@ -1236,6 +1236,107 @@ def clip_(
 def clone(input: Tensor, *, memory_format: memory_format | None = None) -> Tensor: ...
 def concat(tensors: Sequence[Tensor], dim: _int = 0, *, out: Any = None) -> Tensor: ...
 def concatenate(tensors: Sequence[Tensor], dim: _int = 0, *, out: Any = None) -> Tensor: ...
+@overload
+def conv1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: _int | Sequence[_int] = 1,
+    padding: _int | Sequence[_int] = 0,
+    dilation: _int | Sequence[_int] = 1,
+    groups: _int = 1,
+) -> Tensor: ...
+@overload
+def conv1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: _int | Sequence[_int] = 1,
+    padding: str = "valid",
+    dilation: _int | Sequence[_int] = 1,
+    groups: _int = 1,
+) -> Tensor: ...
+@overload
+def conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: _int | Sequence[_int] = 1,
+    padding: _int | Sequence[_int] = 0,
+    dilation: _int | Sequence[_int] = 1,
+    groups: _int = 1,
+) -> Tensor: ...
+@overload
+def conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: _int | Sequence[_int] = 1,
+    padding: str = "valid",
+    dilation: _int | Sequence[_int] = 1,
+    groups: _int = 1,
+) -> Tensor: ...
+@overload
+def conv3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: _int | Sequence[_int] = 1,
+    padding: _int | Sequence[_int] = 0,
+    dilation: _int | Sequence[_int] = 1,
+    groups: _int = 1,
+) -> Tensor: ...
+@overload
+def conv3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: _int | Sequence[_int] = 1,
+    padding: str = "valid",
+    dilation: _int | Sequence[_int] = 1,
+    groups: _int = 1,
+) -> Tensor: ...
+def conv_transpose1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: _int | Sequence[_int] = 1,
+    padding: _int | Sequence[_int] = 0,
+    output_padding: _int | Sequence[_int] = 0,
+    groups: _int = 1,
+    dilation: _int | Sequence[_int] = 1,
+) -> Tensor: ...
+def conv_transpose2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: _int | Sequence[_int] = 1,
+    padding: _int | Sequence[_int] = 0,
+    output_padding: _int | Sequence[_int] = 0,
+    groups: _int = 1,
+    dilation: _int | Sequence[_int] = 1,
+) -> Tensor: ...
+def conv_transpose3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: _int | Sequence[_int] = 1,
+    padding: _int | Sequence[_int] = 0,
+    output_padding: _int | Sequence[_int] = 0,
+    groups: _int = 1,
+    dilation: _int | Sequence[_int] = 1,
+) -> Tensor: ...
+def convolution(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sequence[_int],
+    padding: Sequence[_int],
+    dilation: Sequence[_int],
+    transposed: _bool,
+    output_padding: Sequence[_int],
+    groups: _int,
+) -> Tensor: ...
 def copysign(input: Tensor | Number, other: Tensor | Number, *, out: Any = None) -> Tensor: ...
 def copysign_(input: Tensor, other: Tensor | Number) -> Tensor: ...
 def cos(input: Tensor, *, out: Any = None) -> Tensor: ...
@@ -2002,6 +2103,105 @@ def zeros_like(
 ) -> Tensor: ...
 
 class _nn:
+    @overload
+    @staticmethod
+    def conv1d(
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: _int | Sequence[_int] = 1,
+        padding: _int | Sequence[_int] = 0,
+        dilation: _int | Sequence[_int] = 1,
+        groups: _int = 1,
+    ) -> Tensor: ...
+    @overload
+    @staticmethod
+    def conv1d(
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: _int | Sequence[_int] = 1,
+        padding: str = "valid",
+        dilation: _int | Sequence[_int] = 1,
+        groups: _int = 1,
+    ) -> Tensor: ...
+    @overload
+    @staticmethod
+    def conv2d(
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: _int | Sequence[_int] = 1,
+        padding: _int | Sequence[_int] = 0,
+        dilation: _int | Sequence[_int] = 1,
+        groups: _int = 1,
+    ) -> Tensor: ...
+    @overload
+    @staticmethod
+    def conv2d(
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: _int | Sequence[_int] = 1,
+        padding: str = "valid",
+        dilation: _int | Sequence[_int] = 1,
+        groups: _int = 1,
+    ) -> Tensor: ...
+    @overload
+    @staticmethod
+    def conv3d(
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: _int | Sequence[_int] = 1,
+        padding: _int | Sequence[_int] = 0,
+        dilation: _int | Sequence[_int] = 1,
+        groups: _int = 1,
+    ) -> Tensor: ...
+    @overload
+    @staticmethod
+    def conv3d(
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: _int | Sequence[_int] = 1,
+        padding: str = "valid",
+        dilation: _int | Sequence[_int] = 1,
+        groups: _int = 1,
+    ) -> Tensor: ...
+    @staticmethod
+    def conv_transpose1d(
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: _int | Sequence[_int] = 1,
+        padding: _int | Sequence[_int] = 0,
+        output_padding: _int | Sequence[_int] = 0,
+        groups: _int = 1,
+        dilation: _int | Sequence[_int] = 1,
+    ) -> Tensor: ...
+    @staticmethod
+    def conv_transpose2d(
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: _int | Sequence[_int] = 1,
+        padding: _int | Sequence[_int] = 0,
+        output_padding: _int | Sequence[_int] = 0,
+        groups: _int = 1,
+        dilation: _int | Sequence[_int] = 1,
+    ) -> Tensor: ...
+    @staticmethod
+    def conv_transpose3d(
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: _int | Sequence[_int] = 1,
+        padding: _int | Sequence[_int] = 0,
+        output_padding: _int | Sequence[_int] = 0,
+        groups: _int = 1,
+        dilation: _int | Sequence[_int] = 1,
+    ) -> Tensor: ...
     @overload
     @staticmethod
     def cross_entropy(

@@ -49,6 +49,12 @@ linear = _nn.linear
 layer_norm = _nn.layer_norm
 one_hot = _nn.one_hot
 scaled_dot_product_attention = _nn.scaled_dot_product_attention
+conv1d = _nn.conv1d
+conv2d = _nn.conv2d
+conv3d = _nn.conv3d
+conv_transpose1d = _nn.conv_transpose1d
+conv_transpose2d = _nn.conv_transpose2d
+conv_transpose3d = _nn.conv_transpose3d
 
 
 # ---- activations ------------------------------------------------------------------------------

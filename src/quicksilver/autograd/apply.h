@@ -133,6 +133,7 @@ Tensor as_strided_backward(const Tensor& g, const Layout& input, const Layout& v
 uint64_t axes_mask(const OptionalDims& dims, int rank);
 /// What PyTorch's messages call the dtype: "Float", "Long".
 std::string_view scalar_type_name(DType d);
+std::string_view c_type_name(DType d);  // as PyTorch's kernels call it: "float", "c10::Half"
 void require_defined(const Tensor& t, const char* verb);
 /// A new tensor that its options want a gradient for.
 void honour_requires_grad(const Tensor& t, const Options& options);

@@ -108,6 +108,8 @@ Tensor layer_norm_weight(const Context& c, const Tensor& g);
 Tensor cross_entropy_input(const Context& c, const Tensor& g);
 Tensor matmul_first(const Context& c, const Tensor& g);
 Tensor matmul_second(const Context& c, const Tensor& g);
+Tensor conv_of(Op op, const Context& c, const Tensor& a, const Tensor& b, int input);
+Tensor channel_sum(const Tensor& g);  // over all dimensions but the second
 Tensor index_select_gradient(const Context& c, const Tensor& g);
 Tensor index_gradient(const Context& c, const Tensor& g);
 Tensor index_put_input(const Context& c, const Tensor& g);

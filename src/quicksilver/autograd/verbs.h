@@ -78,6 +78,13 @@ QS_API Tensor triu(const Tensor& x, int64_t diagonal = 0);
 // ---- copies and casts
 QS_API Tensor clone(const Tensor& x);
 QS_API Tensor contiguous(const Tensor& x);
+/// The order of the dimensions in memory. `preserve`: that of the input, where it is dense.
+enum class MemoryFormat : uint8_t { contiguous, preserve, channels_last, channels_last_3d };
+QS_API bool is_contiguous(const Tensor& x, MemoryFormat format);
+/// A copy in that order.
+QS_API Tensor clone(const Tensor& x, MemoryFormat format);
+/// The tensor itself when it lies so.
+QS_API Tensor contiguous(const Tensor& x, MemoryFormat format);
 /// Itself when nothing changes and not `copy`.
 QS_API Tensor to(const Tensor& x, std::optional<Device> device, std::optional<DType> dtype,
                  bool copy = false, bool non_blocking = false);
@@ -218,6 +225,29 @@ QS_API void set_attention_backends(uint32_t mask);
 // ---- indexing
 QS_API Tensor index_select(const Tensor& x, int64_t dim, const Tensor& index);
 QS_API Tensor gather(const Tensor& x, int64_t dim, const Tensor& index);
+/// Convolutions of one, two or three spatial dimensions. Lists hold one number or one for each
+/// dimension. `padding_mode`: "" takes `padding`, else "same" or "valid".
+QS_API Tensor conv1d(const Tensor& x, const Tensor& weight, const Tensor& bias, DimSpan stride,
+                     DimSpan padding, DimSpan dilation, int64_t groups);
+QS_API Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, DimSpan stride,
+                     DimSpan padding, DimSpan dilation, int64_t groups);
+QS_API Tensor conv3d(const Tensor& x, const Tensor& weight, const Tensor& bias, DimSpan stride,
+                     DimSpan padding, DimSpan dilation, int64_t groups);
+QS_API Tensor conv_named_padding(int dims, const Tensor& x, const Tensor& weight,
+                                 const Tensor& bias, DimSpan stride, const std::string& padding,
+                                 DimSpan dilation, int64_t groups);
+QS_API Tensor conv_transpose1d(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                               DimSpan stride, DimSpan padding, DimSpan output_padding,
+                               int64_t groups, DimSpan dilation);
+QS_API Tensor conv_transpose2d(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                               DimSpan stride, DimSpan padding, DimSpan output_padding,
+                               int64_t groups, DimSpan dilation);
+QS_API Tensor conv_transpose3d(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                               DimSpan stride, DimSpan padding, DimSpan output_padding,
+                               int64_t groups, DimSpan dilation);
+QS_API Tensor convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, DimSpan stride,
+                          DimSpan padding, DimSpan dilation, bool transposed,
+                          DimSpan output_padding, int64_t groups);
 QS_API Tensor embedding(const Tensor& weight, const Tensor& index, int64_t padding_idx = -1);
 /// Advanced indexing: one entry a leading dimension of x, undefined entries are full slices. Index
 /// tensors are int64 (or narrower) or bool masks; they broadcast together. NumPy's placement rule.

@@ -1,6 +1,7 @@
 // Copies, casts and moves between devices.
 #include "quicksilver/autograd/apply.h"
 #include "quicksilver/core/error.h"
+#include "quicksilver/tensor/rules.h"
 
 namespace qs {
 
@@ -15,6 +16,46 @@ Tensor contiguous(const Tensor& x) {
   require_defined(x, "contiguous");
   if (x.is_contiguous()) return x;
   return row_major_copy(x);
+}
+
+namespace {
+
+void check_rank(const Tensor& x, MemoryFormat format) {
+  if (format == MemoryFormat::channels_last)
+    QS_CHECK(x.dim() == 4, Error, "required rank 4 tensor to use channels_last format");
+  if (format == MemoryFormat::channels_last_3d)
+    QS_CHECK(x.dim() == 5, Error, "required rank 5 tensor to use channels_last_3d format");
+}
+
+}  // namespace
+
+bool is_contiguous(const Tensor& x, MemoryFormat format) {
+  require_defined(x, "is_contiguous");
+  if (format == MemoryFormat::contiguous || format == MemoryFormat::preserve)
+    return x.is_contiguous();
+  if (x.dim() != (format == MemoryFormat::channels_last ? 4 : 5)) return false;
+  const Dims wanted = channels_last_strides(x.shape());
+  for (int d = 0; d < x.dim(); ++d)
+    if (x.size(d) != 1 && x.numel() > 0 && x.stride(d) != wanted[d]) return false;
+  return true;
+}
+
+Tensor clone(const Tensor& x, MemoryFormat format) {
+  require_defined(x, "clone");
+  check_rank(x, format);
+  if (format == MemoryFormat::preserve) return clone(x);
+  if (format == MemoryFormat::contiguous) return row_major_copy(x);
+  const ResultSpec spec[] = {{x.dtype(), Dims(x.shape()), channels_last_strides(x.shape())}};
+  RecordOptions options;
+  options.results = spec;
+  return apply(Op::copy, {x}, {}, options);
+}
+
+Tensor contiguous(const Tensor& x, MemoryFormat format) {
+  require_defined(x, "contiguous");
+  QS_CHECK(format != MemoryFormat::preserve, Error,
+           "preserve memory format is unsupported by the contiguous operator");
+  return is_contiguous(x, format) ? x : clone(x, format);
 }
 
 Tensor detach(const Tensor& x) {

@@ -10,30 +10,10 @@ using namespace autograd;
 
 namespace {
 
-/// As PyTorch's kernels call the dtype.
-std::string_view c_name(DType d) {
-  constexpr std::string_view names[k_dtype_count] = {"bool",
-                                                     "unsigned char",
-                                                     "signed char",
-                                                     "short",
-                                                     "int",
-                                                     "long int",
-                                                     "unsigned short",
-                                                     "unsigned int",
-                                                     "unsigned long",
-                                                     "c10::Half",
-                                                     "c10::BFloat16",
-                                                     "float",
-                                                     "double",
-                                                     "c10::complex<float>",
-                                                     "c10::complex<double>"};
-  return names[static_cast<size_t>(d)];
-}
-
 void check_dtypes(const Tensor& a, const Tensor& b) {
   QS_CHECK(a.dtype() == b.dtype(), Error,
-           "expected m1 and m2 to have the same dtype, but got: {} != {}", c_name(a.dtype()),
-           c_name(b.dtype()));
+           "expected m1 and m2 to have the same dtype, but got: {} != {}", c_type_name(a.dtype()),
+           c_type_name(b.dtype()));
 }
 
 /// alpha a @ b + beta bias; shapes are right and have at least two dimensions.
@@ -98,6 +78,29 @@ Dims with_last(DimSpan shape, int64_t last) {
 }
 
 }  // namespace
+
+namespace autograd {
+
+std::string_view c_type_name(DType d) {
+  constexpr std::string_view names[k_dtype_count] = {"bool",
+                                                     "unsigned char",
+                                                     "signed char",
+                                                     "short",
+                                                     "int",
+                                                     "long int",
+                                                     "unsigned short",
+                                                     "unsigned int",
+                                                     "unsigned long",
+                                                     "c10::Half",
+                                                     "c10::BFloat16",
+                                                     "float",
+                                                     "double",
+                                                     "c10::complex<float>",
+                                                     "c10::complex<double>"};
+  return names[static_cast<size_t>(d)];
+}
+
+}  // namespace autograd
 
 Tensor matmul(const Tensor& a, const Tensor& b) {
   require_defined(a, "matmul");

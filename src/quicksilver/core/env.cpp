@@ -40,6 +40,7 @@ Env read_env() {
   Env e;
   e.isa = choice("QS_ISA", {"avx2", "avx512"});
   e.gemm = choice("QS_GEMM", {"own", "dnnl", "auto"});
+  e.conv = choice("QS_CONV", {"own", "dnnl", "auto"});
   e.mps_driver = text_of("QS_MPS_DRIVER");  // open_driver knows the names
   e.log = text_of("QS_LOG");
   e.num_threads = integer("QS_NUM_THREADS", 1, 1024);

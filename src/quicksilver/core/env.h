@@ -11,6 +11,7 @@ namespace qs {
 struct Env {
   std::string isa;         // QS_ISA: avx2, avx512; "" lets the machine decide
   std::string gemm;        // QS_GEMM: own, dnnl, auto (the default)
+  std::string conv;        // QS_CONV: own, dnnl, auto (the default)
   std::string mps_driver;  // QS_MPS_DRIVER: metal, cuda, cpu, none, null, record:<driver>; "" best
   std::string log;         // QS_LOG: topics, separated by commas ("plan,driver"), or "all"
   int num_threads = 0;     // QS_NUM_THREADS: 1 to 1024; 0 means one a core

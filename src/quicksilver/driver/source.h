@@ -227,10 +227,36 @@ struct AttentionArgs {
   ScalarRef keep, drop_scale, seed, offset;
 };
 
+/// One of the three products of a convolution's geometry, y = conv(x, w) (+ bias): y from x and w,
+/// the gradient of x from y's and w, the gradient of w from y's and x. A transposed convolution is
+/// the second. f32, f64, f16, bf16 (these accumulate in f32), i32, i64.
+struct ConvCall {
+  enum Kind : uint8_t { forward, input, weight } kind = forward;
+  DType dtype = DType::f32;
+  uint8_t dims = 2;   // spatial dimensions, 1 to 3
+  bool bias = false;  // forward, input: one number a channel of the result
+};
+
+/// Sizes are three long; with fewer dimensions the leading extents are 1.
+struct ConvArgs {
+  struct Tensor {
+    PtrRef ptr;
+    int64_t strides[5] = {};  // elements: item (w: channel of y), channel, depth, height, width
+  };
+  Tensor x, w, y;  // the kind says which one is written
+  PtrRef bias;
+  int64_t bias_stride = 1;
+  int64_t batch = 0, groups = 1;
+  int64_t in = 0, out = 0;  // channels of x and of y, all groups together
+  int64_t x_size[3] = {1, 1, 1}, y_size[3] = {1, 1, 1}, kernel[3] = {1, 1, 1};
+  int64_t stride[3] = {1, 1, 1}, dilation[3] = {1, 1, 1};
+  int64_t padding[3] = {};  // before the first element; what lies behind the last follows from y
+};
+
 // ---- what is built and what is run --------------------------------------------------------------
 
-using Source = std::variant<TileProgram, PortableKernel, MatmulCall, AttentionCall>;
+using Source = std::variant<TileProgram, PortableKernel, MatmulCall, AttentionCall, ConvCall>;
 // Same order as Source.
-using Args = std::variant<TileArgs, KernelArgs, MatmulArgs, AttentionArgs>;
+using Args = std::variant<TileArgs, KernelArgs, MatmulArgs, AttentionArgs, ConvArgs>;
 
 }  // namespace qs::driver

@@ -28,6 +28,7 @@ class Emitter {
   void matmul(const Node& node);     // emit_matmul.cpp
   void kernel(const Node& node);     // emit_kernels.cpp
   void attention(const Node& node);  // emit_attention.cpp
+  void conv(const Node& node);       // emit_conv.cpp
 
   /// The address of element 0 of a layout over a value.
   driver::PtrRef address(ValueId value, DType dtype, int32_t word, int64_t offset) const;

@@ -108,6 +108,10 @@ void Emitter::kernel(const Node& node) {
     case Op::cumprod:
       return add(kernels::scan(kernels::ScanOp::product, out(0), nullptr, in(0),
                                dim_of(node, in(0).shape)));
+    case Op::conv:
+    case Op::conv_backward_input:
+    case Op::conv_backward_weight:
+      return conv(node);
     case Op::nonzero:
       return add(kernels::nonzero(out(0), in(0)));
     case Op::attention:

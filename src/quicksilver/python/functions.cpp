@@ -15,6 +15,7 @@ void register_shape(Tables&);
 void register_reduce(Tables&);
 void register_index(Tables&);
 void register_nn(Tables&);
+void register_conv(Tables&);
 void register_autograd(Tables&);
 
 namespace {
@@ -79,6 +80,7 @@ void register_all(Tables& tables) {
   register_reduce(tables);
   register_index(tables);
   register_nn(tables);
+  register_conv(tables);
   register_autograd(tables);
 }
 

@@ -8,9 +8,23 @@ namespace qs::python {
 
 namespace {
 
+MemoryFormat memory_format(const Call& c, int i, MemoryFormat otherwise) {
+  if (!c.given(i)) return otherwise;
+  const std::string_view name = constant_name(c.args[i]);
+  return name == "channels_last"      ? MemoryFormat::channels_last
+         : name == "channels_last_3d" ? MemoryFormat::channels_last_3d
+         : name == "preserve_format"  ? MemoryFormat::preserve
+                                      : MemoryFormat::contiguous;
+}
+/// What `to` and its kin do with memory_format: preserve is what they do anyway.
+Tensor in_format(const Call& c, int i, Tensor x) {
+  const MemoryFormat format = memory_format(c, i, MemoryFormat::preserve);
+  return format == MemoryFormat::preserve ? x : contiguous(x, format);
+}
+
 template <DType dtype>
 PyObject* cast(Call& c) {
-  return wrap(to(c.tensor(0), std::nullopt, dtype));
+  return wrap(in_format(c, 1, to(c.tensor(0), std::nullopt, dtype)));
 }
 #define CAST(name, dtype)                                                                    \
   FN(name, "m", "(Tensor input, *, memory_format? memory_format=None)", &cast<DType::dtype>, \
@@ -18,28 +32,32 @@ PyObject* cast(Call& c) {
 
 /// Moves and casts; from mps to the host that runs the tape, without the lock.
 PyObject* moved(Call& c, std::optional<Device> device, std::optional<DType> dtype, bool copy,
-                bool non_blocking) {
+                bool non_blocking, int format) {
   const Tensor& x = c.tensor(0);
   const bool waits = device && device->type != x.device_type();
   Tensor result;
   {
     GilRelease release(waits || is_heavy(x));
-    result = to(x, device, dtype, copy, non_blocking);
+    result = in_format(c, format, to(x, device, dtype, copy, non_blocking));
   }
   return wrap(std::move(result));
 }
 PyObject* to_other(Call& c) {  // (other, non_blocking, copy)
   const Tensor& other = c.tensor(1);
-  return moved(c, other.device(), other.dtype(), c.boolean(3), c.boolean(2));
+  return moved(c, other.device(), other.dtype(), c.boolean(3), c.boolean(2), 4);
 }
 PyObject* to_dtype_only(Call& c) {
-  return moved(c, std::nullopt, c.dtype(1), c.boolean(3), c.boolean(2));
+  return moved(c, std::nullopt, c.dtype(1), c.boolean(3), c.boolean(2), 4);
 }
 PyObject* to_device_dtype(Call& c) {
-  return moved(c, c.optional_device(1), c.optional_dtype(2), c.boolean(4), c.boolean(3));
+  return moved(c, c.optional_device(1), c.optional_dtype(2), c.boolean(4), c.boolean(3), 5);
 }
-PyObject* to_cpu(Call& c) { return moved(c, Device(DeviceType::cpu), std::nullopt, false, false); }
-PyObject* to_mps(Call& c) { return moved(c, Device(DeviceType::mps), std::nullopt, false, false); }
+PyObject* to_cpu(Call& c) {
+  return moved(c, Device(DeviceType::cpu), std::nullopt, false, false, 1);
+}
+PyObject* to_mps(Call& c) {
+  return moved(c, Device(DeviceType::mps), std::nullopt, false, false, 1);
+}
 
 /// x.type(): its legacy name; x.type(dtype or name): a cast.
 PyObject* type_method(Call& c) {
@@ -92,20 +110,15 @@ Tensor type_as(const Tensor& x, const Tensor& other) {
   return to(x, other.device(), other.dtype());
 }
 
-/// NHWC strides are in order: the last dimension of "channels_last" is the second.
-bool is_channels_last(const Tensor& x) {
-  if (x.dim() != 4 && x.dim() != 5) return false;
-  Dims order{0};
-  for (int d = 2; d < x.dim(); ++d) order.push_back(d);
-  order.push_back(1);
-  return permute(x, order).is_contiguous();
+PyObject* is_contiguous_method(Call& c) {
+  return py_bool(is_contiguous(c.tensor(0), memory_format(c, 1, MemoryFormat::contiguous)));
 }
-PyObject* is_contiguous(Call& c) {
-  const bool last = c.given(1) && constant_name(c.args[1]).starts_with("channels_last");
-  return py_bool(last ? is_channels_last(c.tensor(0)) : c.tensor(0).is_contiguous());
+PyObject* contiguous_method(Call& c) {
+  return wrap(contiguous(c.tensor(0), memory_format(c, 1, MemoryFormat::contiguous)));
 }
-PyObject* contiguous_method(Call& c) { return wrap(contiguous(c.tensor(0))); }
-PyObject* clone_method(Call& c) { return wrap(clone(c.tensor(0))); }
+PyObject* clone_method(Call& c) {
+  return wrap(clone(c.tensor(0), memory_format(c, 1, MemoryFormat::preserve)));
+}
 PyObject* copy_method(Call& c) {
   const Tensor& x = c.tensor(0);
   const Operand source = c.operand(1);
@@ -169,7 +182,8 @@ const Row rows[] = {
        &to_device_dtype, "On a device."),
     FN("cpu", "m", "(Tensor input, *, memory_format? memory_format=None)", &to_cpu,
        "A copy in host memory; itself when it is there."),
-    FN("mps", "m", "(Tensor input)", &to_mps, "A copy in memory of mps; itself when it is there."),
+    FN("mps", "m", "(Tensor input, *, memory_format? memory_format=None)", &to_mps,
+       "A copy in memory of mps; itself when it is there."),
     FN("type", "m", "(Tensor input, object dtype=None, bool non_blocking=False)", &type_method,
        "The legacy name of the type, or a cast."),
     FN("type_as", "m", "(Tensor input, Tensor other)", &type_as,
@@ -184,8 +198,8 @@ const Row rows[] = {
     FN("element_size", "m", "(Tensor input)", &element_size, "Bytes an element."),
     FN("storage_offset", "m", "(Tensor input)", &storage_offset, "Where in its storage it starts."),
     FN("data_ptr", "m", "(Tensor input)", &data_ptr, "The address of the first element."),
-    FN("is_contiguous", "m", "(Tensor input, *, memory_format? memory_format=None)", &is_contiguous,
-       "Row-major without gaps."),
+    FN("is_contiguous", "m", "(Tensor input, *, memory_format? memory_format=None)",
+       &is_contiguous_method, "Without gaps, row-major or in the given order."),
     FN("is_floating_point", "fm", "(Tensor input)", &is_floating_point, "float16 to float64."),
     FN("is_complex", "fm", "(Tensor input)", &is_complex_tensor, "complex64 or complex128."),
     FN("is_signed", "fm", "(Tensor input)", &is_signed, "Not bool, not unsigned."),
@@ -198,7 +212,7 @@ const Row rows[] = {
     FN("share_memory_", "m", "(Tensor input)", &self, "The tensor itself."),
     FN("get_device", "m", "(Tensor input)", &get_device, "0 on mps, -1 on cpu."),
     FN("contiguous", "m", "(Tensor input, *, memory_format? memory_format=None)",
-       &contiguous_method, "A row-major copy; itself when it is so."),
+       &contiguous_method, "A row-major copy, or one in the given order; itself when it is so."),
     FN("clone", "fm", "(Tensor input, *, memory_format? memory_format=None)", &clone_method,
        "A copy."),
     FN("copy_", "m", "(Tensor input, Tensor|Number src, bool non_blocking=False)", &copy_method,

@@ -50,6 +50,8 @@ void write(Writer& w, const driver::AttentionCall& a) {
   w << a.dtype << a.backward << a.causal << a.mask << a.mask_dtype << a.dropout;
 }
 
+void write(Writer& w, const driver::ConvCall& c) { w << c.kind << c.dtype << c.dims << c.bias; }
+
 }  // namespace
 
 std::string source_key(const driver::Source& source) {

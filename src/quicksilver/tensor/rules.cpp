@@ -182,6 +182,28 @@ Dims elementwise_strides(std::span<const Resolved> in, DimSpan shape) {
   return strides;
 }
 
+bool suggests_channels_last(const Layout& l) {
+  if (l.rank() != 4 || l.strides[1] == 0) return false;
+  int64_t least = 0;
+  for (int d : {1, 3, 2, 0}) {
+    if (l.shape[d] == 0 || l.strides[d] < least) return false;
+    if (d == 0 && least == l.strides[1]) return false;  // [n, 1, 1, 1], or row-major [n, c, 1, 1]
+    least = l.strides[d] * (l.shape[d] > 1 ? l.shape[d] : 1);
+  }
+  return true;
+}
+
+Dims channels_last_strides(DimSpan shape) {
+  Dims strides(shape.size(), 1);
+  int64_t step = std::max<int64_t>(1, shape[1]);
+  for (size_t d = shape.size(); d-- > 2;) {
+    strides[d] = step;
+    step *= std::max<int64_t>(1, shape[d]);
+  }
+  strides[0] = step;
+  return strides;
+}
+
 bool can_cast(DType from, DType to) {
   if (is_complex(from)) return is_complex(to);
   if (is_floating(from)) return !is_integral(to);

@@ -312,6 +312,57 @@ row("roll", lambda L, x: L.roll(x, (1, -1), (0, 2)), BOX)
 row("repeat", lambda L, x: x.repeat(2, 1, 3), BOX)
 row("repeat_interleave", lambda L, x: L.repeat_interleave(x, 2, 1), BOX)
 
+# ---- convolutions: each of the three ops, its gradients, and theirs
+IMAGE, TAPS = (2, 4, 5, 4), (6, 2, 3, 2)
+row("conv1d", functional("conv1d", None, 2, 1), (2, 3, 6), (4, 3, 3), order=2)
+row("conv1d", functional("conv1d"), (3, 6), (4, 3, 3), (4,), order=2, label="unbatched")
+row("conv2d", functional("conv2d", stride=2, padding=(1, 0), groups=2), IMAGE, TAPS, (6,), order=2)
+row(
+    "conv2d",
+    functional("conv2d", dilation=2, padding=1),
+    (1, 2, 5, 5),
+    (2, 2, 2, 3),
+    order=2,
+    label="dilated",
+)
+row("conv3d", functional("conv3d", padding=1), (1, 2, 2, 3, 2), (2, 2, 2, 3, 1), (2,), order=2)
+row("conv_named_padding", functional("conv2d", padding="same"), (1, 2, 4, 3), (3, 2, 2, 3), order=2)
+row(
+    "conv_transpose1d", functional("conv_transpose1d", None, 2, 1, 1), (2, 3, 4), (3, 2, 3), order=2
+)
+row(
+    "conv_transpose2d",
+    functional("conv_transpose2d", stride=2, padding=1, groups=2),
+    (1, 4, 3, 2),
+    (4, 2, 3, 2),
+    (4,),
+    order=2,
+)
+row(
+    "conv_transpose2d",
+    functional("conv_transpose2d"),
+    (2, 3, 1, 1),
+    (3, 2, 2, 2),
+    (2,),
+    order=2,
+    label="single",
+)
+row(
+    "conv_transpose3d",
+    functional("conv_transpose3d"),
+    (1, 2, 2, 2, 2),
+    (2, 1, 2, 1, 2),
+    (1,),
+    order=2,
+)
+row(
+    "convolution",
+    lambda L, x, w: L.convolution(x, w, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1),
+    (1, 2, 4, 4),
+    (2, 2, 3, 3),
+    order=2,
+)
+
 # verbs.h names them; no row above differentiates them -> why
 NOT_HERE: dict[str, str] = {
     "scaled_dot_product_attention": "a test of its own: test_attention.py",
@@ -321,7 +372,7 @@ NOT_HERE: dict[str, str] = {
         ("isnan", "isinf", "isfinite", "signbit", "logical_not", "bitwise_not", "eq", "ne", "lt",
          "le", "gt", "ge", "logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or",
          "bitwise_xor", "bitwise_left_shift", "bitwise_right_shift", "any", "all", "argmax",
-         "argmin", "argsort", "equal", "nonzero", "one_hot"),
+         "argmin", "argsort", "equal", "nonzero", "one_hot", "is_contiguous"),
         "the result is boolean or integer"),
     **dict.fromkeys(
         ("empty", "full", "zeros", "ones", "arange", "linspace", "eye", "full_like", "rand",

@@ -39,6 +39,14 @@ from quicksilver.nn.modules.container import (
     ParameterList,
     Sequential,
 )
+from quicksilver.nn.modules.conv import (
+    Conv1d,
+    Conv2d,
+    Conv3d,
+    ConvTranspose1d,
+    ConvTranspose2d,
+    ConvTranspose3d,
+)
 from quicksilver.nn.modules.dropout import Dropout, Dropout1d, Dropout2d, Dropout3d
 from quicksilver.nn.modules.flatten import Flatten, Unflatten
 from quicksilver.nn.modules.linear import Bilinear, Identity, Linear

@@ -25,6 +25,7 @@
 #include "quicksilver/core/error.h"
 #include "quicksilver/core/thread_pool.h"
 #include "quicksilver/driver/cpu/attention.h"
+#include "quicksilver/driver/cpu/conv.h"
 #include "quicksilver/driver/cpu/cpu_memory.h"
 #include "quicksilver/driver/cpu/gemm.h"
 #include "quicksilver/driver/cpu/tile.h"
@@ -33,6 +34,8 @@ namespace qs::driver {
 namespace {
 
 using cpu::AttentionPlan;
+using cpu::ConvPlan;
+using cpu::ConvPointers;
 using cpu::GemmPlan;
 using cpu::GemmPointers;
 using cpu::GemmShape;
@@ -48,6 +51,10 @@ struct BuiltAttention final : Kernel {
 struct BuiltMatmul final : Kernel {
   explicit BuiltMatmul(const MatmulCall& c) : call(c) {}
   MatmulCall call;
+};
+struct BuiltConv final : Kernel {
+  explicit BuiltConv(const ConvCall& c) : call(c) {}
+  ConvCall call;
 };
 
 void* resolve(const PtrRef& ref, const Launch& launch) {
@@ -125,6 +132,15 @@ void run_attention(const AttentionPlan& plan, const AttentionArgs& args, const L
   p.offset = resolve(args.offset, launch);
   ThreadPool::instance().parallel_for(
       chunks, [&](int64_t first, int64_t last, int) { plan.run(p, first, last); });
+}
+
+void run_conv(const ConvPlan& plan, const ConvArgs& args, const Launch& launch) {
+  ConvPointers p;
+  p.x = resolve(args.x.ptr, launch);
+  p.w = resolve(args.w.ptr, launch);
+  p.y = resolve(args.y.ptr, launch);
+  p.bias = resolve(args.bias, launch);
+  plan.run(p);
 }
 
 cpu::TileScratch& tile_scratch() {
@@ -210,6 +226,9 @@ class CpuProgram final : public Program {
       } else if (auto* attention = std::get_if<AttentionArgs>(&c.args)) {
         step.attention.emplace(static_cast<const BuiltAttention*>(c.kernel)->call, *attention);
         wide_ = wide_ || step.attention->chunks() > 1;
+      } else if (auto* conv = std::get_if<ConvArgs>(&c.args)) {
+        step.conv.emplace(static_cast<const BuiltConv*>(c.kernel)->call, *conv);
+        wide_ = wide_ || step.conv->wide();
       } else {
         step.portable = &static_cast<const BuiltPortable*>(c.kernel)->portable;
         const KernelArgs& args = std::get<KernelArgs>(c.args);
@@ -231,6 +250,8 @@ class CpuProgram final : public Program {
         run_matmul(*s.matmul, std::get<MatmulArgs>(c.args), launch);
       } else if (s.attention) {
         run_attention(*s.attention, std::get<AttentionArgs>(c.args), launch);
+      } else if (s.conv) {
+        run_conv(*s.conv, std::get<ConvArgs>(c.args), launch);
       } else {
         run_portable(*s.portable, std::get<KernelArgs>(c.args), c.tag, launch);
       }
@@ -244,6 +265,7 @@ class CpuProgram final : public Program {
     std::vector<cpu::TileLaunch> tiles;
     std::optional<GemmPlan> matmul;
     std::optional<AttentionPlan> attention;
+    std::optional<ConvPlan> conv;
     const PortableKernel* portable = nullptr;
   };
   std::vector<Command> commands_;
@@ -293,6 +315,11 @@ class CpuDriver final : public Driver {
                name_of(attention->dtype));
       return std::make_unique<BuiltAttention>(*attention);
     }
+    if (auto* conv = std::get_if<ConvCall>(&source)) {
+      QS_CHECK(accepts(source), DeviceError, "the cpu driver has no convolution of {}",
+               name_of(conv->dtype));
+      return std::make_unique<BuiltConv>(*conv);
+    }
     const MatmulCall& call = std::get<MatmulCall>(source);
     QS_CHECK(accepts(source), DeviceError, "the cpu driver has no matrix product of {}",
              name_of(call.dtype));
@@ -301,6 +328,7 @@ class CpuDriver final : public Driver {
   bool accepts(const Source& source) const override {
     if (auto* call = std::get_if<MatmulCall>(&source)) return GemmPlan::accepts(call->dtype);
     if (auto* call = std::get_if<AttentionCall>(&source)) return is_floating(call->dtype);
+    if (auto* call = std::get_if<ConvCall>(&source)) return ConvPlan::accepts(call->dtype);
     if (auto* portable = std::get_if<PortableKernel>(&source)) return portable->host != nullptr;
     return true;
   }
@@ -316,6 +344,8 @@ class CpuDriver final : public Driver {
       } else if (auto* attention = std::get_if<AttentionArgs>(&c.args)) {
         const AttentionCall& call = static_cast<const BuiltAttention*>(c.kernel)->call;
         run_attention(AttentionPlan(call, *attention), *attention, launch);
+      } else if (auto* conv = std::get_if<ConvArgs>(&c.args)) {
+        run_conv(ConvPlan(static_cast<const BuiltConv*>(c.kernel)->call, *conv), *conv, launch);
       } else if (auto* portable = std::get_if<KernelArgs>(&c.args)) {
         run_portable(static_cast<const BuiltPortable*>(c.kernel)->portable, *portable, c.tag,
                      launch);

@@ -48,11 +48,13 @@ void host_release(void* p, size_t bytes) noexcept {
   }
 }
 
-void* thread_scratch(size_t bytes) {
-  static thread_local Scratch scratch;
+namespace {
+
+void* grown(Scratch& scratch, size_t bytes) {
   if (scratch.bytes < bytes) {
     const size_t size = bytes + bytes / 4;
     host_release(scratch.p, scratch.bytes);
+    scratch.p = nullptr;
     scratch.bytes = 0;
     scratch.p = host_alloc(size);
     QS_CHECK(scratch.p, OutOfMemoryError,
@@ -60,6 +62,18 @@ void* thread_scratch(size_t bytes) {
     scratch.bytes = size;
   }
   return scratch.p;
+}
+
+}  // namespace
+
+void* thread_scratch(size_t bytes) {
+  static thread_local Scratch scratch;
+  return grown(scratch, bytes);
+}
+
+void* command_scratch(size_t bytes) {
+  static thread_local Scratch scratch;
+  return grown(scratch, bytes);
 }
 
 }  // namespace qs::driver::cpu

@@ -11,5 +11,8 @@ void host_release(void* p, size_t bytes) noexcept;
 /// Scratch memory of the calling thread that grows and stays; content is undefined. One user at a
 /// time: a chunk of a command takes it once. Throws OutOfMemoryError.
 void* thread_scratch(size_t bytes);
+/// The same for the thread that runs a command: shared by the command's chunks, whichever threads
+/// run them.
+void* command_scratch(size_t bytes);
 
 }  // namespace qs::driver::cpu

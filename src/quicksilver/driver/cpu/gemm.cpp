@@ -27,33 +27,6 @@
 namespace qs::driver::cpu {
 namespace {
 
-const GemmTable& table() {
-#if defined(__x86_64__)
-  if (cpu_info().isa == Isa::avx512) return gemm_avx512_table();
-  if (cpu_info().isa == Isa::avx2) return gemm_avx2_table();
-#endif
-  return gemm_generic_table();
-}
-
-GemmType type_of(DType d) {
-  switch (d) {
-    case DType::f32:
-      return g_f32;
-    case DType::f64:
-      return g_f64;
-    case DType::f16:
-      return g_f16;
-    case DType::bf16:
-      return g_bf16;
-    case DType::i32:
-      return g_i32;
-    case DType::i64:
-      return g_i64;
-    default:
-      return g_types;
-  }
-}
-
 bool is_half(DType d) { return d == DType::f16 || d == DType::bf16; }
 
 enum class Preference : uint8_t { own, library, automatic };
@@ -197,6 +170,33 @@ auto with_compute_type(DType d, F&& f) {
 
 }  // namespace
 
+const GemmTable& gemm_table() {
+#if defined(__x86_64__)
+  if (cpu_info().isa == Isa::avx512) return gemm_avx512_table();
+  if (cpu_info().isa == Isa::avx2) return gemm_avx2_table();
+#endif
+  return gemm_generic_table();
+}
+
+GemmType gemm_type(DType d) {
+  switch (d) {
+    case DType::f32:
+      return g_f32;
+    case DType::f64:
+      return g_f64;
+    case DType::f16:
+      return g_f16;
+    case DType::bf16:
+      return g_bf16;
+    case DType::i32:
+      return g_i32;
+    case DType::i64:
+      return g_i64;
+    default:
+      return g_types;
+  }
+}
+
 GemmShape GemmShape::of(const MatmulCall& call, const MatmulArgs& args) {
   const auto strides = [](const MatmulArgs::Matrix& x) {
     return GemmMatrix{x.row, x.column, x.batch};
@@ -217,7 +217,7 @@ GemmShape GemmShape::of(const MatmulCall& call, const MatmulArgs& args) {
   return s;
 }
 
-bool GemmPlan::accepts(DType dtype) { return type_of(dtype) != g_types; }
+bool GemmPlan::accepts(DType dtype) { return gemm_type(dtype) != g_types; }
 
 std::string GemmPlan::description() {
   std::string text = format("own {}", name_of(cpu_info().isa));
@@ -378,13 +378,13 @@ void GemmPlan::run_piece(const GemmPointers& p, int64_t rows, int64_t columns) c
       kernel()(g);
     }
     store_piece<T>(ab, static_cast<char*>(p.c), s_.dtype, s_.c, static_cast<const char*>(p.bias),
-                   s_.bias, s_.beta, rows, columns, table().narrow[type_of(s_.dtype)]);
+                   s_.bias, s_.beta, rows, columns, gemm_table().narrow[gemm_type(s_.dtype)]);
   });
 }
 
 GemmBlockFn GemmPlan::kernel() const {
-  const GemmTable& t = table();
-  const GemmType type = type_of(s_.dtype);
+  const GemmTable& t = gemm_table();
+  const GemmType type = gemm_type(s_.dtype);
   return method_ == Method::dot    ? t.dot[type]
          : method_ == Method::axpy ? t.axpy[type]
                                    : t.packed[type];

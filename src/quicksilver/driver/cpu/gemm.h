@@ -35,6 +35,11 @@ struct GemmPointers {
   const void* bias = nullptr;
 };
 
+/// The kernels of this machine's (or QS_ISA's) instruction set, and the row of a dtype in them
+/// (g_types: none).
+const GemmTable& gemm_table();
+GemmType gemm_type(DType dtype);
+
 class GemmPlan {
  public:
   /// Cheap: decides who computes what in which pieces; nothing is allocated.

@@ -288,6 +288,53 @@ void packed_block(const GemmBlock& g) {
   }
 }
 
+// ---- operands laid out by the caller -----------------------------------------------------------
+
+template <class T>
+void panels_block(const GemmPanels& g) {
+  constexpr int lanes = k_vector_bytes / sizeof(T);
+  constexpr int width = 2 * lanes;
+  const bool rows_of_a = g.a_row > 0;
+  MicroArgs<T> t;
+  t.k = g.k;
+  t.a_row = g.a_row;
+  t.b_k = width;
+  t.c_row = g.c_row;
+  t.alpha = T(1);
+  t.beta = T(1);
+  t.read_c = g.add;
+  for (int64_t j = 0; j < g.n; j += width) {
+    const int64_t columns = g.n - j < width ? g.n - j : width;
+    const int vectors = columns > lanes ? 2 : 1;
+    t.last_columns = static_cast<int>(columns - (vectors - 1) * lanes);
+    t.b = static_cast<const T*>(g.b) + j * g.k;
+    for (int64_t i = 0; i < g.m;) {
+      const int h = panel_rows<T>(g.m - i);
+      t.a = static_cast<const T*>(g.a) + i * (rows_of_a ? g.a_row : g.k);
+      t.a_k = h;
+      t.c = static_cast<T*>(g.c) + i * g.c_row + j;
+      k_micro<T>.fn[h][vectors - 1][rows_of_a](t);
+      i += h;
+    }
+  }
+}
+
+template <class T, class S>
+void pack_rows(void* dst, const void* src, int64_t line, int64_t step, int64_t m, int64_t k) {
+  for (int64_t i = 0; i < m;) {
+    const int h = panel_rows<T>(m - i);
+    pack_panel<T, S>(static_cast<T*>(dst) + i * k, static_cast<const S*>(src) + i * line, line,
+                     step, h, h, k, false);
+    i += h;
+  }
+}
+
+template <class T, class S>
+void pack_columns(void* dst, const void* src, int64_t line, int64_t step, int h, int64_t k) {
+  constexpr int width = 2 * k_vector_bytes / static_cast<int>(sizeof(T));
+  pack_panel<T, S>(static_cast<T*>(dst), static_cast<const S*>(src), line, step, h, width, k, true);
+}
+
 // ---- matrix times vector ---------------------------------------------------------------------
 
 template <class T, class S>
@@ -399,6 +446,11 @@ GemmTable make_table() {
     t.packed[type] = packed_block<T, S>;
     t.dot[type] = dot_block<T, S>;
     t.axpy[type] = axpy_block<T, S>;
+    t.panels[type] = panels_block<T>;
+    t.panel_rows[type] = panel_rows<T>;
+    t.panel_width[type] = 2 * k_vector_bytes / static_cast<int>(sizeof(T));
+    t.pack_rows[type] = pack_rows<T, S>;
+    t.pack_columns[type] = pack_columns<T, S>;
   };
   row(g_f32, float{}, float{});
   row(g_f64, double{}, double{});

@@ -30,6 +30,18 @@ using GemmBlockFn = void (*)(const GemmBlock&);
 /// By source type; integers of one width share a row, their products wrap alike.
 enum GemmType : uint8_t { g_f32, g_f64, g_f16, g_bf16, g_i32, g_i64, g_types };
 
+/// C[m, n] (+)= A @ B from operands that are laid out for the inner kernel: B in panels of
+/// panel_width columns, k lines each; A in panels of panel_rows rows or, f32 only, row-major.
+struct GemmPanels {
+  const void* a = nullptr;
+  const void* b = nullptr;
+  void* c = nullptr;
+  int64_t m = 0, n = 0, k = 0;
+  int64_t a_row = 0;  // > 0: A is row-major with this stride
+  int64_t c_row = 0;
+  bool add = false;  // to what C holds
+};
+
 struct GemmTable {
   GemmBlockFn packed[g_types] = {};  // any shape and strides
   /// n == 1, B and the rows of A contiguous (a_column == b_row == 1): a dot product a row.
@@ -38,7 +50,17 @@ struct GemmTable {
   GemmBlockFn axpy[g_types] = {};
   /// Compute type to memory, one row.
   void (*narrow[g_types])(void* dst, const float* src, int64_t n) = {};  // g_f16, g_bf16 only
-  int tile_rows = 1, tile_columns = 1;                                   // of the f32 kernel
+  /// By compute type. What convolutions, which lay out operands themselves, are made of.
+  void (*panels[g_types])(const GemmPanels&) = {};
+  int (*panel_rows[g_types])(int64_t left) = {};  // rows of the next panel of A
+  int panel_width[g_types] = {};
+  /// By source type: m lines (`line` apart, elements `step` apart) as panels of A; h lines as one
+  /// panel of B, the rest of its width zeroed. May write one vector past the end.
+  void (*pack_rows[g_types])(void* dst, const void* src, int64_t line, int64_t step, int64_t m,
+                             int64_t k) = {};
+  void (*pack_columns[g_types])(void* dst, const void* src, int64_t line, int64_t step, int h,
+                                int64_t k) = {};
+  int tile_rows = 1, tile_columns = 1;  // of the f32 kernel
 };
 
 // Sizes of the blocks that are packed. k is cut evenly into the fewest steps of at most k_gemm_k,

@@ -66,6 +66,14 @@ int64_t touched(const AttentionCall& call, const AttentionArgs& a) {
   return total;
 }
 
+int64_t touched(const ConvCall& call, const ConvArgs& a) {
+  const auto volume = [](const int64_t (&size)[3]) { return size[0] * size[1] * size[2]; };
+  int64_t elements = a.batch * (a.in * volume(a.x_size) + a.out * volume(a.y_size));
+  elements += a.out * (a.in / a.groups) * volume(a.kernel);
+  if (call.bias) elements += call.kind == ConvCall::input ? a.in : a.out;
+  return elements * static_cast<int64_t>(size_of(call.dtype));
+}
+
 struct NullKernel final : Kernel {
   explicit NullKernel(const Source& s) : source(s) {}
   Source source;
@@ -150,6 +158,7 @@ int64_t touched_bytes(const Source& source, const Args& args) {
     return touched(*matmul, std::get<MatmulArgs>(args));
   if (auto* attention = std::get_if<AttentionCall>(&source))
     return touched(*attention, std::get<AttentionArgs>(args));
+  if (auto* conv = std::get_if<ConvCall>(&source)) return touched(*conv, std::get<ConvArgs>(args));
   return touched(std::get<PortableKernel>(source), std::get<KernelArgs>(args));
 }
 

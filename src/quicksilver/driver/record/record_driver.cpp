@@ -43,6 +43,17 @@ std::string describe(const AttentionCall& call, const AttentionArgs& a) {
                 masks[call.mask], call.dropout ? " dropout" : "");
 }
 
+std::string describe(const ConvCall& call, const ConvArgs& a) {
+  constexpr std::string_view kinds[] = {"conv", "conv input", "conv weight"};
+  const auto sizes = [&](const int64_t (&v)[3]) { return to_string(DimSpan(v).last(call.dims)); };
+  std::string text = format("{} {} x [{}, {}] {} y [{}] {} kernel {}", kinds[call.kind],
+                            info(call.dtype).short_name, a.batch, a.in, sizes(a.x_size), a.out,
+                            sizes(a.y_size), sizes(a.kernel));
+  if (a.groups != 1) text += format(" groups {}", a.groups);
+  if (call.bias) text += " bias";
+  return text;
+}
+
 struct RecordKernel final : Kernel {
   Source source;
   std::unique_ptr<Kernel> inner;
@@ -123,6 +134,7 @@ class RecordDriver final : public Driver, public CommandLog {
       return describe(*call, std::get<MatmulArgs>(c.args));
     if (auto* call = std::get_if<AttentionCall>(&s))
       return describe(*call, std::get<AttentionArgs>(c.args));
+    if (auto* call = std::get_if<ConvCall>(&s)) return describe(*call, std::get<ConvArgs>(c.args));
     return describe(std::get<PortableKernel>(s), std::get<KernelArgs>(c.args));
   }
   static std::vector<std::string> lines_of(std::span<const Command> commands) {
