@@ -21,6 +21,7 @@ constexpr int64_t k_step = 256;
 // The gradient of the weights: lines of one chunk, and how many chunks there should be.
 constexpr int64_t k_range_lines = 288, k_weight_chunks = 16, k_weight_positions = 256;
 constexpr int64_t k_most_acc_bytes = 16 << 20;
+constexpr int64_t k_layout_rows = 8;
 constexpr int64_t k_small_work = 256 << 10;  // multiply-adds that wake nobody
 
 const ConvTable& conv_table() {
@@ -251,6 +252,12 @@ void ConvPlan::finish_gather() {
           pass.blocks() * args_.groups * static_cast<int64_t>(passes_.size()) >= 4 * threads)
         break;
     }
+    // Laying out costs about what eight rows of products do; reading rows as they lie, the lanes
+    // behind their ends.
+    const int64_t lanes = gemm_table().panel_width[type_] / 2;
+    const int64_t row = g.slab == 2 ? pass.slab : g.dims[2].grid;
+    g.direct = g.channels > 0 && g.tap_count > 0 &&
+               g.rows * (conv_round_up(row, lanes) - row) < k_layout_rows * row;
     const ConvSpace s = conv_space(g, pass.block(0, args_.batch));
     const int64_t step = std::min(g.block_channels, g.channels);
     pass.scratch = s.tables + compute_size_ * (step * s.stage_line + 64 +
@@ -347,8 +354,8 @@ void ConvPlan::finish_weight() {
       std::max<int64_t>(1, k_most_acc_bytes / std::max<int64_t>(1, acc_piece_ * compute_size_));
   pieces_ = std::clamp<int64_t>(k_weight_chunks / std::max<int64_t>(1, args_.groups * ranges_), 1,
                                 std::min(affordable, std::max<int64_t>(1, args_.batch)));
-  piece_items_ = ceil_div(args_.batch, pieces_);
-  pieces_ = ceil_div(args_.batch, piece_items_);
+  piece_items_ = std::max<int64_t>(1, ceil_div(args_.batch, pieces_));
+  pieces_ = std::max<int64_t>(1, ceil_div(args_.batch, piece_items_));
   // Whole items of one piece make a block.
   cut(pass, piece_items_, k_weight_positions);
   const ConvSpace s = conv_space(g, pass.block(0, piece_items_));

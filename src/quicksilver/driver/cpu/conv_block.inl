@@ -175,35 +175,36 @@ void pack_positions(T* dst, const T* staged, const ConvPass& p, const Local& l, 
   }
 }
 
-/// The block's results into place: `c` holds [row][column].
+/// The block's results into place: `c` holds [row][column], a row of positions every `row_columns`.
 template <class T, class S>
-void store(const ConvPass& p, const Local& l, const ConvBlock& b, const T* c, S* out,
-           const S* bias) {
+void store(const ConvPass& p, const Local& l, const ConvBlock& b, const T* c, int64_t row_columns,
+           S* out, const S* bias) {
   const int64_t unit = p.dims[2].out_stride * p.dims[2].out_step;
   int64_t runs[2] = {l.grid[0], l.grid[1]}, run = l.grid[2];
   // Rows that follow each other in memory as their results do are one run.
-  for (int d = 1; d >= 0; --d) {
+  for (int d = 1; d >= 0 && row_columns == l.grid[2]; --d) {
     const bool inner_whole = d == 1 || runs[1] == 1;
     if (!inner_whole || (runs[d] > 1 && p.dims[d].out_stride * p.dims[d].out_step != unit * run))
       break;
     run *= runs[d];
     runs[d] = 1;
   }
+  const int64_t step = row_columns == l.grid[2] ? run : row_columns;
   S* base = out;
   for (int d = 0; d < 3; ++d) base += l.out_start[d] * p.dims[d].out_stride;
   const auto each_run = [&](auto&& body) {
     int64_t column = 0;
     for (int64_t n = b.n0; n < b.n1; ++n)
       for (int64_t i = 0; i < runs[0]; ++i)
-        for (int64_t j = 0; j < runs[1]; ++j, column += run)
+        for (int64_t j = 0; j < runs[1]; ++j, column += step)
           body(base + n * p.out_item + i * p.dims[0].out_stride * p.dims[0].out_step +
                    j * p.dims[1].out_stride * p.dims[1].out_step,
                column);
   };
   if (p.out_row == 1 && unit != 1) {  // channels side by side: a few of them for all positions
-    constexpr int64_t step = 16;
-    for (int64_t r0 = 0; r0 < p.rows; r0 += step) {
-      const int64_t r1 = r0 + step < p.rows ? r0 + step : p.rows;
+    constexpr int64_t few = 16;
+    for (int64_t r0 = 0; r0 < p.rows; r0 += few) {
+      const int64_t r1 = r0 + few < p.rows ? r0 + few : p.rows;
       each_run([&](S* to, int64_t column) {
         for (int64_t k = 0; k < run; ++k)
           for (int64_t r = r0; r < r1; ++r) {
@@ -276,8 +277,50 @@ struct Parts {
   }
 };
 
+/// Results row by row from the staged source, without laying anything out.
+template <class T, class S>
+void gather_direct(const ConvGather& g, GemmType type) {
+  constexpr int lanes = k_vector_bytes / sizeof(T);
+  const ConvPass& p = *g.pass;
+  const Local l = local_of(p, g.block);
+  const int64_t step = p.block_channels < p.channels ? p.block_channels : p.channels;
+  int64_t* taps = reinterpret_cast<int64_t*>(g.scratch);
+  int64_t* offsets = taps + p.tap_count;
+  int64_t* starts = offsets + p.block_channels * p.tap_count;
+  T* staged = reinterpret_cast<T*>(g.scratch + l.space.tables);
+  T* c = staged + step * l.space.stage_line + 64;
+  tap_offsets(p, l, taps);
+  for (int64_t q = 0; q < step; ++q)
+    for (int64_t t = 0; t < p.tap_count; ++t)
+      offsets[q * p.tap_count + t] = q * l.space.stage_line + taps[t];
+  const int64_t row_columns = conv_round_up(l.grid[2], lanes);
+  GemmShifted m;
+  for (int64_t n = 0; n < g.block.n1 - g.block.n0; ++n)
+    for (int64_t i = 0; i < l.grid[0]; ++i)
+      for (int64_t j = 0; j < l.grid[1]; ++j)
+        for (int64_t k = 0; k < row_columns; k += lanes)
+          starts[m.vectors++] = n * l.space.stage + (i * l.length[1] + j) * l.length[2] + k;
+  m.b = staged;
+  m.c = c;
+  m.c_row = l.space.pitch;
+  m.m = p.rows;
+  m.starts = starts;
+  m.offsets = offsets;
+  for (int64_t q0 = 0; q0 < p.channels; q0 += step) {
+    const int64_t q1 = q0 + step < p.channels ? q0 + step : p.channels;
+    stage<T, S>(staged, p, l, g.block, static_cast<const S*>(g.source), q0, q1);
+    m.a = static_cast<const T*>(g.packed) + p.rows * q0 * p.tap_count;
+    m.k = (q1 - q0) * p.tap_count;
+    m.add = q0 > 0;
+    g.gemm->shifted[type](m);
+  }
+  store<T, S>(p, l, g.block, c, row_columns, static_cast<S*>(g.out),
+              static_cast<const S*>(g.bias));
+}
+
 template <class T, class S>
 void gather(const ConvGather& g, GemmType type) {
+  if (g.pass->direct) return gather_direct<T, S>(g, type);
   const ConvPass& p = *g.pass;
   const Local l = local_of(p, g.block);
   const int64_t step = p.block_channels < p.channels ? p.block_channels : p.channels;
@@ -305,7 +348,8 @@ void gather(const ConvGather& g, GemmType type) {
     m.add = q0 > 0;
     g.gemm->panels[type](m);
   }
-  store<T, S>(p, l, g.block, c, static_cast<S*>(g.out), static_cast<const S*>(g.bias));
+  store<T, S>(p, l, g.block, c, l.grid[2], static_cast<S*>(g.out),
+              static_cast<const S*>(g.bias));
 }
 
 /// y of the block as panels of B: lines the positions, columns the rows of y.
@@ -341,6 +385,10 @@ void weight(const ConvWeightPiece& g, GemmType type) {
   const ConvPass& p = *g.pass;
   const int width = g.gemm->panel_width[type];
   const GemmType compute = sizeof(T) == sizeof(S) ? type : g_f32;
+  if (g.block_count == 0) {  // an empty batch
+    T* acc = static_cast<T*>(g.acc);
+    for (int64_t i = 0; i < (g.q1 - g.q0) * p.tap_count * g.acc_row; ++i) acc[i] = T(0);
+  }
   for (int64_t i = 0; i < g.block_count; ++i) {
     const ConvBlock& b = g.blocks[i];
     const Local l = local_of(p, b);

@@ -13,6 +13,9 @@
 // gradient of the weights uses the forward pass's positions: it multiplies y with what stands under
 // the taps.
 //
+// Where rows of results fill vectors well (`direct`), the products read the staged source as it
+// lies; otherwise what each panel of results needs is first laid out side by side.
+//
 // Before a block is multiplied its part of the source is *staged*: copied into scratch memory as
 // the compute type, padded with zeros, and split by remainder (`phase`) where the stride is not 1.
 // Then what tap t needs for neighbouring positions j lies side by side, at a fixed distance for all
@@ -52,6 +55,7 @@ struct ConvPass {
   int64_t out_item = 0, out_row = 0;
   int64_t bias_stride = 0;
   int64_t weight_row = 0, weight_channel = 0;
+  bool direct = false;         // results row by row, from the staged source as it lies
   int slab = 2;                // the dimension that is cut when one item is too much for a block
   int64_t block_channels = 1;  // channels that are staged and multiplied at a time
 };
@@ -124,6 +128,7 @@ struct ConvSpace {
   int64_t stage_line = 0;  // of one channel
   int64_t runs = 0;        // rows of neighbouring results
   int64_t panels = 0;      // at most, whatever their width
+  int64_t vectors = 0;     // direct: at most, whatever their width
   int64_t tables = 0;      // bytes of the offset tables in front
   int64_t pitch = 0;       // between rows of results
 };
@@ -144,9 +149,13 @@ inline int64_t conv_round_up(int64_t a, int64_t b) { return (a + b - 1) / b * b;
   s.runs = runs;
   // An odd number of cache lines apart, so that channels do not fall on one another.
   s.stage_line = (conv_round_up(stage * (b.n1 - b.n0), 16) / 16 | 1) * 16;
-  s.pitch = (conv_round_up(columns, 64) / 16 | 1) * 16;
+  const int64_t row = p.slab == 2 ? b.s1 - b.s0 : p.dims[2].grid;
+  s.vectors = p.direct ? runs * (row / 2 + 2) : 0;
+  s.pitch = (conv_round_up(p.direct ? runs * conv_round_up(row, 16) : columns, 64) / 16 | 1) * 16;
   s.panels = columns / 4 + 2;
-  s.tables = conv_round_up((p.tap_count + s.panels + 2 * (runs + s.panels)) * 8, 64);
+  const int64_t lists =
+      p.direct ? s.vectors + p.block_channels * p.tap_count : s.panels + 2 * (runs + s.panels);
+  s.tables = conv_round_up((p.tap_count + lists) * 8, 64);
   return s;
 }
 

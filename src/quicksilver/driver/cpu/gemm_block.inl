@@ -319,6 +319,99 @@ void panels_block(const GemmPanels& g) {
   }
 }
 
+template <class T>
+struct ShiftedArgs {
+  const T* a;
+  const T* b[4];
+  T* c;
+  const int64_t* offsets;
+  int64_t k, c_row;
+  bool read_c;
+};
+
+template <class T, int MR, int NV>
+void micro_shifted(const ShiftedArgs<T>& g) {
+  using V = Vec<T>;
+  constexpr int lanes = k_vector_bytes / sizeof(T);
+  V acc[MR][NV];
+#pragma GCC unroll 32
+  for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; ++j) acc[i][j] = V{};
+  const T* a = g.a;
+  const T* b[NV];
+#pragma GCC unroll 4
+  for (int j = 0; j < NV; ++j) b[j] = g.b[j];
+  const int64_t* end = g.offsets + g.k;
+  for (const int64_t* at = g.offsets; at < end; ++at, a += MR) {
+    V bv[NV];
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; ++j) bv[j] = load<T>(b[j] + *at);
+#pragma GCC unroll 32
+    for (int i = 0; i < MR; ++i) {
+      const V av = splat<T>(a[i]);
+#pragma GCC unroll 4
+      for (int j = 0; j < NV; ++j) acc[i][j] = fma(av, bv[j], acc[i][j]);
+    }
+  }
+#pragma GCC unroll 32
+  for (int i = 0; i < MR; ++i) {
+    T* c = g.c + i * g.c_row;
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; ++j) {
+      V v = acc[i][j];
+      if (g.read_c) v = v + load<T>(c + j * lanes);
+      store<T>(c + j * lanes, v);
+    }
+  }
+}
+
+// Panels this low leave registers for four vectors.
+constexpr int k_low_rows = k_tile_rows >= 14 ? 6 : k_tile_rows >= 6 ? 2 : 1;
+
+// Kernels by rows and vectors (1, 2, 4).
+template <class T>
+struct ShiftedTable {
+  void (*fn[k_tile_rows + 1][5])(const ShiftedArgs<T>&) = {};
+  template <int MR>
+  constexpr void fill() {
+    fn[MR][1] = micro_shifted<T, MR, 1>;
+    fn[MR][2] = micro_shifted<T, MR, 2>;
+    if constexpr (MR <= k_low_rows) fn[MR][4] = micro_shifted<T, MR, 4>;
+    if constexpr (MR > 1) {
+      constexpr int next = std::is_same_v<T, float> || MR <= 4 ? MR - 1 : (MR - 2) & ~1;
+      fill<next>();
+    }
+  }
+  constexpr ShiftedTable() { fill<k_tile_rows>(); }
+};
+template <class T>
+constexpr ShiftedTable<T> k_shifted{};
+
+template <class T>
+void shifted_block(const GemmShifted& g) {
+  constexpr int lanes = k_vector_bytes / sizeof(T);
+  const int64_t most = panel_rows<T>(g.m) <= k_low_rows ? 4 : 2;
+  ShiftedArgs<T> t;
+  t.offsets = g.offsets;
+  t.k = g.k;
+  t.c_row = g.c_row;
+  t.read_c = g.add;
+  for (int64_t v = 0; v < g.vectors;) {
+    const int64_t left = g.vectors - v;
+    const int64_t take = left >= most ? most : left >= 2 ? 2 : 1;
+    for (int64_t j = 0; j < take; ++j) t.b[j] = static_cast<const T*>(g.b) + g.starts[v + j];
+    for (int64_t i = 0; i < g.m;) {
+      const int h = panel_rows<T>(g.m - i);
+      t.a = static_cast<const T*>(g.a) + i * g.k;
+      t.c = static_cast<T*>(g.c) + i * g.c_row + v * lanes;
+      k_shifted<T>.fn[h][take](t);
+      i += h;
+    }
+    v += take;
+  }
+}
+
 template <class T, class S>
 void pack_rows(void* dst, const void* src, int64_t line, int64_t step, int64_t m, int64_t k) {
   for (int64_t i = 0; i < m;) {
@@ -447,6 +540,7 @@ GemmTable make_table() {
     t.dot[type] = dot_block<T, S>;
     t.axpy[type] = axpy_block<T, S>;
     t.panels[type] = panels_block<T>;
+    t.shifted[type] = shifted_block<T>;
     t.panel_rows[type] = panel_rows<T>;
     t.panel_width[type] = 2 * k_vector_bytes / static_cast<int>(sizeof(T));
     t.pack_rows[type] = pack_rows<T, S>;

@@ -42,6 +42,19 @@ struct GemmPanels {
   bool add = false;  // to what C holds
 };
 
+/// C[m, vectors] (+)= A @ B where line p of B is not laid out but read at b + offsets[p]: vector v
+/// of it starts at starts[v] from there. A in panels; C's vectors lie side by side.
+struct GemmShifted {
+  const void* a = nullptr;
+  const void* b = nullptr;
+  void* c = nullptr;
+  const int64_t* starts = nullptr;   // vectors of them
+  const int64_t* offsets = nullptr;  // k of them
+  int64_t m = 0, vectors = 0, k = 0;
+  int64_t c_row = 0;
+  bool add = false;  // to what C holds
+};
+
 struct GemmTable {
   GemmBlockFn packed[g_types] = {};  // any shape and strides
   /// n == 1, B and the rows of A contiguous (a_column == b_row == 1): a dot product a row.
@@ -52,6 +65,7 @@ struct GemmTable {
   void (*narrow[g_types])(void* dst, const float* src, int64_t n) = {};  // g_f16, g_bf16 only
   /// By compute type. What convolutions, which lay out operands themselves, are made of.
   void (*panels[g_types])(const GemmPanels&) = {};
+  void (*shifted[g_types])(const GemmShifted&) = {};
   int (*panel_rows[g_types])(int64_t left) = {};  // rows of the next panel of A
   int panel_width[g_types] = {};
   /// By source type: m lines (`line` apart, elements `step` apart) as panels of A; h lines as one
