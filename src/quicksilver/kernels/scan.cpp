@@ -127,6 +127,56 @@ void accumulate_rows(const KernelView& view, int64_t begin, int64_t end) {
   });
 }
 
+/// One block of `side` rows of one dtype in memory, with constant steps between rows where they lie
+/// side by side (`beside`), so that the compiler has vectors or at least independent chains.
+template <class T, class Acc, bool product, bool beside, int side>
+void accumulate_block(T* out, const T* src, int64_t length, int64_t out_step, int64_t src_step,
+                      int64_t out_row, int64_t src_row) {
+  Acc acc[side];
+  for (int r = 0; r < side; ++r) {
+    acc[r] = static_cast<Acc>(src[beside ? r : r * src_row]);
+    out[beside ? r : r * out_row] = static_cast<T>(acc[r]);
+  }
+  for (int64_t i = 1; i < length; ++i) {
+    const T* from = src + i * src_step;
+    T* to = out + i * out_step;
+    for (int r = 0; r < side; ++r) {
+      const Acc x = static_cast<Acc>(from[beside ? r : r * src_row]);
+      acc[r] = product ? acc[r] * x : acc[r] + x;
+      to[beside ? r : r * out_row] = static_cast<T>(acc[r]);
+    }
+  }
+}
+
+template <class T, class Acc, bool product>
+void accumulate_plain(const KernelView& view, int64_t begin, int64_t end) {
+  const Fields p(view);
+  if (p.length == 0) return;
+  T* out = static_cast<T*>(view.pointers[0]);
+  const T* src = static_cast<const T*>(view.pointers[1]);
+  for_runs(p.rank, p.shape, 2, p.strides, begin, end, [&](const int64_t* at, int64_t rows) {
+    const int64_t out_row = p.rank > 0 ? p.strides[0][p.rank - 1] : 0;
+    const int64_t src_row = p.rank > 0 ? p.strides[1][p.rank - 1] : 0;
+    const bool beside = out_row == 1 && src_row == 1;
+    int64_t r = 0;
+    const auto block = [&]<int side>() {
+      for (; r + side <= rows; r += side) {
+        T* to = out + at[0] + r * out_row;
+        const T* from = src + at[1] + r * src_row;
+        if (beside)
+          accumulate_block<T, Acc, product, true, side>(to, from, p.length, p.step[0], p.step[1], 1,
+                                                        1);
+        else
+          accumulate_block<T, Acc, product, false, side>(to, from, p.length, p.step[0], p.step[1],
+                                                         out_row, src_row);
+      }
+    };
+    if (beside) block.template operator()<32>();
+    block.template operator()<8>();
+    block.template operator()<1>();
+  });
+}
+
 template <class T>
 void extreme_rows(const KernelView& view, int64_t begin, int64_t end) {
   const Fields p(view);
@@ -177,17 +227,25 @@ const PortableKernel& scan_kernel(ScanOp op, DType from, DType to) {
     QS_ASSERT(from == to && !is_complex(from));
     return extremes[static_cast<size_t>(from)];
   }
-  static const PortableKernel f32 = {"scan_f32", {}, accumulate_rows<double, float, float>};
-  static const PortableKernel f64 = {"scan_f64", {}, accumulate_rows<double, double, double>};
-  static const PortableKernel i64 = {"scan_i64", {}, accumulate_rows<uint64_t, int64_t, int64_t>};
+  static const PortableKernel plain[3][2] = {
+      {{"scan_sum_f32", {}, accumulate_plain<float, double, false>},
+       {"scan_product_f32", {}, accumulate_plain<float, double, true>}},
+      {{"scan_sum_f64", {}, accumulate_plain<double, double, false>},
+       {"scan_product_f64", {}, accumulate_plain<double, double, true>}},
+      {{"scan_sum_i64", {}, accumulate_plain<int64_t, uint64_t, false>},
+       {"scan_product_i64", {}, accumulate_plain<int64_t, uint64_t, true>}},
+  };
   static const PortableKernel real = {"scan_real", {}, accumulate_rows<double, void, void>};
   static const PortableKernel whole = {"scan_whole", {}, accumulate_rows<uint64_t, void, void>};
   static const PortableKernel complex = {
       "scan_complex", {}, accumulate_rows<Complex<double>, void, void>};
   if (is_complex(to)) return complex;
-  if (from == to && to == DType::f32) return f32;
-  if (from == to && to == DType::f64) return f64;
-  if (from == to && to == DType::i64) return i64;
+  if (from == to && (op == ScanOp::sum || op == ScanOp::product)) {
+    const bool product = op == ScanOp::product;
+    if (to == DType::f32) return plain[0][product];
+    if (to == DType::f64) return plain[1][product];
+    if (to == DType::i64) return plain[2][product];
+  }
   return is_integral(from) && is_integral(to) ? whole : real;
 }
 
