@@ -523,14 +523,14 @@ TEST(Plan, LongSumsDoNotDependOnGrouping) {
 
 TEST(Plan, CacheIsBounded) {
   Program p("null");
-  plan::set_plan_limit(4);
+  plan::set_plan_limit(4, 4);
   for (int64_t n = 1; n <= 10; ++n) {
     T x = p.empty({n});
     T y = p.binary(Op::add, x, 1.0);
     p.cut();
   }
   const auto s = plan::stats(k_mps);
-  plan::set_plan_limit(512);
+  plan::set_plan_limit(512, 512);
   EXPECT_EQ(s.plans, 4);
   EXPECT_EQ(s.evictions, 6);
 }

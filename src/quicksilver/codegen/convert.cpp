@@ -35,14 +35,20 @@ int32_t NestBuilder::value(graph::ValueId v) const {
   return -1;
 }
 
-TileDomain NestBuilder::domain_of(const Dims& strides) const {
+TileDomain domain_of(const Axes& axes, const Dims& strides) {
   bool moves = false;
   for (size_t i = 0; i < strides.size(); ++i) {
     moves |= strides[i] != 0;
-    if (strides[i] != 0 && (nest_.axes.reduced >> i & 1)) return TileDomain::full;
+    if (strides[i] != 0 && (axes.reduced >> i & 1)) return TileDomain::full;
   }
-  if (!moves && nest_.axes.numel() > 1) return TileDomain::uniform;
-  return nest_.axes.folds() ? TileDomain::kept : TileDomain::full;
+  if (!moves && axes.numel() > 1) return TileDomain::uniform;
+  return axes.folds() ? TileDomain::kept : TileDomain::full;
+}
+
+TileDomain store_domain_of(const Axes& axes, const Dims& strides) {
+  const TileDomain domain = domain_of(axes, strides);
+  if (domain != TileDomain::uniform) return domain;
+  return axes.folds() ? TileDomain::kept : TileDomain::full;
 }
 
 int32_t NestBuilder::emit(Prim prim, std::span<const int32_t> sources, uint32_t aux) {
@@ -99,11 +105,13 @@ int32_t NestBuilder::fold(Fold op, int32_t x) {
   return share(e);
 }
 
-int32_t NestBuilder::constant(uint64_t word, DType word_dtype, DType dtype) {
+int32_t NestBuilder::constant(uint64_t word, DType word_dtype, DType dtype, bool fixed) {
   ScalarRef ref;
   ref.value = word;
   ref.dtype = word_dtype;
-  return scalar(ref, dtype);
+  const int32_t e = scalar(ref, dtype);
+  if (fixed) fix(static_cast<int32_t>(expr(e).aux));
+  return e;
 }
 
 int32_t NestBuilder::scalar(const ScalarRef& ref, DType dtype) {
@@ -112,7 +120,10 @@ int32_t NestBuilder::scalar(const ScalarRef& ref, DType dtype) {
     const ScalarRef& s = nest_.scalars[at];
     if (s.word == ref.word && s.dtype == ref.dtype && (s.word >= 0 || s.value == ref.value)) break;
   }
-  if (at == nest_.scalars.size()) nest_.scalars.push_back(ref);
+  if (at == nest_.scalars.size()) {
+    nest_.scalars.push_back(ref);
+    nest_.fixed.push_back(0);
+  }
   Expr e;
   e.kind = Expr::scalar;
   e.dtype = dtype;
@@ -121,8 +132,8 @@ int32_t NestBuilder::scalar(const ScalarRef& ref, DType dtype) {
   return share(e);
 }
 
-int32_t NestBuilder::load(Access access) {
-  access.domain = domain_of(access.strides);
+int32_t NestBuilder::load(Access access, Cause cause) {
+  access.domain = domain_of(nest_.axes, access.strides);
   size_t at = 0;
   for (; at < nest_.accesses.size(); ++at) {
     const Access& a = nest_.accesses[at];
@@ -131,6 +142,8 @@ int32_t NestBuilder::load(Access access) {
       break;
   }
   if (at == nest_.accesses.size()) nest_.accesses.push_back(access);
+  cause.access = static_cast<uint32_t>(at);
+  nest_.causes.push_back(cause);
   Expr e;
   e.kind = Expr::load;
   e.dtype = compute_dtype(access.dtype);
@@ -139,11 +152,11 @@ int32_t NestBuilder::load(Access access) {
   return share(e);
 }
 
-void NestBuilder::store(int32_t e, Access access, bool after_loads) {
-  access.domain = domain_of(access.strides);
-  if (access.domain == TileDomain::uniform)  // one element is written: once, at the end
-    access.domain = nest_.axes.folds() ? TileDomain::kept : TileDomain::full;
+void NestBuilder::store(int32_t e, Access access, Cause cause, bool after_loads) {
+  access.domain = store_domain_of(nest_.axes, access.strides);
+  cause.access = static_cast<uint32_t>(nest_.accesses.size());
   nest_.accesses.push_back(access);
+  nest_.causes.push_back(cause);
   nest_.stores.push_back({e, static_cast<uint32_t>(nest_.accesses.size() - 1), after_loads});
 }
 

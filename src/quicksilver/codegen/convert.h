@@ -12,10 +12,15 @@ class NestBuilder {
 
   int32_t emit(Prim prim, std::span<const int32_t> sources, uint32_t aux = 0);
   int32_t fold(Fold op, int32_t x);
-  int32_t constant(uint64_t word, DType word_dtype, DType dtype);
+  /// `fixed`: it is the same at all extents.
+  int32_t constant(uint64_t word, DType word_dtype, DType dtype, bool fixed = true);
   int32_t scalar(const driver::ScalarRef& ref, DType dtype);
-  int32_t load(Access access);
-  void store(int32_t e, Access access, bool after_loads);
+  int32_t load(Access access, Cause cause);
+  void store(int32_t e, Access access, Cause cause, bool after_loads);
+  /// What the nest remembers of an expansion that asked for extents.
+  void add_expansion(Expansion expansion) { nest_.expansions.push_back(std::move(expansion)); }
+  void fix(int32_t scalar) { nest_.fixed[static_cast<size_t>(scalar)] = 1; }
+  const Expr& expr(int32_t e) const { return nest_.exprs[static_cast<size_t>(e)]; }
   /// From register to register; to bool it asks whether the value is not zero.
   int32_t cast(int32_t e, DType dtype);
   /// A value of dtype `from` as an operand of a node that computes in `to`.
@@ -31,7 +36,6 @@ class NestBuilder {
 
  private:
   int32_t share(const Expr& e);
-  TileDomain domain_of(const Dims& strides) const;
   bool exact_in(int32_t e, DType dtype, int depth) const;
 
   struct Hash {

@@ -11,6 +11,7 @@ namespace {
 
 using driver::ScalarRef;
 using graph::E;
+using Step = Expansion::Step;
 using graph::Node;
 using graph::Operand;
 
@@ -18,8 +19,12 @@ using graph::Operand;
 /// the op table calls its logical shape.
 class NodeBuilder final : public graph::Builder {
  public:
-  NodeBuilder(NestBuilder& nest, const GroupNode& group_node, const Axes& axes)
-      : nest_(nest), node_(*group_node.node), space_(*group_node.space), axes_(axes) {
+  NodeBuilder(NestBuilder& nest, const GroupNode& group_node, uint16_t number, const Axes& axes)
+      : nest_(nest),
+        node_(*group_node.node),
+        space_(*group_node.space),
+        axes_(axes),
+        number_(number) {
     for (size_t d = 0; d < space_.shape.size(); ++d)
       if (space_.axes >> d & 1) fold_mask_ |= uint64_t{1} << d;
   }
@@ -31,38 +36,41 @@ class NodeBuilder final : public graph::Builder {
       src[i] = at(sources[i]).expr;
       mask |= at(sources[i]).mask;
     }
-    return handle(nest_.emit(prim, {src, sources.size()}), mask);
+    return handle(nest_.emit(prim, {src, sources.size()}), mask,
+                  Expansion::emit | static_cast<uint16_t>(prim));
   }
   E fold(Fold op, E x, uint64_t axes) override {
     QS_ASSERT(axes == space_.axes);
     const uint64_t mask = at(x).mask & ~axes;
-    if (!space_.folds) return handle(single(op, at(x).expr), mask);
-    return handle(nest_.fold(op, at(x).expr), mask);
+    const auto call = static_cast<uint16_t>(Expansion::fold | static_cast<uint16_t>(op));
+    if (!space_.folds) return handle(single(op, at(x).expr), mask, call);
+    return handle(nest_.fold(op, at(x).expr), mask, call);
   }
   E number(double v) override {
     if (is_integral(compute())) return number(static_cast<int64_t>(v), compute());
-    return handle(nest_.constant(std::bit_cast<uint64_t>(v), DType::f64, compute()), 0);
+    return number(std::bit_cast<uint64_t>(v), DType::f64, compute());
   }
   E number(int64_t v, DType dtype) override {
     if (!is_integral(dtype))
-      return handle(
-          nest_.constant(std::bit_cast<uint64_t>(static_cast<double>(v)), DType::f64, dtype), 0);
-    return handle(nest_.constant(static_cast<uint64_t>(v), DType::i64, dtype), 0);
+      return number(std::bit_cast<uint64_t>(static_cast<double>(v)), DType::f64, dtype);
+    return number(static_cast<uint64_t>(v), DType::i64, dtype);
   }
   E cast(E x, DType dtype) override {
-    return handle(nest_.cast(at(x).expr, compute_dtype(dtype)), at(x).mask);
+    return handle(nest_.cast(at(x).expr, compute_dtype(dtype)), at(x).mask, Expansion::cast);
   }
   E iota(int axis) override {
     Dims strides(space_.shape.size(), 0);
     strides[static_cast<size_t>(axis)] = 1;
-    return index(strides, uint64_t{1} << axis);
+    return index(strides, uint64_t{1} << axis, Cause::iota, axis);
   }
   E linear() override {
-    return index(contiguous_strides(space_.shape), (uint64_t{1} << space_.shape.size()) - 1);
+    return index(contiguous_strides(space_.shape), (uint64_t{1} << space_.shape.size()) - 1,
+                 Cause::linear, 0);
   }
   int rank() const override { return static_cast<int>(space_.shape.size()); }
   DType dtype(E x) const override { return nest_.dtype(at(x).expr); }
   int64_t extent(E x, int axis) const override {
+    asked_ = true;
     return at(x).mask >> axis & 1 ? space_.shape[static_cast<size_t>(axis)] : 1;
   }
   uint64_t attr(int i) const override { return node_.attrs[static_cast<size_t>(i)]; }
@@ -81,7 +89,7 @@ class NodeBuilder final : public graph::Builder {
       ref.dtype = o.dtype;
       const bool counter = row.kind == graph::OpKind::random && i + 2 >= row.inputs;
       const DType reg = counter ? DType::i64 : raw ? compute_dtype(o.dtype) : compute();
-      return handle(nest_.scalar(ref, reg), 0);
+      return handle(nest_.scalar(ref, reg), 0, Expansion::input);
     }
     uint64_t mask = 0;
     const Dims strides = operand_strides(node_, space_, i);
@@ -101,10 +109,10 @@ class NodeBuilder final : public graph::Builder {
       a.word = o.word;
       a.offset = o.layout.offset;
       QS_ASSERT(place(space_, strides, axes_, a.strides));
-      e = nest_.load(a);
+      e = nest_.load(a, cause(Cause::operand, i));
     }
     if (!raw) e = nest_.convert(e, o.dtype, node_.compute);
-    return handle(e, mask);
+    return handle(e, mask, Expansion::input);
   }
 
   /// Rounds result `i` to its dtype and stores it when somebody needs it in memory.
@@ -122,7 +130,19 @@ class NodeBuilder final : public graph::Builder {
       a.offset = t.layout.offset;
     }
     QS_ASSERT(place(space_, result_strides(node_, space_, i), axes_, a.strides));
-    nest_.store(e, a, after_loads);
+    nest_.store(e, a, cause(Cause::result, i), after_loads);
+  }
+
+  /// Tells the nest which of its numbers are the same at all extents.
+  void finish() {
+    if (asked_) {
+      Expansion made;
+      made.node = number_;
+      made.steps.assign(steps_.begin(), steps_.end());
+      return nest_.add_expansion(std::move(made));
+    }
+    for (const Step& s : steps_)
+      if (s.scalar >= 0) nest_.fix(s.scalar);
   }
 
  private:
@@ -134,16 +154,27 @@ class NodeBuilder final : public graph::Builder {
     QS_ASSERT(e.id >= 0, "an absent input is used");
     return handles_[static_cast<size_t>(e.id)];
   }
-  E handle(int32_t expr, uint64_t mask) {
+  E handle(int32_t expr, uint64_t mask, uint16_t call) {
     handles_.push_back({expr, mask});
+    steps_.push_back({call, nest_.dtype(expr), -1, mask});
     return {this, static_cast<int>(handles_.size()) - 1};
   }
-  E index(const Dims& strides, uint64_t mask) {
+  E number(uint64_t word, DType word_dtype, DType dtype) {
+    const int32_t e = nest_.constant(word, word_dtype, dtype, false);
+    const E out = handle(e, 0, Expansion::number);
+    steps_.back().scalar = static_cast<int32_t>(nest_.expr(e).aux);
+    return out;
+  }
+  Cause cause(Cause::Kind kind, size_t index) const {
+    return {kind, static_cast<uint8_t>(index), number_, 0};
+  }
+  E index(const Dims& strides, uint64_t mask, Cause::Kind kind, int axis) {
     Access a;
     a.affine = true;
     a.dtype = DType::i64;
     QS_ASSERT(place(space_, strides, axes_, a.strides));
-    return handle(nest_.load(a), mask);
+    return handle(nest_.load(a, cause(kind, static_cast<size_t>(axis))), mask,
+                  static_cast<uint16_t>(Expansion::index | axis));
   }
   /// A fold over a single element.
   int32_t single(Fold op, int32_t x) {
@@ -155,22 +186,27 @@ class NodeBuilder final : public graph::Builder {
   const Node& node_;
   const Space& space_;
   const Axes& axes_;
+  const uint16_t number_;  // of the node in its group
   uint64_t fold_mask_ = 0;
+  mutable bool asked_ = false;  // for an extent
   SmallVector<Handle, 48> handles_;
+  SmallVector<Step, 48> steps_;  // by handle
 };
 
 }  // namespace
 
 LoopNest build_nest(std::span<const GroupNode> nodes, const Axes& axes) {
   NestBuilder nest(axes);
-  for (const GroupNode& n : nodes) {
-    NodeBuilder b(nest, n, axes);
+  for (size_t k = 0; k < nodes.size(); ++k) {
+    const GroupNode& n = nodes[k];
+    NodeBuilder b(nest, n, static_cast<uint16_t>(k), axes);
     E in[16], out[6];
     const size_t inputs = graph::info(n.node->op).inputs;
     for (size_t i = 0; i < inputs; ++i) in[i] = b.input(i);
     graph::expansion(n.node->op)(b, {in, inputs}, {out, n.node->results.size()});
     for (size_t i = 0; i < n.node->results.size(); ++i)
       b.result(i, out[i], n.stores >> i & 1, n.late >> i & 1);
+    b.finish();
   }
   return nest.finish();
 }

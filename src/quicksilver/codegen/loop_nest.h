@@ -46,12 +46,46 @@ struct Store {
   bool after_loads = false;  // the same memory is read here too: store when all reads are done
 };
 
+/// What an access stands for: its strides at other extents follow from it. Accesses that turned out
+/// equal are one; then several causes name it.
+struct Cause {
+  enum Kind : uint8_t { operand, result, iota, linear } kind = operand;
+  uint8_t index = 0;  // operand, result or axis
+  uint16_t node = 0;  // of the group
+  uint32_t access = 0;
+};
+
+/// The expansion of a node that asked for extents: what it called, in order, and what that gave.
+/// Its numbers may follow from the extents.
+struct Expansion {
+  enum Call : uint16_t {
+    input = 0,
+    number = 0x100,
+    cast = 0x200,
+    index = 0x300,
+    fold = 0x400,
+    emit = 0x500
+  };  // the low byte: a primitive, a fold, an axis
+  struct Step {
+    uint16_t call = input;
+    DType dtype = DType::f32;
+    int32_t scalar = -1;  // number
+    uint64_t mask = 0;    // the node's axes along which it has extent
+  };
+  uint16_t node = 0;
+  std::vector<Step> steps;
+};
+
 struct LoopNest {
   Axes axes;
   std::vector<Access> accesses;
   std::vector<driver::ScalarRef> scalars;
   std::vector<Expr> exprs;
   std::vector<Store> stores;
+  // For fitting the kernel to other extents (recipe.h):
+  std::vector<Cause> causes;
+  std::vector<Expansion> expansions;
+  std::vector<uint8_t> fixed;  // by scalar: it is also used as a number that no extent is part of
 };
 
 /// One node of a group and what of it must reach memory.
@@ -65,5 +99,10 @@ struct GroupNode {
 /// Expands the nodes into one nest. A value made by an earlier node of the group is taken from its
 /// register (the grouping has checked that the elements agree).
 LoopNest build_nest(std::span<const GroupNode> nodes, const Axes& axes);
+
+/// Whether an access with these strides varies over all of the axes, the kept ones or none.
+TileDomain domain_of(const Axes& axes, const Dims& strides);
+/// The same for memory that is written: an element is written once, at the end.
+TileDomain store_domain_of(const Axes& axes, const Dims& strides);
 
 }  // namespace qs::codegen

@@ -1,8 +1,6 @@
 // How a nest becomes a tile program.
 //
-// 1. Loops. Reduced loops keep the order that their folds want (space.h); kept loops are sorted so
-//    that the stores, then the loads, walk memory in order. Neighbours that every access walks as
-//    one are joined.
+// 1. Loops are arranged (loops.h).
 // 2. Phases. A fold of something that depends on n earlier folds (in a chain) runs in phase n; kept
 //    values are computed in the tail behind the last fold they depend on.
 // 3. Values that a later phase needs again are held for the row (`persist`) when they were costly
@@ -11,6 +9,7 @@
 
 #include <algorithm>
 
+#include "quicksilver/codegen/loops.h"
 #include "quicksilver/core/error.h"
 
 namespace qs::codegen {
@@ -18,17 +17,13 @@ namespace {
 
 using namespace driver;
 
-/// Points of the reduced space up to which full values are held for a row.
-constexpr int64_t k_persist_points = 8192;
 constexpr int k_persist_cost = 4;
 
 class Lowering {
  public:
-  explicit Lowering(const LoopNest& nest) : nest_(nest) {}
+  explicit Lowering(const LoopNest& nest) : nest_(nest), loops_(arrange(nest)) {}
 
   TileKernel run() {
-    order_loops();
-    collapse();
     schedule();
     emit();
     fill_args();
@@ -36,66 +31,6 @@ class Lowering {
   }
 
  private:
-  // ---- loops
-
-  int64_t stride_size(const Access& a, uint8_t axis) const {
-    return a.strides[axis] < 0 ? -a.strides[axis] : a.strides[axis];
-  }
-
-  void order_loops() {
-    const Axes& axes = nest_.axes;
-    for (size_t i = 0; i < axes.extents.size(); ++i)
-      if (!(axes.reduced >> i & 1)) loops_.push_back(static_cast<uint8_t>(i));
-    SmallVector<uint32_t, 16> deciding;  // stores first, full accesses before narrow ones
-    for (const Store& s : nest_.stores)
-      if (nest_.accesses[s.access].domain == TileDomain::full) deciding.push_back(s.access);
-    for (uint32_t i = 0; i < nest_.accesses.size(); ++i)
-      if (!nest_.accesses[i].affine && nest_.accesses[i].domain == TileDomain::full)
-        deciding.push_back(i);
-    for (const Store& s : nest_.stores) deciding.push_back(s.access);
-    auto outside = [&](uint8_t a, uint8_t b) {  // 1: a belongs outside b, -1: inside, 0: no say
-      for (uint32_t d : deciding) {
-        const int64_t x = stride_size(nest_.accesses[d], a), y = stride_size(nest_.accesses[d], b);
-        if (x == 0 || y == 0 || x == y) continue;
-        return x > y ? 1 : -1;
-      }
-      return 0;
-    };
-    for (size_t i = 1; i < loops_.size(); ++i)
-      for (size_t j = i; j > 0 && outside(loops_[j - 1], loops_[j]) < 0; --j)
-        std::swap(loops_[j - 1], loops_[j]);
-    kept_ = static_cast<int>(loops_.size());
-    for (uint8_t axis : axes.order) loops_.push_back(axis);
-    for (uint8_t axis : loops_) extents_.push_back(axes.extents[axis]);
-    for (const Access& a : nest_.accesses) {
-      Dims s;
-      for (uint8_t axis : loops_) s.push_back(a.strides[axis]);
-      strides_.push_back(std::move(s));
-    }
-  }
-
-  void collapse() {
-    for (size_t i = 0; i + 1 < extents_.size();) {
-      const bool border = static_cast<int>(i) == kept_ - 1;
-      bool joined = !border && extents_[i + 1] != 0;
-      for (const Dims& s : strides_) joined = joined && s[i] == s[i + 1] * extents_[i + 1];
-      if (!joined) {
-        ++i;
-        continue;
-      }
-      extents_[i + 1] *= extents_[i];
-      extents_.erase(i);
-      for (Dims& s : strides_) s.erase(i);
-      if (static_cast<int>(i) < kept_) --kept_;
-      if (i > 0) --i;
-    }
-    if (kept_ == 0) {
-      extents_.insert(0, 1);
-      for (Dims& s : strides_) s.insert(0, 0);
-      kept_ = 1;
-    }
-  }
-
   // ---- phases
 
   const Expr& expr(int32_t e) const { return nest_.exprs[static_cast<size_t>(e)]; }
@@ -139,7 +74,7 @@ class Lowering {
     persist_.assign(n, false);
     for (const Store& s : nest_.stores)
       if (is_full(s.expr)) wanted_[static_cast<size_t>(s.expr)] |= 1u << store_phase(s);
-    const bool can_hold = nest_.axes.mode == TileMode::row && reduced_points() <= k_persist_points;
+    const bool can_hold = holds_rows(nest_.axes, loops_);
     for (size_t i = n; i-- > 0;) {
       if (!used_[i]) continue;
       const Expr& e = nest_.exprs[i];
@@ -152,12 +87,6 @@ class Lowering {
       for (int k = 0; k < e.sources; ++k)
         if (is_full(e.src[k])) wanted_[static_cast<size_t>(e.src[k])] |= phases;
     }
-  }
-
-  int64_t reduced_points() const {
-    int64_t n = 1;
-    for (size_t i = static_cast<size_t>(kept_); i < extents_.size(); ++i) n *= extents_[i];
-    return n;
   }
 
   bool is_kept_store(const Store& s) const {
@@ -265,8 +194,8 @@ class Lowering {
     operand_of_.assign(nest_.accesses.size(), -1);
     TileProgram& p = out_.program;
     p.mode = nest_.axes.mode;
-    p.kept_loops = kept_;
-    p.reduced_loops = static_cast<int>(extents_.size()) - kept_;
+    p.kept_loops = loops_.kept;
+    p.reduced_loops = loops_.reduced();
     p.scalar_count = static_cast<int>(nest_.scalars.size());
     p.phases.resize(static_cast<size_t>(phases_));
     for (int phase = 0; phase < phases_; ++phase) {
@@ -308,22 +237,19 @@ class Lowering {
 
   void fill_args() {
     TileArgs& args = out_.args;
-    args.extents = extents_;
+    args.extents = loops_.extents;
     args.scalars = nest_.scalars;
     for (uint32_t access : out_.access) {
       TileArgs::Operand o;
-      o.strides = strides_[access];
+      o.strides = loops_.strides[access];
       o.base.dtype = DType::i64;
       args.operands.push_back(std::move(o));
     }
   }
 
   const LoopNest& nest_;
+  const Loops loops_;
   TileKernel out_;
-  AxisList loops_;
-  int kept_ = 0;
-  Dims extents_;
-  std::vector<Dims> strides_;  // by access, along the loops
   int phases_ = 1;
   std::vector<int> level_, cost_;
   std::vector<uint32_t> wanted_;

@@ -9,11 +9,13 @@ namespace {
 class KeyReader {
  public:
   explicit KeyReader(std::span<const uint64_t> key) : key_(key) {}
+  KeyReader(std::span<const uint64_t> key, size_t at) : key_(key), at_(at) {}
   bool done() const { return at_ == key_.size(); }
   uint64_t next() {
     QS_ASSERT(at_ < key_.size(), "the key ends inside a record");
     return key_[at_++];
   }
+  Origin origin() const { return {static_cast<int32_t>(at_), false}; }
   void layout(uint64_t head, Layout& l) {
     const size_t rank = head >> 10 & 0xff;
     l.shape.resize(rank);
@@ -32,6 +34,7 @@ class KeyReader {
 };
 
 Operand read_operand(KeyReader& in, Program& program) {
+  const Origin origin = in.origin();
   const uint64_t head = in.next();
   Operand o;
   o.dtype = static_cast<DType>(head >> 2 & 0xff);
@@ -48,6 +51,7 @@ Operand read_operand(KeyReader& in, Program& program) {
   o.kind = Operand::value;
   o.value_id = static_cast<ValueId>(head >> 32);
   o.read = head >> 21 & 1;
+  o.origin = origin;
   in.layout(head, o.layout);
   if (head >> 22 & 1) o.layout.offset = static_cast<int64_t>(in.next());
   if (head >> 19 & 1) o.word = program.words++;
@@ -61,6 +65,7 @@ Operand read_operand(KeyReader& in, Program& program) {
 }
 
 Result read_result(KeyReader& in, const Node& node, Program& program, int32_t node_index, int i) {
+  const Origin origin = in.origin();
   const uint64_t head = in.next();
   Result r;
   r.dtype = static_cast<DType>(head >> 2 & 0xff);
@@ -75,11 +80,13 @@ Result read_result(KeyReader& in, const Node& node, Program& program, int32_t no
     const Operand& t = node.operands[static_cast<size_t>(r.target)];
     QS_ASSERT(t.kind == Operand::value);
     r.layout = t.layout;
+    r.origin = t.origin;
     v.base = t.value_id;
     v.root = program.values[t.value_id].root;
     v.bytes = program.values[t.value_id].bytes;
   } else {
     in.layout(head, r.layout);
+    r.origin = origin;
     v.base = v.root = r.value_id;
     v.bytes = r.layout.numel() * static_cast<int64_t>(size_of(r.dtype));
   }
@@ -88,6 +95,17 @@ Result read_result(KeyReader& in, const Node& node, Program& program, int32_t no
 }
 
 }  // namespace
+
+void read_layout(std::span<const uint64_t> key, Origin origin, Layout& out) {
+  KeyReader in(key, static_cast<size_t>(origin.at));
+  const uint64_t head = in.next();
+  in.layout(head, out);
+  const bool operand = (head & 3) == KeyWriter::k_value;
+  out.offset = operand && (head >> 22 & 1) ? static_cast<int64_t>(in.next()) : 0;
+  if (!origin.dense) return;
+  out.strides = contiguous_strides(out.shape);
+  out.offset = 0;
+}
 
 Program decode(std::span<const uint64_t> key) {
   Program program;

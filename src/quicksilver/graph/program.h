@@ -21,6 +21,16 @@ namespace qs::graph {
 
 using ValueId = uint32_t;
 
+/// Where a layout stands in a key. A key that differs in extents and strides alone has the layout
+/// of the same operand at the same place, so a finished plan can be fitted to it
+/// (plan/structure.h). Passes copy it along with the layout.
+struct Origin {
+  int32_t at = -1;     // the record's first word; -1 for what has no dimensions, or is made up
+  bool dense = false;  // the recorded shape, row-major from the storage's start
+  Origin made_dense() const { return {at, true}; }
+  friend bool operator==(const Origin&, const Origin&) = default;
+};
+
 struct Operand {
   enum Kind : uint8_t { absent, value, scalar };
   Kind kind = absent;
@@ -29,6 +39,7 @@ struct Operand {
   ValueId value_id = 0;
   int32_t word = -1;  // scalar: its launch word; external value: the word with its start offset
   Layout layout;      // word >= 0: layout.offset is what is added to the word, 0 when recorded
+  Origin origin;      // of the layout
 };
 
 struct Result {
@@ -37,6 +48,7 @@ struct Result {
   int32_t target = -1;  // >= 0: written in place into operands[target], over that operand's layout
   bool full = true;     // the whole storage is written; false: the rest keeps the base's content
   Layout layout;        // fresh: dense over [0, numel); in place: a copy of the operand's layout
+  Origin origin;        // of the layout
 };
 
 struct Node {
@@ -118,6 +130,8 @@ class KeyWriter {
 };
 
 Program decode(std::span<const uint64_t> key);
+/// The layout that stands at `origin` (which names a place) in a key.
+void read_layout(std::span<const uint64_t> key, Origin origin, Layout& out);
 /// One line a node: `%3:f32[64, 256] = relu(%2:f32[64, 256])`.
 std::string to_string(const Program& program);
 /// Throws InternalError when the program breaks a rule stated above.

@@ -1,9 +1,10 @@
 #include "quicksilver/plan/cache.h"
 
 #include <algorithm>
-#include <cstring>
 
+#include "quicksilver/core/cpu_info.h"
 #include "quicksilver/core/error.h"
+#include "quicksilver/core/thread_pool.h"
 #include "quicksilver/plan/explain.h"
 #include "quicksilver/plan/tape.h"
 #include "quicksilver/runtime/device.h"
@@ -11,17 +12,27 @@
 namespace qs::plan {
 namespace {
 
-constexpr size_t k_most_candidates = 6;  // plans of one key
+constexpr size_t k_most_instances = 6;   // of one key
+constexpr size_t k_most_structures = 8;  // of one key without extents
 constexpr uint32_t k_patience = 8;       // runs with unwanted outputs before an exact plan is built
+constexpr int64_t k_most_launches = 1 << 16;  // of all instances: some 100 MB
+constexpr int64_t k_most_nodes = 1 << 16;     // of all structures: some 100 MB
 
 struct State {
   PlanCache caches[k_device_type_count];
-  int64_t limit = 512;
+  int64_t instance_limit = 512;
+  int64_t structure_limit = 512;
   bool unfused = false;
 };
 State& state() {
   static State* s = new State;  // plans outlive main: kernels belong to devices that do
   return *s;
+}
+
+/// What plans depend on beside the program. (The cpu driver cuts its work by the number of threads
+/// when a plan is prepared for replay.)
+uint64_t settings_word() {
+  return uint64_t(ThreadPool::instance().threads()) | uint64_t(cpu_info().isa) << 32;
 }
 
 /// Bits of the values whose content must be there after the run.
@@ -32,58 +43,79 @@ void find_live(const Recording& r, std::vector<uint64_t>& live) {
       live[v / 64] |= uint64_t{1} << (v % 64);
 }
 
-bool covers(const CompiledPlan& plan, const std::vector<uint64_t>& live, bool& exact) {
-  exact = true;
-  for (size_t i = 0; i < live.size(); ++i) {
-    if (live[i] & ~plan.live[i]) return false;
-    exact = exact && live[i] == plan.live[i];
-  }
-  return true;
+std::vector<bool> as_flags(const std::vector<uint64_t>& live, size_t values) {
+  std::vector<bool> flags(values);
+  for (size_t v = 0; v < values; ++v) flags[v] = live[v / 64] >> (v % 64) & 1;
+  return flags;
 }
 
-bool guards_hold(const CompiledPlan& plan, const std::vector<uint64_t>& words) {
-  for (const Guard& g : plan.guards)
+enum class Cover { none, loose, exact };
+
+Cover covers(const Structure& s, const std::vector<uint64_t>& live) {
+  bool exact = true;
+  for (size_t i = 0; i < live.size(); ++i) {
+    if (live[i] & ~s.live[i]) return Cover::none;
+    exact = exact && live[i] == s.live[i];
+  }
+  return exact ? Cover::exact : Cover::loose;
+}
+
+bool guards_hold(const Structure& s, const std::vector<uint64_t>& words) {
+  for (const Guard& g : s.guards)
     if (words[static_cast<size_t>(g.a)] != words[static_cast<size_t>(g.b)]) return false;
   return true;
 }
 
-/// A plan that fits, moved to the front of the entry's list; null when one must be built. `wanted`
-/// gets the liveness to build for.
-CompiledPlan* find_plan(PlanCache::Entry& entry, const Recording& r, std::vector<uint64_t>& live) {
-  CompiledPlan* loose = nullptr;
-  size_t loose_at = 0;
-  for (size_t i = 0; i < entry.plans.size(); ++i) {
-    CompiledPlan& plan = *entry.plans[i];
-    bool exact;
-    if (!guards_hold(plan, r.words) || !covers(plan, live, exact)) continue;
-    if (exact) {
-      if (i) std::swap(entry.plans[0], entry.plans[i]);
-      return entry.plans[0].get();
-    }
-    if (!loose) {
-      loose = &plan;
-      loose_at = i;
-    }
+/// An instance that fits, moved to the front; null when one must be made. `only_exact` is set when
+/// the one that fits has computed too much for too long.
+CompiledPlan* find_instance(PlanCache::Instances::Entry& entry, const Recording& r,
+                            const std::vector<uint64_t>& live, bool& only_exact) {
+  size_t found = entry.items.size();
+  for (size_t i = 0; i < entry.items.size(); ++i) {
+    const Structure& s = *entry.items[i]->structure;
+    if (!guards_hold(s, r.words)) continue;
+    const Cover cover = covers(s, live);
+    if (cover == Cover::none) continue;
+    if (cover == Cover::loose && found < entry.items.size()) continue;
+    found = i;
+    if (cover == Cover::exact) break;
   }
-  if (loose) {
-    if (++loose->misfits % k_patience == 0) return nullptr;  // build the exact one
-    if (loose_at) std::swap(entry.plans[0], entry.plans[loose_at]);
-    return loose;
+  if (found == entry.items.size()) return nullptr;
+  CompiledPlan& plan = *entry.items[found];
+  if (covers(*plan.structure, live) == Cover::loose && ++plan.misfits % k_patience == 0) {
+    only_exact = true;
+    return nullptr;
   }
-  // Liveness that comes and goes: one plan for all of it.
-  if (!entry.plans.empty() && guards_hold(*entry.plans[0], r.words))
-    for (size_t i = 0; i < live.size(); ++i) live[i] |= entry.plans[0]->live[i];
-  return nullptr;
+  if (found) std::swap(entry.items[0], entry.items[found]);
+  return entry.items[0].get();
 }
 
-void evict(PlanCache& cache) {
-  while (static_cast<int64_t>(cache.entries.size()) > std::max<int64_t>(state().limit, 1)) {
-    cache.by_hash.erase(cache.entries.back().hash);
-    for (auto& plan : cache.entries.back().plans)
-      if (plan.get() == cache.last) cache.last = nullptr;
-    cache.entries.pop_back();
-    ++cache.stats.evictions;
+/// A plan made from one of the entry's structures, exact ones first; null when none fits. Else
+/// `live` gets the liveness to build for.
+std::unique_ptr<CompiledPlan> make_instance(PlanCache::Structures::Entry& entry,
+                                            DeviceRuntime& device, const Recording& r,
+                                            std::vector<uint64_t>& live, bool only_exact) {
+  const Structure* other_liveness = nullptr;
+  for (const Cover wanted : {Cover::exact, Cover::loose}) {
+    if (wanted == Cover::loose && only_exact) break;
+    for (size_t i = 0; i < entry.items.size(); ++i) {
+      Structure& s = *entry.items[i];
+      if (!guards_hold(s, r.words)) continue;
+      const Cover cover = covers(s, live);
+      if (cover == Cover::none && !other_liveness) other_liveness = &s;
+      if (cover != wanted) continue;
+      if (cover == Cover::loose && ++s.misfits % k_patience == 0) return nullptr;
+      std::unique_ptr<CompiledPlan> plan = s.instantiate(device, r);
+      if (!plan) continue;
+      std::rotate(entry.items.begin(), entry.items.begin() + static_cast<std::ptrdiff_t>(i),
+                  entry.items.begin() + static_cast<std::ptrdiff_t>(i) + 1);
+      return plan;
+    }
   }
+  // Liveness that comes and goes: one plan for all of it.
+  if (other_liveness && !only_exact)
+    for (size_t i = 0; i < live.size(); ++i) live[i] |= other_liveness->live[i];
+  return nullptr;
 }
 
 }  // namespace
@@ -91,68 +123,67 @@ void evict(PlanCache& cache) {
 PlanCache& cache_of(DeviceType device) { return state().caches[static_cast<int>(device)]; }
 
 void PlanCache::forget_plans() {
-  entries.clear();
-  by_hash.clear();
+  instances.clear();
+  structures.clear();
   last = nullptr;
+}
+
+void PlanCache::shrink() {
+  instances.shrink(state().instance_limit, k_most_launches);
+  structures.shrink(state().structure_limit, k_most_nodes);
+  for (const auto& plan : instances.take_gone()) {
+    if (plan.get() == last) last = nullptr;
+    ++stats.evictions;
+  }
+  for (const Ref<Structure>& s : structures.take_gone()) {
+    s->retire();
+    ++stats.evictions;
+  }
 }
 
 CompiledPlan& lookup(PlanCache& cache, DeviceRuntime& device, const Recording& r) {
   find_live(r, cache.live);
   if (explaining()) [[unlikely]] {  // somebody looks: build it anew, beside the cache
-    std::vector<bool> live(r.values.size());
-    for (size_t v = 0; v < live.size(); ++v) live[v] = cache.live[v / 64] >> (v % 64) & 1;
-    cache.explained = build_plan(device, r, live);
+    cache.explained = build_plan(device, r, as_flags(cache.live, r.values.size()));
     return *cache.explained;
   }
-  PlanCache::Entry* entry = nullptr;
-  // The same key again is the common case in a loop of equal steps.
-  if (!cache.entries.empty() && cache.entries.front().hash == r.hash) {
-    entry = &cache.entries.front();
-  } else if (const auto it = cache.by_hash.find(r.hash); it != cache.by_hash.end()) {
-    cache.entries.splice(cache.entries.begin(), cache.entries, it->second);
-    entry = &*it->second;
-  }
-  if (entry &&
-      (entry->key.size() != r.key.size() ||
-       std::memcmp(entry->key.data(), r.key.data(), r.key.size() * sizeof(uint64_t)) != 0)) {
-    // Another key of the same hash: it takes the place.
-    cache.by_hash.erase(entry->hash);
-    for (auto& plan : entry->plans)
-      if (plan.get() == cache.last) cache.last = nullptr;
-    cache.entries.pop_front();
-    ++cache.stats.evictions;
-    entry = nullptr;
-  }
+  Hash128 hash = r.hash;
+  hash.add(settings_word());
+  PlanCache::Instances::Entry* entry = cache.instances.find(hash, r.key);
+  bool only_exact = false;
   if (entry)
-    if (CompiledPlan* plan = find_plan(*entry, r, cache.live)) {
+    if (CompiledPlan* plan = find_instance(*entry, r, cache.live, only_exact)) {
       ++cache.stats.hits;
       return *plan;
     }
-  std::vector<bool> live(r.values.size());
-  for (size_t v = 0; v < live.size(); ++v) live[v] = cache.live[v / 64] >> (v % 64) & 1;
-  std::unique_ptr<CompiledPlan> plan = build_plan(device, r, live);
+  class_key(r.key, cache.class_words);
+  Hash128 class_hash;
+  for (uint64_t w : cache.class_words) class_hash.add(w);
+  class_hash.add(settings_word());
+  PlanCache::Structures::Entry* kind = cache.structures.find(class_hash, cache.class_words);
+  std::unique_ptr<CompiledPlan> plan;
+  if (kind) plan = make_instance(*kind, device, r, cache.live, only_exact);
+  if (plan) {
+    ++cache.stats.instances_built;
+  } else {
+    plan = build_plan(device, r, as_flags(cache.live, r.values.size()));
+    ++cache.stats.structures_built;
+    if (!kind) kind = &cache.structures.add(class_hash, cache.class_words);
+    cache.structures.put(*kind, plan->structure, k_most_structures);
+  }
   ++cache.stats.plans_built;
-  if (!entry) {
-    cache.entries.push_front({r.hash, r.key, {}});
-    entry = &cache.entries.front();
-    cache.by_hash[r.hash] = cache.entries.begin();
-    evict(cache);
-  }
-  if (entry->plans.size() >= k_most_candidates) {
-    if (entry->plans.back().get() == cache.last) cache.last = nullptr;
-    entry->plans.pop_back();
-    ++cache.stats.evictions;
-  }
-  entry->plans.insert(entry->plans.begin(), std::move(plan));
-  return *entry->plans[0];
+  if (!entry) entry = &cache.instances.add(hash, r.key);
+  CompiledPlan& made = *cache.instances.put(*entry, std::move(plan), k_most_instances);
+  cache.shrink();
+  return made;
 }
 
 Stats stats(DeviceType device) {
   std::lock_guard lock(recording_mutex());
   PlanCache& cache = cache_of(device);
   Stats s = cache.stats;
-  s.plans = 0;
-  for (const PlanCache::Entry& e : cache.entries) s.plans += static_cast<int64_t>(e.plans.size());
+  s.plans = cache.instances.size();
+  s.structures = cache.structures.size();
   if (DeviceRuntime* open = open_device_runtime(device))
     s.kernels_built = open->kernel_counts().built - cache.kernels_before;
   return s;
@@ -169,7 +200,7 @@ void reset_stats(DeviceType device) {
 std::string describe(DeviceType device) {
   std::lock_guard lock(recording_mutex());
   PlanCache& cache = cache_of(device);
-  return cache.last ? cache.last->text : "no plan has run\n";
+  return cache.last ? cache.last->text() : "no plan has run\n";
 }
 
 void clear_plans(DeviceType device) {
@@ -180,10 +211,11 @@ void clear_plans(DeviceType device) {
   cache.kernels_before = 0;
 }
 
-void set_plan_limit(int64_t plans) {
+void set_plan_limit(int64_t instances, int64_t structures) {
   std::lock_guard lock(recording_mutex());
-  state().limit = plans;
-  for (PlanCache& cache : state().caches) evict(cache);
+  state().instance_limit = instances;
+  state().structure_limit = structures;
+  for (PlanCache& cache : state().caches) cache.shrink();
 }
 
 void set_unfused(bool on) {

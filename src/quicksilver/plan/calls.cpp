@@ -59,6 +59,7 @@ class Preparer {
     Result r;
     r.dtype = dtype;
     r.layout = Layout::contiguous(o.layout.shape);
+    r.origin = o.origin.made_dense();
     r.value_id = ir_.add_value(made, 0, r.layout.numel() * static_cast<int64_t>(size_of(dtype)));
     copy.results.push_back(r);
     copy.space = codegen::space_of(copy);
@@ -68,6 +69,7 @@ class Preparer {
     o.word = -1;
     o.dtype = dtype;
     o.layout = r.layout;
+    o.origin = r.origin;
   }
 
   /// Lets `id` give its result `i` in a fresh dense storage of dtype `dtype` and copies it from
@@ -81,6 +83,7 @@ class Preparer {
     from.kind = Operand::value;
     from.dtype = dtype;
     from.layout = Layout::contiguous(r.layout.shape);
+    from.origin = r.origin.made_dense();
     from.value_id = ir_.add_value(id, static_cast<int32_t>(i),
                                   r.layout.numel() * static_cast<int64_t>(size_of(dtype)));
     copy.operands.push_back(from);
@@ -97,6 +100,7 @@ class Preparer {
     r.value_id = from.value_id;
     r.dtype = dtype;
     r.layout = from.layout;
+    r.origin = from.origin;
     r.target = -1;
     r.full = true;
     copy.space = codegen::space_of(copy);
@@ -111,14 +115,14 @@ class Preparer {
   /// step of the shorter one; beyond this many a dense copy is cheaper.
   static constexpr int64_t k_most_commands = 16;
 
-  static int64_t commands_for(const Layout& l) {
-    if (has_one_batch_stride(l)) return 1;
+  static bool takes_many_commands(const Layout& l) {
+    if (has_one_batch_stride(l)) return false;
     int64_t all = 1, longest = 1;
     for (int d = 0; d < l.rank() - 2; ++d) {
       all *= l.shape[d];
       longest = std::max(longest, l.shape[d]);
     }
-    return all / longest;
+    return all / longest > k_most_commands;
   }
 
   void matmul(NodeId id) {
@@ -126,8 +130,9 @@ class Preparer {
     for (size_t i = 0; i < 3 && i < node(id).operands.size(); ++i) {
       if (!reads(node(id), i)) continue;
       const Operand& o = node(id).operands[i];
-      if (o.dtype != dtype || (i < 2 && commands_for(o.layout) > k_most_commands))
-        copy_operand(id, i, dtype);
+      if (o.dtype == dtype && i < 2)
+        ir_.choices.push_back({takes_many_commands, o.origin, takes_many_commands(o.layout)});
+      if (o.dtype != dtype || (i < 2 && takes_many_commands(o.layout))) copy_operand(id, i, dtype);
     }
     NodeId behind = -1;
     const bool has_bias = node(id).operands.size() > 2 && reads(node(id), 2);
@@ -154,6 +159,7 @@ class Preparer {
     place.kind = Operand::value;
     place.dtype = r.dtype;
     place.layout = r.layout;
+    place.origin = r.origin;
     if (r.target >= 0) {
       place = n.operands[static_cast<size_t>(r.target)];
       Operand target = place;

@@ -31,36 +31,24 @@ PtrRef Emitter::result_address(const Node& node, size_t result) const {
   return address(r.value_id, r.dtype, t.word, t.layout.offset);
 }
 
-void Emitter::push(const driver::Source& source, driver::Args args, int32_t tag,
-                   std::string_view what) {
+void Emitter::push(const driver::Source& source, driver::Args args, int32_t tag, std::string what) {
   driver::Command c;
   c.kernel = device_.kernel(source);
   c.args = std::move(args);
   c.tag = tag;
   plan_.commands.push_back(std::move(c));
+  plan_.lines.emplace_back();
+  plan_.lines.back().text = std::move(what);
   ++plan_.launches;
-  plan_.text += what;
 }
 
 namespace {
 
-int64_t bytes_of(const codegen::LoopNest& nest, const codegen::TileKernel& kernel) {
-  int64_t total = 0;
-  for (uint32_t access : kernel.access) {
-    const codegen::Access& a = nest.accesses[access];
-    if (a.affine) continue;
-    int64_t n = 1;
-    for (size_t i = 0; i < a.strides.size(); ++i)
-      if (a.strides[i] != 0) n *= nest.axes.extents[i];
-    total += n * static_cast<int64_t>(size_of(a.dtype));
-  }
-  return total;
-}
+constexpr size_t k_most_recipes = 4;  // of a group
 
 }  // namespace
 
-bool Emitter::lower(const Group& group, Lowered& out) {
-  std::vector<codegen::GroupNode> nodes;
+bool Emitter::nodes_of(const Group& group, SmallVector<codegen::GroupNode, 8>& nodes) const {
   bool anything = false;
   for (NodeId id : group.nodes) {
     const Node& n = ir_.nodes[static_cast<size_t>(id)];
@@ -74,36 +62,73 @@ bool Emitter::lower(const Group& group, Lowered& out) {
       anything |= n.results[i].layout.numel() > 0;
     }
     nodes.push_back(g);
-    out.names += format("{}{}", out.names.empty() ? "" : " ", graph::name_of(n.op));
   }
-  if (!anything) return false;
-  const codegen::LoopNest nest = codegen::build_nest(nodes, group.axes);
-  codegen::TileKernel kernel = codegen::lower_to_tile(nest);
-  for (size_t i = 0; i < kernel.access.size(); ++i) {
-    const codegen::Access& a = nest.accesses[kernel.access[i]];
+  return anything;
+}
+
+/// Pointers, and the bytes that are moved: each operand as often as it varies.
+void Emitter::bind(const codegen::LoopNest& nest, const std::vector<uint32_t>& access,
+                   Lowered& out) const {
+  for (size_t i = 0; i < access.size(); ++i) {
+    const codegen::Access& a = nest.accesses[access[i]];
     if (a.affine) continue;
-    kernel.args.operands[i].ptr = address(a.value, a.dtype, a.word, a.offset);
+    driver::TileArgs::Operand& operand = out.args.operands[i];
+    operand.ptr = address(a.value, a.dtype, a.word, a.offset);
+    int64_t n = 1;
+    for (size_t d = 0; d < out.args.extents.size(); ++d)
+      if (operand.strides[d] != 0) n *= out.args.extents[d];
+    out.bytes += n * static_cast<int64_t>(size_of(a.dtype));
   }
+}
+
+/// A kernel that this group was given for other extents, when it fits.
+bool Emitter::fit(Group& group, std::span<const codegen::GroupNode> nodes, Lowered& out) const {
+  for (size_t i = 0; i < group.recipes.size(); ++i) {
+    if (!codegen::fit(group.recipes[i].recipe, nodes, group.axes, out.args)) continue;
+    if (i) std::swap(group.recipes[0], group.recipes[i]);
+    const TileRecipe& found = group.recipes[0];
+    out.kernel = found.kernel;
+    out.mode = found.recipe.mode;
+    out.reduced_loops = found.recipe.reduced;
+    bind(found.recipe.nest, found.recipe.access, out);
+    return true;
+  }
+  return false;
+}
+
+bool Emitter::lower(int32_t g, Lowered& out) {
+  Group& group = ir_.groups[static_cast<size_t>(g)];
+  SmallVector<codegen::GroupNode, 8> nodes;
+  if (!nodes_of(group, nodes)) return false;
+  out.group = g;
   out.tag = ir_.nodes[static_cast<size_t>(group.nodes[0])].tag;
   for (NodeId id : group.nodes)
     if (graph::info(ir_.nodes[static_cast<size_t>(id)].op).can_fail) {
       out.tag = ir_.nodes[static_cast<size_t>(id)].tag;
       break;
     }
-  out.bytes = bytes_of(nest, kernel);
+  if (fit(group, nodes, out)) return true;
+  codegen::LoopNest nest = codegen::build_nest(nodes, group.axes);
+  codegen::TileKernel kernel = codegen::lower_to_tile(nest);
+  out.kernel = device_.kernel(kernel.program);
   out.mode = kernel.program.mode;
   out.reduced_loops = kernel.program.reduced_loops;
-  out.kernel = device_.kernel(kernel.program);
-  out.args = std::move(kernel.args);
+  out.args = kernel.args;
+  bind(nest, kernel.access, out);
+  if (auto recipe = codegen::make_recipe(std::move(nest), kernel, nodes)) {
+    if (group.recipes.size() == k_most_recipes) group.recipes.pop_back();
+    group.recipes.insert(group.recipes.begin(), {std::move(*recipe), out.kernel});
+  }
   return true;
 }
 
 /// The groups of one step: those of one kernel are parts of one launch.
 void Emitter::tiles(std::span<const int32_t> groups) {
   std::vector<Lowered> lowered;
+  lowered.reserve(groups.size());
   for (int32_t g : groups) {
     lowered.emplace_back();
-    if (!lower(ir_.groups[static_cast<size_t>(g)], lowered.back())) lowered.pop_back();
+    if (!lower(g, lowered.back())) lowered.pop_back();
   }
   for (size_t i = 0; i < lowered.size(); ++i) {
     Lowered& first = lowered[i];
@@ -111,21 +136,22 @@ void Emitter::tiles(std::span<const int32_t> groups) {
     driver::Command c;
     c.kernel = first.kernel;
     c.tag = first.tag;
-    int64_t moved = first.bytes;
+    CompiledPlan::Line line;
+    line.group = first.group;
+    line.mode = first.mode;
+    line.reduced_loops = first.reduced_loops;
+    line.operands = first.args.operands.size();
+    line.bytes = first.bytes;
+    line.extents = first.args.extents;
     for (size_t k = i + 1; k < lowered.size(); ++k) {
       if (lowered[k].kernel != first.kernel) continue;
-      moved += lowered[k].bytes;
+      line.bytes += lowered[k].bytes;
+      ++line.parts;
       c.more.push_back(std::move(lowered[k].args));
       lowered[k].kernel = nullptr;
     }
-    constexpr std::string_view modes[] = {"map", "row", "column"};
-    std::string parts;
-    if (!c.more.empty()) parts = format(" x{}", c.more.size() + 1);
-    plan_.bytes_moved += moved;
-    plan_.text +=
-        format("  {} {} reduced {} : {}{} ({} operands, {} bytes)\n",
-               modes[static_cast<int>(first.mode)], to_string(first.args.extents),
-               first.reduced_loops, first.names, parts, first.args.operands.size(), moved);
+    plan_.bytes_moved += line.bytes;
+    plan_.lines.push_back(std::move(line));
     c.args = std::move(first.args);
     plan_.commands.push_back(std::move(c));
     ++plan_.launches;
@@ -133,6 +159,8 @@ void Emitter::tiles(std::span<const int32_t> groups) {
 }
 
 void Emitter::run() {
+  plan_.commands.reserve(ir_.order.size());
+  plan_.lines.reserve(ir_.order.size());
   for (size_t p = 0; p < ir_.order.size();) {
     const Group& group = ir_.groups[static_cast<size_t>(ir_.order[p])];
     const Node& first = ir_.nodes[static_cast<size_t>(group.nodes[0])];
@@ -158,9 +186,6 @@ void Emitter::run() {
 
 void emit(Ir& ir, DeviceRuntime& device, CompiledPlan& plan) {
   Emitter(ir, device, plan).run();
-  plan.guards = std::move(ir.guards);
-  std::sort(plan.guards.begin(), plan.guards.end(),
-            [](const Guard& x, const Guard& y) { return x.a != y.a ? x.a < y.a : x.b < y.b; });
   plan.bases.assign(static_cast<size_t>(ir.slots), nullptr);
   plan.arena_bytes = static_cast<size_t>(ir.arena_bytes);
   for (size_t v = 0; v < ir.values.size(); ++v) {

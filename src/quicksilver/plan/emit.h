@@ -14,16 +14,19 @@ class Emitter {
  private:
   /// A tile group, ready to be launched.
   struct Lowered {
+    int32_t group = 0;
     const driver::Kernel* kernel = nullptr;
     driver::TileArgs args;
     int32_t tag = 0;
     int64_t bytes = 0;  // moved
     driver::TileMode mode = driver::TileMode::map;
     int reduced_loops = 0;
-    std::string names;  // of its ops
   };
   /// False when the group stores nothing.
-  bool lower(const Group& group, Lowered& out);
+  bool lower(int32_t group, Lowered& out);
+  bool fit(Group& group, std::span<const codegen::GroupNode> nodes, Lowered& out) const;
+  void bind(const codegen::LoopNest& nest, const std::vector<uint32_t>& access, Lowered& out) const;
+  bool nodes_of(const Group& group, SmallVector<codegen::GroupNode, 8>& nodes) const;
   void tiles(std::span<const int32_t> groups);
   void matmul(const Node& node);     // emit_matmul.cpp
   void kernel(const Node& node);     // emit_kernels.cpp
@@ -36,7 +39,7 @@ class Emitter {
     return address(o.value_id, o.dtype, o.word, o.layout.offset);
   }
   driver::PtrRef result_address(const Node& node, size_t result) const;
-  void push(const driver::Source& source, driver::Args args, int32_t tag, std::string_view what);
+  void push(const driver::Source& source, driver::Args args, int32_t tag, std::string what);
   Ir& ir_;
   DeviceRuntime& device_;
   CompiledPlan& plan_;

@@ -38,8 +38,8 @@ namespace {
 /// PyTorch's words for what a kernel refused.
 Fault fault_of(const driver::ErrorRecord& e, const CompiledPlan& plan, const Recording& r) {
   const auto tag = e.set - 1;
-  const graph::Op op = tag >= 0 && tag < static_cast<int32_t>(plan.ops.size())
-                           ? plan.ops[static_cast<size_t>(tag)]
+  const graph::Op op = tag >= 0 && tag < static_cast<int32_t>(plan.structure->ops.size())
+                           ? plan.structure->ops[static_cast<size_t>(tag)]
                            : graph::Op::copy;
   Fault fault;
   fault.kind = e.reason == 1 ? Fault::index : Fault::other;
@@ -47,7 +47,7 @@ Fault fault_of(const driver::ErrorRecord& e, const CompiledPlan& plan, const Rec
     fault.text = format("Target {} is out of bounds.", e.value);
   else if (e.reason == 1)
     fault.text = format("index {} is out of bounds for dimension {} with size {}", e.value,
-                        plan.dims[static_cast<size_t>(std::max(tag, 0))], e.bound);
+                        plan.structure->dims[static_cast<size_t>(std::max(tag, 0))], e.bound);
   else
     fault.text = "ZeroDivisionError";
   for (const Recording::Line& line : r.lines)

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "quicksilver/codegen/loop_nest.h"
+#include "quicksilver/codegen/recipe.h"
 #include "quicksilver/codegen/space.h"
 #include "quicksilver/driver/driver.h"
 #include "quicksilver/graph/program.h"
@@ -58,6 +58,25 @@ struct Guard {
   friend bool operator==(const Guard&, const Guard&) = default;
 };
 
+/// Two recorded layouts that were equal, and some pass relied on it.
+struct SameLayout {
+  graph::Origin a, b;
+  bool shape_only = false;
+};
+
+/// A question about one recorded layout, and the answer that some pass acted on.
+struct Choice {
+  bool (*question)(const Layout&);
+  graph::Origin origin;
+  bool answer;
+};
+
+/// A kernel that a tile group was lowered to.
+struct TileRecipe {
+  codegen::Recipe recipe;
+  const driver::Kernel* kernel = nullptr;
+};
+
 struct Group {
   enum Kind : uint8_t { tile, matmul, kernel } kind = tile;
   std::vector<NodeId> nodes;  // in order; all of a tile group, one of the others
@@ -65,17 +84,20 @@ struct Group {
   bool gone = false;   // merged into another
   bool check = false;  // may set the error record
   bool writes_external = false;
-  int cost = 0;                 // instructions, roughly
-  int32_t step = 0;             // when it runs; groups of one step may be parts of one launch
-  std::vector<int32_t> before;  // groups that must run earlier
+  int cost = 0;                     // instructions, roughly
+  int32_t step = 0;                 // when it runs; groups of one step may be parts of one launch
+  std::vector<int32_t> before;      // groups that must run earlier
+  std::vector<TileRecipe> recipes;  // left by emit, the last used first
 };
 
 /// The memory of one storage, by the storage's first value.
 struct Buffer {
   enum Place : uint8_t { none, arena, output, external } place = none;
   int64_t bytes = 0;
-  int64_t offset = 0;                    // arena
-  int32_t slot = -1;                     // launch base: output and external
+  int64_t offset = 0;     // arena
+  int32_t slot = -1;      // launch base: output and external
+  int32_t given_in = -1;  // arena: the group in which `giver` hands its place on
+  ValueId giver = 0;
   int32_t first = INT32_MAX, last = -1;  // steps of groups that touch it
 };
 
@@ -85,6 +107,8 @@ struct Ir {
   std::vector<ValueInfo> values;
   std::vector<uint64_t> words;  // launch words of the recording the plan is built for
   std::vector<Guard> guards;
+  std::vector<SameLayout> same_layouts;
+  std::vector<Choice> choices;
   std::vector<Group> groups;
   std::vector<int32_t> order;   // of groups, by step
   std::vector<Buffer> buffers;  // by value id; used where value.root == id

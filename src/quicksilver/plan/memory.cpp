@@ -29,7 +29,15 @@ class Placer {
     find_stored();
     find_lifetimes();
     assign_slots();
-    return assign_arena();
+    return assign_arena(true);
+  }
+
+  /// New sizes, the same lifetimes and donations.
+  bool again() {
+    for (size_t v = 0; v < ir_.buffers.size(); ++v)
+      if (ir_.buffers[v].place == Buffer::output) ir_.buffers[v].bytes = ir_.values[v].bytes;
+    ir_.arena_bytes = 0;
+    return assign_arena(false) >= 0;
   }
 
  private:
@@ -136,14 +144,16 @@ class Placer {
     }
   }
 
-  int assign_arena() {
+  /// How many storages take the place of another; -1 when one that did has another size now.
+  int assign_arena(bool choose) {
     struct Busy {
       int64_t offset, bytes;
       int32_t last;
     };
     std::vector<ValueId> roots;
     for (size_t v = 0; v < ir_.values.size(); ++v)
-      if (ir_.root(static_cast<ValueId>(v)) == v && ir_.buffers[v].place == Buffer::none &&
+      if (ir_.root(static_cast<ValueId>(v)) == v &&
+          ir_.buffers[v].place == (choose ? Buffer::none : Buffer::arena) &&
           ir_.buffers[v].last >= 0)
         roots.push_back(static_cast<ValueId>(v));
     std::stable_sort(roots.begin(), roots.end(), [&](ValueId a, ValueId b) {
@@ -156,8 +166,11 @@ class Placer {
       b.place = Buffer::arena;
       b.bytes = (std::max<int64_t>(ir_.values[root].bytes, 1) + k_align - 1) / k_align * k_align;
       std::erase_if(busy, [&](const Busy& x) { return x.last < b.first; });
-      const ValueId giver = find_giver(root, roots);
+      const ValueId giver = choose ? find_giver(root, roots) : b.given_in >= 0 ? b.giver : root;
       if (giver != root) {
+        if (b.bytes != ir_.buffers[giver].bytes) return -1;
+        if (choose) b.given_in = uses_[root].first;
+        b.giver = giver;
         b.offset = ir_.buffers[giver].offset;
         for (Busy& x : busy)
           if (x.offset == b.offset) x.last = b.last;
@@ -241,5 +254,6 @@ class Placer {
 }  // namespace
 
 int place_buffers(Ir& ir) { return Placer(ir).run(); }
+bool place_again(Ir& ir) { return Placer(ir).again(); }
 
 }  // namespace qs::plan

@@ -1,5 +1,11 @@
 // The passes of the planner, in the order in which pipeline.cpp runs them. Each works on the Ir in
 // place and returns how many changes it made.
+//
+// What the passes decide is used again for recordings that differ in extents and strides alone
+// (structure.h). So a pass that acts on extents says what it relied on: that two layouts are equal
+// in Ir::same_layouts, the answer to a question about one layout in Ir::choices; and a layout that
+// it copies or makes carries its `origin` along. What follows from the finished groups (their loops
+// combine, their elements agree, donated memory is of one size) is checked without its doing.
 #pragma once
 #include "quicksilver/plan/ir.h"
 
@@ -30,9 +36,15 @@ int order_groups(Ir& ir);
 int batch_groups(Ir& ir);
 /// Buffers: arena offsets, launch slots, donation.
 int place_buffers(Ir& ir);
+/// The arena again, for values of other sizes (ValueInfo::bytes): who lives when and who gives its
+/// memory to whom stays. False when somebody would be given memory of another size.
+bool place_again(Ir& ir);
 
 /// Throws InternalError when the Ir breaks a rule of the stage behind `pass`.
 void verify(const Ir& ir, const char* pass);
+
+/// Whether the verifier runs behind each pass.
+bool verifying();
 
 // Shared by the passes.
 /// Whether the dimensions before the last two are walked with one stride. emit_matmul.cpp.

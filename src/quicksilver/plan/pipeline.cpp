@@ -7,10 +7,10 @@
 
 #include "quicksilver/core/env.h"
 #include "quicksilver/core/error.h"
-#include "quicksilver/plan/compiled.h"
 #include "quicksilver/plan/execute.h"
 #include "quicksilver/plan/explain.h"
 #include "quicksilver/plan/passes.h"
+#include "quicksilver/plan/structure.h"
 #include "quicksilver/plan/tape.h"
 #include "quicksilver/runtime/device.h"
 
@@ -35,18 +35,6 @@ constexpr Pass k_passes[] = {
     {"place_buffers", place_buffers},  // arena, outputs, donation
 };
 
-bool verifying() {
-#ifdef NDEBUG
-  static const bool on = [] {
-    const char* v = std::getenv("QS_VERIFY");
-    return v && *v && *v != '0';
-  }();
-  return on;
-#else
-  return true;
-#endif
-}
-
 /// The dimension that an indexing op indexes, for messages.
 int32_t indexed_dim(const Node& n) {
   if (n.attrs.empty() || graph::info(n.op).kind != graph::OpKind::kernel) return 0;
@@ -69,6 +57,35 @@ class Timer {
 
 }  // namespace
 
+bool verifying() {
+#ifdef NDEBUG
+  static const bool on = [] {
+    const char* v = std::getenv("QS_VERIFY");
+    return v && *v && *v != '0';
+  }();
+  return on;
+#else
+  return true;
+#endif
+}
+
+CompiledPlan::CompiledPlan() = default;
+CompiledPlan::~CompiledPlan() = default;
+
+std::string CompiledPlan::text() const {
+  constexpr std::string_view modes[] = {"map", "row", "column"};
+  std::string all =
+      format("plan of {} nodes: {} launches, {} bytes moved, arena {} bytes, {} us\n",
+             structure->nodes, launches, bytes_moved, arena_bytes, static_cast<int64_t>(build_us));
+  for (const Line& l : lines)
+    all += l.group < 0 ? l.text
+                       : format("  {} {} reduced {} : {}{} ({} operands, {} bytes)\n",
+                                modes[static_cast<int>(l.mode)], to_string(l.extents),
+                                l.reduced_loops, structure->names_of(l.group),
+                                l.parts > 1 ? format(" x{}", l.parts) : "", l.operands, l.bytes);
+  return all;
+}
+
 std::unique_ptr<CompiledPlan> build_plan(DeviceRuntime& device, const Recording& recording,
                                          const std::vector<bool>& live) {
   const bool log = log_enabled("plan");
@@ -85,21 +102,18 @@ std::unique_ptr<CompiledPlan> build_plan(DeviceRuntime& device, const Recording&
                    changes ? format("{} changes", changes).c_str() : "unchanged", timer.us());
     if (verifying()) verify(ir, pass.name);
   }
+  auto structure = make_ref<Structure>(recording, live);
   for (size_t i = 0; i < static_cast<size_t>(recording.nodes); ++i) {
     const Node& n = ir.nodes[i];  // recorded nodes come first, each at its tag
-    plan->ops.push_back(n.op);
-    plan->dims.push_back(indexed_dim(n));
+    structure->ops.push_back(n.op);
+    structure->dims.push_back(indexed_dim(n));
   }
-  plan->live.assign((ir.values.size() + 63) / 64, 0);
-  for (size_t v = 0; v < live.size(); ++v)
-    if (live[v]) plan->live[v / 64] |= uint64_t{1} << (v % 64);
+  plan->structure = structure;
   emit(ir, device, *plan);
   if (Explaining* to = explaining()) note_plan(ir, *plan, recording, device.type(), *to);
-  plan->text = format("plan of {} nodes: {} launches, {} bytes moved, arena {} bytes, {} us\n",
-                      recording.nodes, plan->launches, plan->bytes_moved, plan->arena_bytes,
-                      static_cast<int64_t>(whole.us())) +
-               plan->text;
-  if (log) std::fputs(plan->text.c_str(), stderr);
+  structure->keep(std::move(ir));
+  plan->build_us = whole.us();
+  if (log) std::fputs(plan->text().c_str(), stderr);
   return plan;
 }
 

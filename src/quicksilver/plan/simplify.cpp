@@ -58,7 +58,7 @@ bool number_for(const Ir& ir, const Node& reader, size_t i, Operand& out) {
 }
 
 /// The source of a plain copy as an operand instead of the copy.
-bool source_for(const Ir& ir, const std::vector<int32_t>& written, const Node& reader, size_t i,
+bool source_for(Ir& ir, const std::vector<int32_t>& written, const Node& reader, size_t i,
                 int32_t position, size_t copy_readers, Operand& out) {
   const Operand& o = reader.operands[i];
   const ValueInfo& v = ir.values[o.value_id];
@@ -73,6 +73,10 @@ bool source_for(const Ir& ir, const std::vector<int32_t>& written, const Node& r
   const bool same_strides = source.layout.strides == o.layout.strides;
   const bool plain_map = reader.tile && !reader.space.folds;
   if (!same_strides && (!plain_map || copy_readers > 1)) return false;
+  const graph::Origin result = copy.results[0].origin;
+  ir.same_layouts.push_back({source.origin, result, true});
+  ir.same_layouts.push_back({o.origin, result, false});
+  if (!plain_map || copy_readers > 1) ir.same_layouts.push_back({source.origin, o.origin, false});
   out = source;
   return true;
 }
@@ -140,6 +144,7 @@ int unify_words(Ir& ir) {
         seen.emplace(key, &o);
       } else if (same->word != o.word) {
         ir.guards.push_back({same->word, o.word});
+        ir.same_layouts.push_back({same->origin, o.origin, false});
         o.word = same->word;
         ++changes;
       }
@@ -203,6 +208,11 @@ int merge_common(Ir& ir) {
     const auto [it, fresh] = seen.try_emplace(id, id);
     if (fresh) continue;
     const Node& first = ir.nodes[static_cast<size_t>(it->second)];
+    for (size_t i = 0; i < n.operands.size(); ++i)
+      if (n.operands[i].kind == Operand::value)
+        ir.same_layouts.push_back({first.operands[i].origin, n.operands[i].origin, false});
+    for (size_t i = 0; i < n.results.size(); ++i)
+      ir.same_layouts.push_back({first.results[i].origin, n.results[i].origin, false});
     for (size_t i = 0; i < n.results.size(); ++i)
       instead[n.results[i].value_id] = first.results[i].value_id;
     n.dead = true;

@@ -160,6 +160,9 @@ PyObject* plan_stats(PyObject*, PyObject* device) {
     PyRef d = PyRef::steal(PyDict_New());
     const std::pair<const char*, int64_t> figures[] = {{"plans", s.plans},
                                                        {"plans_built", s.plans_built},
+                                                       {"structures", s.structures},
+                                                       {"structures_built", s.structures_built},
+                                                       {"instances_built", s.instances_built},
                                                        {"hits", s.hits},
                                                        {"evictions", s.evictions},
                                                        {"kernels_built", s.kernels_built},

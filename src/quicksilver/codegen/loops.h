@@ -1,0 +1,26 @@
+// The loops of a kernel, from a group's axes and what its accesses touch along them.
+//
+// Reduced loops keep the order that their folds want (space.h); kept loops are sorted so that the
+// stores, then the loads, walk memory in order. Neighbours that every access walks as one are
+// joined.
+#pragma once
+#include <vector>
+
+#include "quicksilver/codegen/loop_nest.h"
+
+namespace qs::codegen {
+
+struct Loops {
+  Dims extents;  // kept loops, then reduced ones, outer to inner
+  int kept = 0;
+  std::vector<Dims> strides;  // by access, along the loops
+  int reduced() const { return static_cast<int>(extents.size()) - kept; }
+};
+
+/// Looks at axes, accesses and which accesses are stores; at no expression.
+Loops arrange(const LoopNest& nest);
+
+/// Whether a row is short enough for values to be held until a later phase.
+bool holds_rows(const Axes& axes, const Loops& loops);
+
+}  // namespace qs::codegen

@@ -1,0 +1,331 @@
+#include "quicksilver/plan/structure.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "quicksilver/core/error.h"
+#include "quicksilver/plan/passes.h"
+#include "quicksilver/plan/tape.h"
+
+namespace qs::plan {
+namespace {
+
+using graph::KeyWriter;
+using graph::Operand;
+using graph::Origin;
+using graph::Result;
+
+/// Puts the classes of a layout's dimensions into as few words as they need: two bits for an extent
+/// (0, 1, 2 for more), one for a stride (0 or not; of no account where the extent is 1).
+class ClassWriter {
+ public:
+  explicit ClassWriter(std::vector<uint64_t>& out) : out_(out) {}
+  /// `at` is the first dimension; gives the words behind the layout.
+  const uint64_t* layout(uint64_t head, const uint64_t* at) {
+    const size_t rank = head >> 10 & 0xff;
+    const bool plain = head >> 18 & 1;
+    uint64_t word = 0;
+    for (size_t d = 0; d < rank; ++d) {
+      const uint64_t extent = std::min<uint64_t>(at[d], 2);
+      const uint64_t stride = plain || extent == 1 || at[rank + d] != 0;
+      word = word << 3 | extent << 1 | stride;
+      if (d % 16 == 15) {
+        out_.push_back(word);
+        word = 0;
+      }
+    }
+    if (rank % 16) out_.push_back(word);
+    return at + (plain ? rank : 2 * rank);
+  }
+
+ private:
+  std::vector<uint64_t>& out_;
+};
+
+/// Compares two layouts in the key.
+bool same_in_key(std::span<const uint64_t> key, Origin a, Origin b, bool shape_only) {
+  if (a.at < 0 || b.at < 0) return a.at == b.at;
+  if (a == b) return true;
+  const uint64_t *x = &key[static_cast<size_t>(a.at)], *y = &key[static_cast<size_t>(b.at)];
+  const size_t rank = *x >> 10 & 0xff;
+  if ((*y >> 10 & 0xff) != rank ||
+      (rank && std::memcmp(x + 1, y + 1, rank * sizeof(uint64_t)) != 0))
+    return false;
+  if (shape_only) return true;
+  Layout l, m;
+  graph::read_layout(key, a, l);
+  graph::read_layout(key, b, m);
+  return l == m;
+}
+
+// Folds of few long rows are not fused with what follows them (group.cpp).
+constexpr int64_t k_few_rows = 8;
+constexpr int64_t k_long_row = int64_t{1} << 15;
+
+}  // namespace
+
+void class_key(std::span<const uint64_t> key, std::vector<uint64_t>& out) {
+  out.clear();
+  ClassWriter writer(out);
+  const uint64_t *at = key.data(), *end = at + key.size();
+  while (at < end) {
+    const uint64_t head = *at++;
+    out.push_back(head);
+    const size_t operands = head >> 24 & 0xff, results = head >> 32 & 0xff,
+                 attrs = head >> 40 & 0xff;
+    for (size_t i = 0; i < operands; ++i) {
+      const uint64_t operand = *at++;
+      out.push_back(operand);
+      if ((operand & 3) != KeyWriter::k_value) continue;
+      at = writer.layout(operand, at);
+      at += operand >> 22 & 1;
+    }
+    for (size_t i = 0; i < results; ++i) {
+      const uint64_t result = *at++;
+      out.push_back(result);
+      if ((result >> 32 & 0xffff) == 0) at = writer.layout(result, at);
+    }
+    out.insert(out.end(), at, at + attrs);
+    at += attrs;
+  }
+}
+
+Structure::Structure(const Recording& recording, const std::vector<bool>& live_in)
+    : live((live_in.size() + 63) / 64, 0), nodes(recording.nodes) {
+  for (size_t v = 0; v < live_in.size(); ++v)
+    if (live_in[v]) live[v / 64] |= uint64_t{1} << (v % 64);
+}
+
+Structure::Folding::Folding(const codegen::Space& space) : mode(space.mode), order(space.order) {
+  int64_t kept = 1, reduced = 1;
+  for (size_t d = 0; d < space.shape.size(); ++d)
+    (space.axes >> d & 1 ? reduced : kept) *= space.shape[d];
+  few_long_rows = kept < k_few_rows && reduced >= k_long_row;
+}
+
+void Structure::keep(Ir ir) {
+  ir_ = std::move(ir);
+  guards = std::move(ir_.guards);
+  std::sort(guards.begin(), guards.end(),
+            [](const Guard& x, const Guard& y) { return x.a != y.a ? x.a < y.a : x.b < y.b; });
+  for (Node& n : ir_.nodes)
+    if (n.dead) static_cast<graph::Node&>(n) = {};
+  for (const Group& g : ir_.groups) {
+    for (NodeId id : g.nodes) group_ops_.push_back(node(id).op);
+    group_ends_.push_back(static_cast<uint32_t>(group_ops_.size()));
+  }
+}
+
+std::string Structure::names_of(int32_t group) const {
+  std::string names;
+  const auto g = static_cast<size_t>(group);
+  for (size_t i = g ? group_ends_[g - 1] : 0; i < group_ends_[g]; ++i)
+    names += format("{}{}", names.empty() ? "" : " ", graph::name_of(group_ops_[i]));
+  return names;
+}
+
+// ---- once, for the layouts it was built with ----------------------------------------------------
+
+void Structure::prepare() {
+  prepared_ = true;
+  usable_ = has_origins();
+  if (!usable_) return;
+  for (NodeId id : ir_.sequence)
+    if (node(id).tile && node(id).space.folds) foldings_.emplace_back(node(id).space);
+  order_nodes();
+  usable_ = combine_groups(true) && find_meetings();
+}
+
+/// Whether every layout that commands depend on can be read again.
+bool Structure::has_origins() const {
+  auto known = [](Origin o, const Layout& l) { return o.at >= 0 || l.rank() == 0; };
+  for (NodeId id : ir_.sequence) {
+    for (const Operand& o : node(id).operands)
+      if (o.kind == Operand::value && !known(o.origin, o.layout)) return false;
+    for (const Result& r : node(id).results)
+      if (!known(r.origin, r.layout)) return false;
+  }
+  return true;
+}
+
+/// Nodes that run over all axes come first, those that fold before all: what runs over the kept
+/// axes alone only combines with them.
+void Structure::order_nodes() {
+  joins_.resize(ir_.groups.size());
+  for (size_t g = 0; g < ir_.groups.size(); ++g) {
+    const Group& group = ir_.groups[g];
+    if (group.kind != Group::tile) continue;
+    auto rank = [&](NodeId id) {
+      const codegen::Space& s = node(id).space;
+      return s.folds ? 0 : Layout::contiguous(s.shape).numel() == group.axes.numel() ? 1 : 2;
+    };
+    joins_[g] = group.nodes;
+    std::stable_sort(joins_[g].begin(), joins_[g].end(),
+                     [&](NodeId a, NodeId b) { return rank(a) < rank(b); });
+  }
+}
+
+bool Structure::find_meetings() {
+  // What each group touches, by storage.
+  std::vector<int32_t> group_of(ir_.nodes.size(), -1);
+  struct Access {
+    ValueId root;
+    At at;
+  };
+  std::vector<Access> all;
+  std::vector<At> touches;
+  for (size_t g = 0; g < ir_.groups.size(); ++g) {
+    if (ir_.groups[g].kind != Group::tile) continue;
+    all.clear();
+    for (NodeId id : ir_.groups[g].nodes) {
+      group_of[static_cast<size_t>(id)] = static_cast<int32_t>(g);
+      const Node& n = node(id);
+      for (size_t i = 0; i < n.operands.size(); ++i)
+        if (reads(n, i))
+          all.push_back({ir_.root(n.operands[i].value_id), {id, static_cast<uint8_t>(i), false}});
+      for (size_t i = 0; i < n.results.size(); ++i)
+        all.push_back({ir_.root(n.results[i].value_id), {id, static_cast<uint8_t>(i), true}});
+    }
+    std::stable_sort(all.begin(), all.end(),
+                     [](const Access& a, const Access& b) { return a.root < b.root; });
+    for (size_t i = 0; i < all.size();) {
+      touches.clear();
+      const ValueId root = all[i].root;
+      for (; i < all.size() && all[i].root == root; ++i) touches.push_back(all[i].at);
+      add_meetings(static_cast<int32_t>(g), touches);
+    }
+  }
+  add_gifts(group_of);
+  return std::all_of(meetings_.begin(), meetings_.end(),
+                     [&](const Meeting& m) { return meets(m); });
+}
+
+/// Accesses of two nodes, one of which writes, must meet. Equality carries over, so that each is
+/// compared with one write, and the other accesses of that write's node with a write elsewhere.
+void Structure::add_meetings(int32_t group, const std::vector<At>& touches) {
+  const auto write = std::find_if(touches.begin(), touches.end(), [](At t) { return t.write; });
+  if (write == touches.end()) return;
+  const auto elsewhere = std::find_if(touches.begin(), touches.end(),
+                                      [&](At t) { return t.write && t.node != write->node; });
+  for (const At& t : touches) {
+    if (t.node != write->node)
+      meetings_.push_back({group, *write, t});
+    else if (elsewhere != touches.end() && &t != &*write)
+      meetings_.push_back({group, *elsewhere, t});
+  }
+}
+
+/// A storage takes the place of another in the group that reads the one for the last time and
+/// writes the other first: all of that must be at one element, within a node too.
+void Structure::add_gifts(const std::vector<int32_t>& group_of) {
+  for (size_t v = 0; v < ir_.buffers.size(); ++v) {
+    const Buffer& b = ir_.buffers[v];
+    if (b.place != Buffer::arena || b.given_in < 0) continue;
+    const int32_t g = b.given_in;
+    auto made_here = [&](ValueId value) {
+      const NodeId by = ir_.values[value].node;
+      return by >= 0 && group_of[static_cast<size_t>(by)] == g;
+    };
+    std::vector<At> touches;
+    for (NodeId id : ir_.groups[static_cast<size_t>(g)].nodes) {
+      const Node& n = node(id);
+      auto concerns = [&](ValueId value) {
+        return ir_.root(value) == v || ir_.root(value) == b.giver;
+      };
+      for (size_t i = 0; i < n.operands.size(); ++i)
+        if (reads(n, i) && concerns(n.operands[i].value_id) && !made_here(n.operands[i].value_id))
+          touches.push_back({id, static_cast<uint8_t>(i), false});
+      for (size_t i = 0; i < n.results.size(); ++i)
+        if (concerns(n.results[i].value_id) && ir_.values[n.results[i].value_id].in_memory)
+          touches.push_back({id, static_cast<uint8_t>(i), true});
+    }
+    for (size_t i = 1; i < touches.size(); ++i) meetings_.push_back({g, touches[0], touches[i]});
+  }
+}
+
+Touch Structure::touch(const At& at) const {
+  return at.write ? touch_result(node(at.node), at.index) : touch_operand(node(at.node), at.index);
+}
+
+bool Structure::meets(const Meeting& m) const {
+  const Touch a = touch(m.a), b = touch(m.b);
+  if (a.offset != b.offset) return false;
+  const codegen::Space &sa = node(m.a.node).space, &sb = node(m.b.node).space;
+  if (sa.shape == sb.shape && a.strides == b.strides) return true;
+  const codegen::Axes& axes = ir_.groups[static_cast<size_t>(m.group)].axes;
+  Dims pa, pb;
+  return codegen::place(sa, a.strides, axes, pa) && codegen::place(sb, b.strides, axes, pb) &&
+         pa == pb;
+}
+
+// ---- for another recording ----------------------------------------------------------------------
+
+bool Structure::layouts_agree(std::span<const uint64_t> key) const {
+  for (const SameLayout& s : ir_.same_layouts)
+    if (!same_in_key(key, s.a, s.b, s.shape_only)) return false;
+  Layout l;
+  for (const Choice& c : ir_.choices) {
+    if (c.origin.at < 0) continue;
+    graph::read_layout(key, c.origin, l);
+    if (c.question(l) != c.answer) return false;
+  }
+  return true;
+}
+
+bool Structure::read_layouts(std::span<const uint64_t> key) {
+  size_t folding = 0;
+  for (NodeId id : ir_.sequence) {
+    Node& n = ir_.nodes[static_cast<size_t>(id)];
+    for (Operand& o : n.operands)
+      if (o.origin.at >= 0) graph::read_layout(key, o.origin, o.layout);
+    for (Result& r : n.results) {
+      if (r.origin.at >= 0) graph::read_layout(key, r.origin, r.layout);
+      if (r.target < 0)
+        ir_.values[r.value_id].bytes = r.layout.numel() * static_cast<int64_t>(size_of(r.dtype));
+    }
+    if (!n.tile) continue;
+    n.space = codegen::space_of(n);
+    if (n.space.folds && !(Folding(n.space) == foldings_[folding++])) return false;
+  }
+  return true;
+}
+
+/// The loops of each group from those of its nodes; with `compare` they must be what they were.
+bool Structure::combine_groups(bool compare) {
+  codegen::Axes joined;
+  for (size_t g = 0; g < ir_.groups.size(); ++g) {
+    Group& group = ir_.groups[g];
+    if (group.kind != Group::tile) continue;
+    codegen::Axes axes = codegen::axes_of(node(joins_[g][0]).space);
+    for (size_t i = 1; i < joins_[g].size(); ++i) {
+      if (!codegen::combine(axes, codegen::axes_of(node(joins_[g][i]).space), joined)) return false;
+      std::swap(axes, joined);
+    }
+    if (compare && !(axes.extents == group.axes.extents && axes.reduced == group.axes.reduced &&
+                     axes.mode == group.axes.mode && axes.order == group.axes.order))
+      return false;
+    group.axes = std::move(axes);
+  }
+  return true;
+}
+
+std::unique_ptr<CompiledPlan> Structure::instantiate(DeviceRuntime& device,
+                                                     const Recording& recording) {
+  if (!prepared_) prepare();
+  if (!usable_ || !layouts_agree(recording.key) || !read_layouts(recording.key) ||
+      !combine_groups(false))
+    return nullptr;
+  for (const Meeting& m : meetings_)
+    if (!meets(m)) return nullptr;
+  if (!place_again(ir_)) return nullptr;
+  if (verifying()) {
+    ir_.words = recording.words;
+    verify(ir_, "fitting a structure");
+  }
+  auto plan = std::make_unique<CompiledPlan>();
+  plan->structure = Ref<Structure>(this);
+  emit(ir_, device, *plan);
+  return plan;
+}
+
+}  // namespace qs::plan
