@@ -12,9 +12,10 @@
 namespace qs::plan {
 namespace {
 
-constexpr size_t k_most_instances = 6;   // of one key
-constexpr size_t k_most_structures = 8;  // of one key without extents
-constexpr uint32_t k_patience = 8;       // runs with unwanted outputs before an exact plan is built
+constexpr size_t k_most_instances = 6;    // of one key
+constexpr size_t k_most_structures = 8;   // of one key without extents
+constexpr size_t k_exact_structures = 3;  // of one key, before one serves several livenesses
+constexpr uint32_t k_patience = 8;  // runs with unwanted outputs before an exact plan is built
 constexpr int64_t k_most_launches = 1 << 16;  // of all instances: some 100 MB
 constexpr int64_t k_most_nodes = 1 << 16;     // of all structures: some 100 MB
 
@@ -97,7 +98,7 @@ std::unique_ptr<CompiledPlan> make_instance(PlanCache::Structures::Entry& entry,
                                             std::vector<uint64_t>& live, bool only_exact) {
   const Structure* other_liveness = nullptr;
   for (const Cover wanted : {Cover::exact, Cover::loose}) {
-    if (wanted == Cover::loose && only_exact) break;
+    if (wanted == Cover::loose && (only_exact || entry.items.size() < k_exact_structures)) break;
     for (size_t i = 0; i < entry.items.size(); ++i) {
       Structure& s = *entry.items[i];
       if (!guards_hold(s, r.words)) continue;
@@ -113,7 +114,7 @@ std::unique_ptr<CompiledPlan> make_instance(PlanCache::Structures::Entry& entry,
     }
   }
   // Liveness that comes and goes: one plan for all of it.
-  if (other_liveness && !only_exact)
+  if (other_liveness && !only_exact && entry.items.size() >= k_exact_structures)
     for (size_t i = 0; i < live.size(); ++i) live[i] |= other_liveness->live[i];
   return nullptr;
 }

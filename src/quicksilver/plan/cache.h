@@ -10,9 +10,9 @@
 //
 //   liveness   the plan computes the values that were live when it was built, all others may not
 //              exist. It fits a recording whose live values are among its outputs. When none fits,
-//              a new one is built for the union, so that a loop that holds a value now and then
-//              settles; when a plan has computed unwanted values for a while, an exact one is
-//              built.
+//              one is built for what is live now; from the fourth on, for that and what was live
+//              before, so that a loop that holds this or that now and then settles. When a plan has
+//              computed unwanted values for a while, an exact one is built.
 //   guards     pairs of launch words that were equal when the plan was built and that some pass
 //              relied on, say the start offsets of the two views in x[2:4].mul_(x[2:4]).
 //
