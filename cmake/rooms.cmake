@@ -1,6 +1,6 @@
 # Lists the rooms' sources (qs_room_sources), decides which device drivers exist in this build, and
 # sets the flags of files that are compiled for one instruction set.
-set(qs_rooms core graph plan codegen kernels runtime driver tensor autograd nn optim)
+set(qs_rooms core graph plan codegen kernels runtime driver tensor autograd io nn optim)
 
 set(qs_room_sources)
 foreach(room IN LISTS qs_rooms)

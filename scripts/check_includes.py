@@ -26,7 +26,8 @@ ALLOWED: dict[str, set[str]] = {
     "plan": {"graph", "codegen", "kernels", "runtime"},
     "tensor": {"graph", "plan", "runtime"},
     "autograd": {"graph", "tensor"},
-    "nn": {"autograd", "tensor"},
+    "io": {"autograd", "tensor"},
+    "nn": {"autograd", "tensor", "io"},
     "optim": {"autograd", "tensor"},
     "python": {"graph", "plan", "runtime", "tensor", "autograd", "nn", "optim"},
 }

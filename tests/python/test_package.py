@@ -8,7 +8,9 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+import safetensors.numpy
 
 import quicksilver
 
@@ -44,13 +46,49 @@ def test_the_wheel_holds_the_package_and_imports(tmp_path: Path) -> None:
     assert str(site) in run(sys.executable, "-c", code, PYTHONPATH=str(site))
 
 
-@pytest.mark.slow
-def test_find_package_builds_a_users_program(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the CMake package is installed."""
     build = Path(quicksilver.__file__).absolute().parents[2]
     if not (build / "CMakeCache.txt").exists():
         pytest.fail("run this test against a build folder: PYTHONPATH=build/python")
-    run("cmake", "--install", build, "--prefix", tmp_path / "prefix")
-    run("cmake", "-G", "Ninja", "-S", ROOT / "tests" / "cmake_package", "-B", tmp_path / "user",
-        f"-DCMAKE_PREFIX_PATH={tmp_path / 'prefix'}")  # fmt: skip
-    run("cmake", "--build", tmp_path / "user")
-    run(tmp_path / "user" / "user_program")
+    folder = tmp_path_factory.mktemp("prefix")
+    run("cmake", "--install", build, "--prefix", folder)
+    return folder
+
+
+def build_program(source: Path, prefix: Path, folder: Path) -> Path:
+    run("cmake", "-G", "Ninja", "-S", source, "-B", folder, f"-DCMAKE_PREFIX_PATH={prefix}",
+        "-DCMAKE_BUILD_TYPE=Release")  # fmt: skip
+    run("cmake", "--build", folder)
+    return folder
+
+
+@pytest.mark.slow
+def test_find_package_builds_a_users_program(prefix: Path, tmp_path: Path) -> None:
+    program = build_program(ROOT / "tests" / "cmake_package", prefix, tmp_path / "user")
+    run(program / "user_program")
+    # Its readers and writers against NumPy's and safetensors' own.
+    arrays = {
+        "whole": np.arange(12).reshape(3, 4),
+        "columns": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        "half": np.array([0.5, -1.5], np.float16),
+        "scalar": np.array(2.5, np.float32),
+        "empty": np.zeros((0, 3), np.float32),
+        "large": np.arange(300_000, dtype=np.int32),
+    }
+    np.savez(tmp_path / "in.npz", **arrays)
+    assert "6 tensors" in run(
+        program / "user_program", tmp_path / "in.npz", tmp_path / "out.safetensors"
+    )
+    doubled = safetensors.numpy.load_file(tmp_path / "out.safetensors")
+    assert set(doubled) == set(arrays)
+    for name, array in arrays.items():
+        assert doubled[name].dtype == array.dtype, name
+        np.testing.assert_array_equal(doubled[name], array * 2)
+    np.savez_compressed(tmp_path / "small.npz", **arrays)
+    refused = subprocess.run(
+        [program / "user_program", tmp_path / "small.npz", tmp_path / "no"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert refused.returncode == 1 and "numpy.savez" in refused.stderr

@@ -1,6 +1,6 @@
 #include "quicksilver/nn/module.h"
 
-#include <cmath>
+#include <algorithm>
 
 #include "quicksilver/autograd/autograd.h"
 #include "quicksilver/core/error.h"
@@ -15,7 +15,7 @@ void replace_content(const Tensor& p, const Tensor& with) {
   p.impl()->storage = with.impl()->storage;
   p.impl()->layout = with.layout();
   p.impl()->dtype = with.dtype();
-  autograd::gradient_edge(p);  // its accumulator follows
+  if (p.requires_grad()) autograd::gradient_edge(p);  // its accumulator follows
   if (grad.defined()) p.set_grad(to(detach(grad), with.device(), with.dtype()));
 }
 
@@ -31,14 +31,22 @@ Tensor Module::register_parameter(std::string name, Tensor value) {
   return value;
 }
 
+Tensor Module::register_buffer(std::string name, Tensor value) {
+  QS_CHECK(value.defined(), TypeError, "buffer '{}' is an undefined tensor", name);
+  for (const auto& [known, tensor] : buffers_)
+    QS_CHECK(known != name, KeyError, "buffer '{}' already exists", name);
+  buffers_.emplace_back(std::move(name), value);
+  return value;
+}
+
 void Module::register_module(std::string name, Module& child) {
   for (const auto& [known, module] : children_)
     QS_CHECK(known != name, KeyError, "module '{}' already exists", name);
   children_.emplace_back(std::move(name), &child);
 }
 
-std::vector<std::pair<std::string, Tensor>> Module::named_parameters() const {
-  std::vector<std::pair<std::string, Tensor>> out = parameters_;
+NamedTensors Module::named_parameters() const {
+  NamedTensors out = parameters_;
   for (const auto& [name, child] : children_)
     for (auto& [path, tensor] : child->named_parameters())
       out.emplace_back(name + "." + path, std::move(tensor));
@@ -51,11 +59,51 @@ std::vector<Tensor> Module::parameters() const {
   return out;
 }
 
+NamedTensors Module::named_tensors() const {
+  NamedTensors out = parameters_;
+  out.insert(out.end(), buffers_.begin(), buffers_.end());
+  for (const auto& [name, child] : children_)
+    for (auto& [path, tensor] : child->named_tensors())
+      out.emplace_back(name + "." + path, std::move(tensor));
+  return out;
+}
+
+NamedTensors Module::state_dict() const {
+  const autograd::NoGrad guard;
+  NamedTensors out = named_tensors();
+  for (auto& [path, tensor] : out) tensor = clone(detach(tensor));
+  return out;
+}
+
+void Module::load_state_dict(const NamedTensors& state) {
+  const autograd::NoGrad guard;
+  const NamedTensors own = named_tensors();
+  std::string faults;
+  std::vector<std::pair<Tensor, Tensor>> copies;
+  for (const auto& [path, tensor] : own) {
+    const auto given = std::find_if(state.begin(), state.end(),
+                                    [&](const auto& entry) { return entry.first == path; });
+    if (given == state.end())
+      faults += qs::format("\n\tMissing key: {}", path);
+    else if (Dims(given->second.shape()) != Dims(tensor.shape()))
+      faults += qs::format("\n\tsize mismatch for {}: got {}, the model has {}", path,
+                           to_string(given->second.shape()), to_string(tensor.shape()));
+    else
+      copies.emplace_back(tensor, given->second);
+  }
+  for (const auto& [path, tensor] : state)
+    if (std::none_of(own.begin(), own.end(),
+                     [&](const auto& entry) { return entry.first == path; }))
+      faults += qs::format("\n\tUnexpected key: {}", path);
+  QS_CHECK(faults.empty(), Error, "Error(s) in loading state_dict:{}", faults);
+  for (const auto& [to, from] : copies) copy_(to, from);
+}
+
 void Module::convert(std::optional<Device> device, std::optional<DType> dtype) {
   const autograd::NoGrad guard;
-  for (const Tensor& p : parameters()) {
-    const Tensor moved = qs::to(p, device, dtype);
-    if (!moved.same(p)) replace_content(p, moved);
+  for (const auto& [path, t] : named_tensors()) {
+    const Tensor moved = qs::to(t, device, is_floating(t.dtype()) ? dtype : std::optional<DType>());
+    if (!moved.same(t)) replace_content(t, moved);
   }
 }
 
@@ -70,17 +118,6 @@ void Module::train(bool on) {
 void Module::zero_grad() {
   for (const Tensor& p : parameters()) p.set_grad({});
 }
-
-Linear::Linear(int64_t in_features, int64_t out_features, bool with_bias) {
-  const double bound = in_features > 0 ? 1 / std::sqrt(static_cast<double>(in_features)) : 0;
-  const Dims shape{out_features, in_features}, out{out_features};
-  weight = register_parameter("weight", uniform_(empty(shape), -bound, bound));
-  if (with_bias) bias = register_parameter("bias", uniform_(empty(out), -bound, bound));
-}
-
-Tensor Linear::forward(const Tensor& x) { return linear(x, weight, bias); }
-
-Tensor ReLU::forward(const Tensor& x) { return relu(x); }
 
 Sequential& Sequential::take(std::unique_ptr<Module> layer) {
   register_module(std::to_string(layers_.size()), *layer);

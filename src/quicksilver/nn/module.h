@@ -1,7 +1,8 @@
-// C++ modules: parameters by name, children by name, and a forward over the public verbs.
+// C++ modules: parameters, buffers and children by name, and a forward over the public verbs.
 //
 // A module owns its parameters (tensors, shared with whoever holds a handle) and a Sequential owns
-// its layers. Modules of one's own name their parts in the constructor:
+// its layers. The layers are in nn/layers.h; names and layouts are PyTorch's, so that a state dict
+// goes from one to the other. Modules of one's own name their parts in the constructor:
 //
 //   struct Net : nn::Module {
 //     nn::Linear first{784, 256}, second{256, 10};
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "quicksilver/autograd/verbs.h"
+#include "quicksilver/io/files.h"
 
 namespace qs::nn {
 
@@ -31,8 +33,15 @@ class QS_API Module {
   /// All parameters, own ones first, then the children's in the order of registration.
   std::vector<Tensor> parameters() const;
   /// The same with their paths: "0.weight".
-  std::vector<std::pair<std::string, Tensor>> named_parameters() const;
-  /// Moves all parameters and their gradients; handles to them stay valid.
+  NamedTensors named_parameters() const;
+  /// Parameters and buffers by path, as copies that later steps do not change.
+  NamedTensors state_dict() const;
+  /// Copies each tensor over the parameter or buffer of its name.
+  ///
+  /// Throws Error, with all names and shapes that do not match, before anything has changed.
+  void load_state_dict(const NamedTensors& state);
+  /// Moves all parameters, their gradients and buffers; handles to them stay valid. A dtype is
+  /// for the floating-point ones.
   void to(Device device);
   void to(DType dtype);
   void train(bool on = true);
@@ -44,29 +53,17 @@ class QS_API Module {
  protected:
   /// Makes `value` a parameter (it requires a gradient from now on) and returns it.
   Tensor register_parameter(std::string name, Tensor value);
+  /// A tensor that is saved and moved, and not trained.
+  Tensor register_buffer(std::string name, Tensor value);
   /// `child` must live as long as this module: a member, or owned by one.
   void register_module(std::string name, Module& child);
 
  private:
   void convert(std::optional<Device> device, std::optional<DType> dtype);
-  std::vector<std::pair<std::string, Tensor>> parameters_;
+  NamedTensors named_tensors() const;  // parameters and buffers, themselves
+  NamedTensors parameters_, buffers_;
   std::vector<std::pair<std::string, Module*>> children_;
   bool training_ = true;
-};
-
-/// y = x weight^T + bias. weight [out, in] and bias [out] start uniform in +-1 / sqrt(in), as
-/// PyTorch's.
-class QS_API Linear final : public Module {
- public:
-  Linear(int64_t in_features, int64_t out_features, bool with_bias = true);
-  Tensor forward(const Tensor& x) override;
-  Tensor weight, bias;
-};
-
-/// max(x, 0)
-class QS_API ReLU final : public Module {
- public:
-  Tensor forward(const Tensor& x) override;
 };
 
 /// Layers one after another: `model.add<Linear>(4, 8).add<ReLU>()`.
