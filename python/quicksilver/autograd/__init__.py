@@ -6,6 +6,7 @@ from typing import Any
 
 from quicksilver import _C
 from quicksilver._grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
+from quicksilver.autograd import graph
 from quicksilver.autograd.function import Function, FunctionCtx, once_differentiable
 
 Tensor = _C.Tensor

@@ -1,11 +1,11 @@
-"""Helpers beside the tensors: data loading, hooks."""
+"""Helpers beside the tensors: data loading, checkpointing, hooks."""
 
 from __future__ import annotations
 
 import importlib
 from typing import Any
 
-_LAZY = ("data", "hooks")
+_LAZY = ("_pytree", "checkpoint", "data", "hooks")
 
 
 def __getattr__(name: str) -> Any:

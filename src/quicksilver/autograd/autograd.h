@@ -35,6 +35,20 @@ struct Edge {
   explicit operator bool() const { return static_cast<bool>(node); }
 };
 
+/// What SavingHooks made of a tensor.
+class QS_API Packed : public RefCounted {
+ public:
+  virtual Tensor unpack() = 0;
+};
+/// Takes over what is saved for backward on this thread while it is set
+/// (autograd.graph.saved_tensors_hooks).
+class QS_API SavingHooks {
+ public:
+  virtual ~SavingHooks() = default;
+  virtual Ref<Packed> pack(const Tensor& t) = 0;
+};
+QS_API void set_saving_hooks(SavingHooks* hooks);  // null: none; not owned
+
 /// A tensor kept for backward.
 class QS_API SavedTensor {
  public:
@@ -47,11 +61,14 @@ class QS_API SavedTensor {
   /// Throws RuntimeError in PyTorch's words when an in-place op has modified it since, or when it
   /// has been freed. `owner`: the node itself, for outputs.
   Tensor unpack(const Ref<GradNode>& owner = {}) const;
-  bool defined() const { return static_cast<bool>(storage_); }
+  bool defined() const { return storage_ || packed_; }
   void reset();
 
  private:
-  Ref<Storage> storage_;
+  void pack();
+  Tensor unpack_hooked(const Ref<GradNode>& owner) const;
+  Ref<Storage> storage_;  // null when hooks have taken the content over
+  Ref<Packed> packed_;
   Layout layout_;
   DType dtype_ = DType::f32;
   bool is_output_ = false, requires_grad_ = false, freed_ = false, number_ = false;

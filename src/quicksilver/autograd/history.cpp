@@ -10,6 +10,7 @@ namespace {
 thread_local bool t_grad_enabled = true;
 thread_local bool t_inference = false;
 thread_local uint64_t t_sequence = 0;
+thread_local SavingHooks* t_saving_hooks = nullptr;
 thread_local std::vector<Ref<GradNode>>* t_doomed = nullptr;  // chains being freed on this thread
 
 /// Drops a reference to a node. Whatever dies with it, however long the chain, dies in this loop.
@@ -138,12 +139,15 @@ SavedTensor::SavedTensor(TensorImpl* t, const Edge& edge, uint32_t version)
       requires_grad_(t->requires_grad || edge),
       number_(t->is_wrapped_number),
       version_(version) {
-  if (!requires_grad_) return;
-  const GradMeta* meta = meta_of(*t);
-  if (meta && t->requires_grad && !meta->edge.node)
-    leaf_ = Ref<TensorImpl>(t);
-  else
-    edge_ = edge;
+  if (requires_grad_) {
+    const GradMeta* meta = meta_of(*t);
+    if (meta && t->requires_grad && !meta->edge.node)
+      leaf_ = Ref<TensorImpl>(t);
+    else
+      edge_ = edge;
+  }
+  if (t_saving_hooks) [[unlikely]]
+    pack();
 }
 
 SavedTensor::SavedTensor(const Tensor& t, bool is_output) {
@@ -159,6 +163,36 @@ SavedTensor::SavedTensor(const Tensor& t, bool is_output) {
   requires_grad_ = t.requires_grad();
   version_ = t.storage().version();
   if (const GradMeta* meta = meta_of(*t.impl())) output_index_ = meta->edge.input;
+  if (t_saving_hooks) [[unlikely]]
+    pack();
+}
+
+void set_saving_hooks(SavingHooks* hooks) { t_saving_hooks = hooks; }
+
+void SavedTensor::pack() {
+  SavingHooks* const hooks = std::exchange(t_saving_hooks, nullptr);  // what they save is theirs
+  const NoGrad guard;
+  try {
+    packed_ = hooks->pack(Tensor(make_ref<TensorImpl>(storage_, layout_, dtype_)));
+  } catch (...) {
+    t_saving_hooks = hooks;
+    throw;
+  }
+  t_saving_hooks = hooks;
+  storage_ = nullptr;
+}
+
+Tensor SavedTensor::unpack_hooked(const Ref<GradNode>& owner) const {
+  const Tensor data = packed_->unpack();
+  QS_CHECK(data.defined(), TypeError, "the unpack hook of a saved tensor gave no tensor");
+  auto impl = make_ref<TensorImpl>(data.impl()->storage, data.layout(), data.dtype());
+  impl->is_wrapped_number = number_;
+  if (!requires_grad_) return Tensor(std::move(impl));
+  Edge edge = is_output_ ? Edge{owner, output_index_}
+              : leaf_    ? gradient_edge(Tensor(leaf_))
+                         : edge_;
+  if (edge.node) set_edge(*impl, std::move(edge));
+  return Tensor(std::move(impl));
 }
 
 Tensor SavedTensor::unpack(const Ref<GradNode>& owner) const {
@@ -168,6 +202,7 @@ Tensor SavedTensor::unpack(const Ref<GradNode>& owner) const {
            "when you call .backward() or autograd.grad(). Specify retain_graph=True if you need to "
            "backward through the graph a second time or if you need to access saved tensors after "
            "calling backward.");
+  if (packed_) return unpack_hooked(owner);
   if (!storage_) return {};
   if (storage_->version() != version_) {
     std::string where = owner ? ", which is output " + std::to_string(output_index_) + " of " +
@@ -198,8 +233,9 @@ Tensor SavedTensor::unpack(const Ref<GradNode>& owner) const {
 }
 
 void SavedTensor::reset() {
-  if (!storage_) return;
+  if (!defined()) return;
   storage_ = nullptr;
+  packed_ = nullptr;
   leaf_ = nullptr;
   discard(std::move(edge_.node));
   freed_ = true;

@@ -6,6 +6,8 @@
 // PythonError.
 #include "quicksilver/autograd/autograd.h"
 
+#include <memory>
+
 #include "quicksilver/autograd/verbs.h"
 #include "quicksilver/python/adapters.h"
 #include "quicksilver/python/functions.h"
@@ -135,6 +137,59 @@ PyType_Slot saved_slots[] = {
 };
 PyType_Spec saved_spec = {"quicksilver._SavedTensor", sizeof(SavedObject), 0, Py_TPFLAGS_DEFAULT,
                           saved_slots};
+
+// ---- hooks on what is saved
+
+class PythonPacked final : public autograd::Packed {
+ public:
+  PythonPacked(PyObject* object, const SharedObject& unpack) : object_(object), unpack_(unpack) {}
+  Tensor unpack() override {
+    GilAcquire lock;
+    const PyRef got =
+        PyRef::steal(PyObject_CallFunctionObjArgs(unpack_.get(), object_.get(), nullptr));
+    if (!is_tensor(got.get()))
+      raise(PyExc_TypeError,
+            "Output of saved tensor unpack_hook expected to be a Tensor but got"
+            " result of type {}",
+            type_name(got.get()));
+    return tensor_of(got.get());
+  }
+
+ private:
+  SharedObject object_, unpack_;
+};
+
+class PythonSavingHooks final : public autograd::SavingHooks {
+ public:
+  PythonSavingHooks(PyObject* pack, PyObject* unpack) : pack_(pack), unpack_(unpack) {}
+  Ref<autograd::Packed> pack(const Tensor& t) override {
+    GilAcquire lock;
+    const PyRef given = PyRef::steal(wrap(t));
+    const PyRef got = PyRef::steal(PyObject_CallFunctionObjArgs(pack_.get(), given.get(), nullptr));
+    return make_ref<PythonPacked>(got.get(), unpack_);
+  }
+
+ private:
+  SharedObject pack_, unpack_;
+};
+thread_local std::vector<std::unique_ptr<PythonSavingHooks>> t_saving_hooks;
+
+PyObject* push_saving_hooks(PyObject*, PyObject* args) {
+  return guarded([&]() -> PyObject* {
+    PyObject *pack, *unpack;
+    if (!PyArg_ParseTuple(args, "OO:_push_saving_hooks", &pack, &unpack)) return nullptr;
+    t_saving_hooks.push_back(std::make_unique<PythonSavingHooks>(pack, unpack));
+    autograd::set_saving_hooks(t_saving_hooks.back().get());
+    return none();
+  });
+}
+PyObject* pop_saving_hooks(PyObject*, PyObject*) {
+  return guarded([] {
+    if (!t_saving_hooks.empty()) t_saving_hooks.pop_back();
+    autograd::set_saving_hooks(t_saving_hooks.empty() ? nullptr : t_saving_hooks.back().get());
+    return none();
+  });
+}
 
 // ---- nodes whose backward is Python
 
@@ -332,6 +387,9 @@ PyMethodDef functions[] = {
     {"_set_grad_enabled", set_grad_enabled, METH_O, nullptr},
     {"is_inference_mode_enabled", is_inference_mode_enabled, METH_NOARGS, nullptr},
     {"_set_inference_mode", set_inference_mode, METH_O, nullptr},
+    {"_push_saving_hooks", push_saving_hooks, METH_VARARGS,
+     "_push_saving_hooks(pack, unpack): what backward needs goes through them on this thread."},
+    {"_pop_saving_hooks", pop_saving_hooks, METH_NOARGS, "The hooks before the last ones."},
     {},
 };
 

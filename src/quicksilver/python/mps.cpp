@@ -6,6 +6,7 @@
 #include "quicksilver/core/version.h"
 #include "quicksilver/plan/execute.h"
 #include "quicksilver/plan/tape.h"
+#include "quicksilver/python/arguments.h"
 #include "quicksilver/python/module.h"
 #include "quicksilver/python/small_types.h"
 #include "quicksilver/python/tensor_type.h"
@@ -56,6 +57,14 @@ PyObject* synchronize_mps(PyObject*, PyObject*) {
       qs::synchronize(DeviceType::mps);
     }
     safe_point();
+    return none();
+  });
+}
+PyObject* set_region(PyObject*, PyObject* number) {
+  return guarded([&] {
+    const int64_t region = to_integer(number);
+    if (open_device_runtime(DeviceType::mps))
+      plan::Tape::current(DeviceType::mps).set_region(static_cast<uint32_t>(region));
     return none();
   });
 }
@@ -297,6 +306,8 @@ PyMethodDef functions[] = {
     {"_mps_memory_report", memory_report, METH_NOARGS, "Who holds what, as a table."},
     {"_mps_set_per_process_memory_fraction", set_memory_fraction, METH_O,
      "Bounds what is taken from the driver."},
+    {"_set_region", set_region, METH_O,
+     "_set_region(number): ops recorded from now on are not merged with those of other regions."},
     {"step_end", step_end, METH_NOARGS, "The end of an optimizer's step: cuts the tape."},
     {"plan_stats", plan_stats, METH_O,
      "plan_stats(device): counters of plans, kernels and launches."},

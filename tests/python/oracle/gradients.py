@@ -366,6 +366,7 @@ row(
 # verbs.h names them; no row above differentiates them -> why
 NOT_HERE: dict[str, str] = {
     "scaled_dot_product_attention": "a test of its own: test_attention.py",
+    "lstm_layer": "a test of its own: test_recurrent.py",
     "attention_backends": "a setting",
     "set_attention_backends": "a setting",
     **dict.fromkeys(
