@@ -57,14 +57,17 @@ newaxis = None
 _MODULES = frozenset(
     (
         "accelerator",
+        "amp",
         "autograd",
         "backends",
+        "compiler",
         "cuda",
         "mps",
         "nn",
         "optim",
         "random",
         "serialization",
+        "testing",
         "utils",
         "version",
     )
@@ -72,6 +75,14 @@ _MODULES = frozenset(
 _FUNCTIONS = {
     "save": "serialization",
     "load": "serialization",
+    "compile": "compiler",
+    **dict.fromkeys(
+        (
+            "autocast", "is_autocast_enabled", "get_autocast_dtype", "set_autocast_enabled",
+            "set_autocast_dtype", "is_autocast_cache_enabled", "is_autocast_available",
+        ),
+        "amp.autocast_mode",
+    ),
     "explain": "_explain",
     "Explanation": "_explain",
     "set_printoptions": "_tensor_str",

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "quicksilver/autograd/verbs.h"
+#include "quicksilver/python/autocast.h"
 
 namespace qs::python {
 
@@ -374,6 +375,9 @@ PyObject* dispatch(Function& f, const Row* rows, PyObject* self, PyObject* const
     for (const Signature& s : *f.signatures) {
       if (!match(s, call, self, args, n, kwnames)) continue;
       call.signature = &s;
+      std::vector<PyRef> cast;
+      if (may_autocast()) [[unlikely]]
+        autocast(call, cast);
       PyObject* value = s.row->adapter(call);
       if (s.out >= 0 && call.given(s.out) && value) return write_out(call, value, call.args[s.out]);
       return value;

@@ -106,6 +106,7 @@ void fill(PyObject* module) {
   add_explain(module);
   add_module_base(module);
   add_optim(module);
+  add_autocast(module);
 }
 
 }  // namespace

@@ -15,5 +15,6 @@ void add_mps(PyObject* module);
 void add_explain(PyObject* module);
 void add_module_base(PyObject* module);
 void add_optim(PyObject* module);
+void add_autocast(PyObject* module);
 
 }  // namespace qs::python

@@ -4,6 +4,7 @@
 
 #include "quicksilver/autograd/verbs.h"
 #include "quicksilver/python/arguments.h"
+#include "quicksilver/python/autocast.h"
 
 namespace qs::python {
 
@@ -79,7 +80,9 @@ PyObject* matrix_product(PyObject* a, PyObject* b) {
     Tensor result;
     {
       GilRelease release(is_heavy(tensor_of(a)) || is_heavy(tensor_of(b)));
-      result = qs::matmul(tensor_of(a), tensor_of(b));
+      result = may_autocast()
+                   ? qs::matmul(autocast_lower(tensor_of(a)), autocast_lower(tensor_of(b)))
+                   : qs::matmul(tensor_of(a), tensor_of(b));
     }
     return wrap(std::move(result));
   });
