@@ -1,5 +1,10 @@
 """Helpers for training: gradient clipping, parameters as one vector, padding of sequences."""
 
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
 from quicksilver.nn.utils import rnn
 from quicksilver.nn.utils.clip_grad import (
     clip_grad_norm,
@@ -9,3 +14,9 @@ from quicksilver.nn.utils.clip_grad import (
     get_total_norm,
 )
 from quicksilver.nn.utils.convert_parameters import parameters_to_vector, vector_to_parameters
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("parametrize", "parametrizations"):  # over nn.Module, which imports this package
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
