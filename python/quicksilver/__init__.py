@@ -65,6 +65,7 @@ _MODULES = frozenset(
         "mps",
         "nn",
         "optim",
+        "profiler",
         "random",
         "serialization",
         "testing",

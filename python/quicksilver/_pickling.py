@@ -210,17 +210,18 @@ GLOBALS.update({repr(g): dtype for dtype, g in DTYPE_GLOBALS.items()})
 _PLAIN_KEYS = (str, int, float, bool, bytes, type(None), complex, _C.dtype, _C.device, Tensor)
 
 
-def check_key(key: Any, depth: int = 8) -> None:
-    """Keys are plain things, or small tuples of them: hashing one must end."""
-    if isinstance(key, _PLAIN_KEYS):
-        return
-    if isinstance(key, tuple) and depth:
-        for part in key:
-            check_key(part, depth - 1)
-        return
-    if any(type(key) is safe for safe in SAFE_GLOBALS.values()):
-        return
-    raise UnpicklingError(f"a key of type {type(key).__name__}")
+def check_key(key: Any) -> None:
+    """Keys are plain things, or small tuples of them: hashing one must end, and soon."""
+    waiting, seen = [(key, 0)], 0
+    while waiting:
+        part, depth = waiting.pop()
+        seen += 1
+        if isinstance(part, tuple) and depth < 8 and seen + len(part) < 1000:
+            waiting += [(item, depth + 1) for item in part]
+        elif not isinstance(part, _PLAIN_KEYS) and not any(
+            type(part) is safe for safe in SAFE_GLOBALS.values()
+        ):
+            raise UnpicklingError(f"a key of type {type(part).__name__}, or of too many parts")
 
 
 SAFE_GLOBALS: dict[str, Any] = {}  # what the user has allowed, by "module.name"

@@ -282,6 +282,8 @@ def test_tensors_stay_within_their_storage(rest: bytes) -> None:
 def test_pickles_that_would_exhaust_something() -> None:
     deep = b"(" * 200_000 + b"t" * 200_000
     refused(with_pickle(b"}" + deep + b"K\x01s."), pickle.UnpicklingError)  # hashing would recurse
+    wide = b"(" + b"K\x01" * 900 + b"tq\x00" + (b"0(" + b"h\x00" * 900 + b"tq\x00") * 6
+    refused(with_pickle(b"}" + wide + b"K\x01s."), pickle.UnpicklingError)  # or take for ever
     refused(with_pickle(b"X\xff\xff\xff\xffabc."), pickle.UnpicklingError)
     refused(with_pickle(b"c__builtin__\nbytearray\n\x8a\x05\x00\x00\x00\x00\x40\x85R."),
             pickle.UnpicklingError)  # fmt: skip
