@@ -11,6 +11,9 @@ from typing import Any
 
 from quicksilver import _C
 from quicksilver._grad_mode import no_grad
+from quicksilver.nn._attention import (  # noqa: F401 -- names of this module
+    multi_head_attention_forward,
+)
 from quicksilver.nn._losses import (  # noqa: F401 -- names of this module
     binary_cross_entropy,
     binary_cross_entropy_with_logits,

@@ -71,6 +71,7 @@ from quicksilver.nn.modules.loss import (
     TripletMarginLoss,
 )
 from quicksilver.nn.modules.module import Module
+from quicksilver.nn.modules.multihead import MultiheadAttention
 from quicksilver.nn.modules.normalization import LayerNorm, RMSNorm
 from quicksilver.nn.modules.rnn import (
     GRU,
@@ -83,3 +84,10 @@ from quicksilver.nn.modules.rnn import (
     RNNCellBase,
 )
 from quicksilver.nn.modules.sparse import Embedding
+from quicksilver.nn.modules.transformer import (
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
