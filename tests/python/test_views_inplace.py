@@ -254,6 +254,16 @@ MISTAKES: dict[str, tuple[str, type[Exception], str]] = {
     "int requires grad": ("i.requires_grad_()", RuntimeError, "floating point"),
     "grad of many": ("(x.requires_grad_() * 2).backward()", RuntimeError, "scalar outputs"),
     "leaf in place": ("x.requires_grad_().add_(1)", RuntimeError, "leaf Variable"),
+    "one of many in place": (
+        "(x.requires_grad_() * 1).unbind(0)[1].add_(1)",
+        RuntimeError,
+        "Output 1 of Unbind is a view and is being modified inplace",
+    ),
+    "part of one of many in place": (
+        "(x.requires_grad_() * 1).split(2)[0][0].mul_(2)",
+        RuntimeError,
+        "Output 0 of Split is a view",
+    ),
     "view of leaf in place": ("x.requires_grad_()[0].add_(1)", RuntimeError, "view of a leaf"),
     "numpy of grad": ("x.cpu().requires_grad_().numpy()", RuntimeError, "detach"),
 }
@@ -288,6 +298,31 @@ def test_saved_values_may_not_change(name: str, device: str) -> None:
     x = to_library(np.arange(6.0).reshape(2, 3), "f32", device).requires_grad_()
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         exec(GRADIENT_MISTAKES[name], {"L": L}, {"x": x})
+
+
+@ON_DEVICES
+def test_out_of_another_shape_is_resized(device: str) -> None:
+    x = to_library(np.arange(6.0), "f32", device)
+    out = to_library(np.zeros((2, 2)), "f32", device)
+    with pytest.warns(UserWarning, match="An output with one or more elements was resized"):
+        assert L.add(x, 1, out=out) is out
+    assert np.array_equal(to_numpy(out), np.arange(6.0) + 1)
+    none = L.empty(0, device=device)
+    assert L.sort(x, descending=True, out=(none, L.empty(0, dtype=L.int64, device=device)))[0] is none
+    assert np.array_equal(to_numpy(none), np.arange(6.0)[::-1])
+
+
+@ON_DEVICES
+def test_view_as_another_dtype_shares_memory(device: str) -> None:
+    x = to_library(np.arange(6.0), "f32", device)
+    bits = x.view(L.int32)
+    bits[0] = 0x3F800000
+    x[1:] *= 2
+    assert to_numpy(x)[0] == 1.0
+    assert np.array_equal(to_numpy(bits), to_numpy(x).view(np.int32))
+    assert tuple(x.view(L.int64).shape) == (3,)
+    assert tuple(x.view(L.uint8).shape) == (24,)
+    assert np.array_equal(to_numpy((x * 2).view(L.int16)), (to_numpy(x) * 2).view(np.int16))
 
 
 # ---- data that fails: indices out of bounds, division by zero

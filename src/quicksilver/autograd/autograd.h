@@ -56,6 +56,8 @@ class QS_API SavedTensor {
   /// `is_output` of the node that saves it: its history is rebuilt from the owner on unpack, not
   /// held (no cycle).
   SavedTensor(const Tensor& t, bool is_output);
+  /// Result `index` of a node that is still being made, so that its history is not there yet.
+  static SavedTensor of_result(const Tensor& t, uint32_t index);
   /// The same with the history and the version (before an in-place write) already at hand.
   SavedTensor(TensorImpl* t, const Edge& edge, uint32_t version);
   /// Throws RuntimeError in PyTorch's words when an in-place op has modified it since, or when it
@@ -139,7 +141,9 @@ class QS_API GradMeta final : public GradSlot {
   Tensor base;                // differentiable views: the root this is a view of
   uint32_t view_version = 0;  // the storage's version when `edge` was made
   bool retain_grad = false;
-  bool view_without_grad = false;  // the view was made with gradients disabled
+  bool view_without_grad = false;     // the view was made with gradients disabled
+  uint32_t output_of_many = 0;        // which result of `one_of_many` it is
+  const char* one_of_many = nullptr;  // the function that gave several views; null: it gave one
 };
 
 QS_API bool grad_enabled();

@@ -149,10 +149,42 @@ Tensor extremum_shares(const Context& c, const Tensor& g) {
   return where(hit, c.kept(g) / axes_sum(hit, c.axes()), 0);
 }
 
+namespace {
+
+/// At each element the product of the others over the axes: what stands before times what stands
+/// behind, with no division. Its own gradient is right at any number of zeros.
+Tensor product_of_others(const Tensor& x, uint64_t axes) {
+  Dims order, back(static_cast<size_t>(x.dim()));
+  int64_t n = 1;
+  for (int d = 0; d < x.dim(); ++d)
+    if (!(axes >> d & 1)) order.push_back(d);
+  const auto kept = order.size();
+  for (int d = 0; d < x.dim(); ++d)
+    if (axes >> d & 1) {
+      order.push_back(d);
+      n *= x.size(d);
+    }
+  for (size_t i = 0; i < order.size(); ++i) back[static_cast<size_t>(order[i])] = int64_t(i);
+  const Tensor moved = permute(x, order);
+  Dims flat(moved.shape().first(kept));
+  flat.push_back(n);
+  const Tensor rows = reshape(moved, flat);
+  flat.back() = 1;
+  const Tensor one = ones(flat, Options(x.dtype(), x.device()));
+  const Tensor before = cumprod(cat({one, narrow(rows, -1, 0, n - 1)}, -1), -1);
+  const Tensor behind =
+      flip(cumprod(cat({one, flip(narrow(rows, -1, 1, n - 1), Dims{-1})}, -1), -1), Dims{-1});
+  return permute(reshape(before * behind, moved.shape()), back);
+}
+
+}  // namespace
+
 Tensor prod_gradient(const Context& c, const Tensor& g) {
+  const Tensor x = c.t(0);
+  if (grad_enabled() && x.numel() > 0) return c.kept(g) * product_of_others(x, c.axes());
   // Without a zero: product / x. One zero: only its own element has a gradient, the product of the
   // others. Two: none.
-  const Tensor x = c.t(0), zero = eq(x, 0), safe = where(zero, 1, x);
+  const Tensor zero = eq(x, 0), safe = where(zero, 1, x);
   const Tensor zeros_in = axes_sum(zero, c.axes());
   const Tensor others = apply(Op::prod, {safe}, {c.axes(), 1});
   const Tensor through =
@@ -238,11 +270,11 @@ Tensor scaled(const Tensor& g, double alpha) { return alpha == 1 ? g : g * alpha
 }  // namespace
 
 Tensor matmul_first(const Context& c, const Tensor& g) {
-  return matmul(scaled(g, c.attr_double(0)), transpose(c.t(1), -2, -1));
+  return matmul(scaled(g, c.attr_double(0)), transpose(conj(c.t(1)), -2, -1));
 }
 
 Tensor matmul_second(const Context& c, const Tensor& g) {
-  const Tensor a = c.t(0), up = scaled(g, c.attr_double(0));
+  const Tensor a = conj(c.t(0)), up = scaled(g, c.attr_double(0));
   // A weight arrives as the transpose of what the user holds: its gradient is laid out alike.
   if (is_column_major(c.t(1))) return transpose(matmul(transpose(up, -2, -1), a), -2, -1);
   return matmul(transpose(a, -2, -1), up);

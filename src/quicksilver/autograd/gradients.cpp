@@ -11,7 +11,9 @@ namespace qs::autograd {
 namespace {
 
 constexpr double k_ln2 = 0.69314718055994530942, k_ln10 = 2.30258509299404568402,
-                 k_2_over_sqrt_pi = 1.12837916709551257390;
+                 k_2_over_sqrt_pi = 1.12837916709551257390, k_1_over_sqrt2 = 0.70710678118654752440,
+                 k_sqrt_2pi = 2.50662827463100050242, k_selu_scale = 1.0507009873554804934,
+                 k_selu_alpha = 1.6732632423543772848;
 
 constexpr uint32_t IN(int i) { return 1u << i; }
 constexpr uint32_t OUT(int i) { return 1u << (16 + i); }

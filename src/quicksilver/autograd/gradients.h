@@ -119,6 +119,22 @@ double axes_count(DimSpan shape, uint64_t axes);
 Tensor axes_sum(const Tensor& t, uint64_t axes);  // keeps the axes
 Tensor cumsum_reversed(const Tensor& g, int64_t dim);
 Tensor cumprod_gradient(const Context& c, const Tensor& g);
+// gradient_special.cpp
+Tensor as_tensor(const Value& v, const Tensor& like);  // a number as a 0-dim tensor of like's kind
+Tensor eq_zero(const Value& v, const Tensor& like);
+Tensor le_zero(const Value& v, const Tensor& like);
+Value conj(const Value& v);
+Tensor sinc_slope(const Tensor& x);
+Tensor i1_slope(const Tensor& x, const Tensor& y, const Tensor& order0, bool scaled);
+Tensor igamma_slope(const Tensor& a, const Tensor& x);
+Tensor outside_band(const Tensor& g, const Tensor& x, const Value& edge);
+Tensor mish_second(const Tensor& x);
+Tensor ones_like_of(const Tensor& g, const Value& v);
+Tensor angle_gradient(const Tensor& g, const Tensor& x);
+Tensor sgn_gradient(const Tensor& g, const Tensor& x, const Tensor& out);
+Tensor scatter_reduce_input(const Context& c, const Tensor& g);
+Tensor scatter_reduce_source(const Context& c, const Tensor& g);
+Tensor logcumsumexp_gradient(const Context& c, const Tensor& g);
 [[noreturn]] void no_derivative(Op op);
 
 }  // namespace qs::autograd

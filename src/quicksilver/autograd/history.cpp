@@ -195,6 +195,13 @@ Tensor SavedTensor::unpack_hooked(const Ref<GradNode>& owner) const {
   return Tensor(std::move(impl));
 }
 
+SavedTensor SavedTensor::of_result(const Tensor& t, uint32_t index) {
+  SavedTensor out(t, true);
+  out.requires_grad_ = true;
+  out.output_index_ = index;
+  return out;
+}
+
 Tensor SavedTensor::unpack(const Ref<GradNode>& owner) const {
   QS_CHECK(!freed_, Error,
            "Trying to backward through the graph a second time (or directly access saved tensors "
@@ -288,6 +295,10 @@ void mark_view(const Tensor& x, const Tensor& view) {
   if (meta.view_without_grad) return;
   meta.base = from && from->base.defined() ? from->base : x;
   meta.view_version = x.storage().version();
+  if (from) {
+    meta.one_of_many = from->one_of_many;
+    meta.output_of_many = from->output_of_many;
+  }
 }
 
 void check_in_place(const Tensor& t) {
@@ -299,6 +310,11 @@ void check_in_place(const Tensor& t) {
       "your code by moving both the view and the inplace either both inside the no_grad block "
       "(if you don't want the inplace to be tracked) or both outside (if you want the inplace to "
       "be tracked).");
+  QS_CHECK(!(meta && meta->one_of_many), Error,
+           "Output {} of {} is a view and is being modified inplace. This view is the output of a "
+           "function that returns multiple views. Such functions do not allow the output views to "
+           "be modified inplace. You should replace the inplace operation by an out-of-place one.",
+           meta->output_of_many, meta->one_of_many);
   if (meta && meta->base.defined()) {
     const TensorImpl& base = *meta->base.impl();
     const GradMeta* root = meta_of(base);

@@ -26,23 +26,40 @@ using OptionalDims = std::optional<Dims>;  // absent: all dimensions
   V(neg) V(abs) V(sign) V(square) V(floor) V(ceil) V(trunc) V(round) V(frac) V(relu) V(sqrt)       \
   V(rsqrt) V(reciprocal) V(exp) V(exp2) V(expm1) V(log) V(log2) V(log10) V(log1p) V(sin) V(cos)    \
   V(tan) V(asin) V(acos) V(atan) V(sinh) V(cosh) V(asinh) V(acosh) V(atanh) V(tanh) V(sigmoid)     \
-  V(erf) V(erfc) V(erfinv) V(lgamma) V(digamma) V(silu) V(logical_not) V(bitwise_not)
+  V(erf) V(erfc) V(erfinv) V(lgamma) V(digamma) V(sinc) V(i0) V(silu) V(logical_not)               \
+  V(bitwise_not)
+// What nn.functional has and Tensor has not.
+#define QS_ACTIVATION_VERBS(V) V(hardsigmoid) V(hardswish) V(mish) V(selu)
+// torch.special's, under its names.
+#define QS_SPECIAL_VERBS(V)                                                                        \
+  V(special_i0e) V(special_i1) V(special_i1e) V(special_erfcx) V(special_ndtri) V(special_ndtr)    \
+  V(special_log_ndtr) V(special_entr) V(special_bessel_j0) V(special_bessel_j1)                    \
+  V(special_bessel_y0) V(special_bessel_y1) V(special_spherical_bessel_j0)                         \
+  V(special_modified_bessel_k0) V(special_modified_bessel_k1)                                      \
+  V(special_scaled_modified_bessel_k0) V(special_scaled_modified_bessel_k1)
+#define QS_SPECIAL_BINARY_VERBS(V) V(special_xlog1py) V(special_zeta)
 // Without an in-place form.
-#define QS_TEST_VERBS(V) V(isnan) V(isinf) V(isfinite) V(signbit)
+#define QS_TEST_VERBS(V) V(isposinf) V(isneginf) V(isnan) V(isinf) V(isfinite) V(signbit)
 // ---- elementwise: T name(x, y), T name_(x, y); either may be a number, not both ------------------
 #define QS_BINARY_VERBS(V)                                                                         \
   V(mul) V(maximum) V(minimum) V(fmax) V(fmin) V(pow) V(floor_divide) V(remainder) V(fmod)         \
   V(atan2) V(hypot) V(copysign) V(nextafter) V(eq) V(ne) V(lt) V(le) V(gt) V(ge) V(logical_and)    \
   V(logical_or) V(logical_xor) V(bitwise_and) V(bitwise_or) V(bitwise_xor) V(bitwise_left_shift)   \
-  V(bitwise_right_shift)
+  V(bitwise_right_shift) V(logaddexp) V(logaddexp2) V(xlogy) V(heaviside) V(gcd) V(lcm) V(igamma)  \
+  V(igammac)
 // clang-format on
 #define V(name)                        \
   QS_API Tensor name(const Tensor& x); \
   QS_API const Tensor& name##_(const Tensor& x);
 QS_UNARY_VERBS(V)
+QS_ACTIVATION_VERBS(V)
 #undef V
 #define V(name) QS_API Tensor name(const Tensor& x);
 QS_TEST_VERBS(V)
+QS_SPECIAL_VERBS(V)
+#undef V
+#define V(name) QS_API Tensor name(const Operand& x, const Operand& y);
+QS_SPECIAL_BINARY_VERBS(V)
 #undef V
 #define V(name)                                           \
   QS_API Tensor name(const Operand& x, const Operand& y); \
@@ -72,8 +89,34 @@ QS_API Tensor gelu(const Tensor& x, const std::string& approximate = "none");
 QS_API Tensor leaky_relu(const Tensor& x, double negative_slope = 0.01);
 QS_API Tensor elu(const Tensor& x, double alpha = 1.0);
 QS_API Tensor softplus(const Tensor& x, double beta = 1.0, double threshold = 20.0);
+QS_API Tensor log_sigmoid(const Tensor& x);
+QS_API Tensor celu(const Tensor& x, double alpha = 1.0);
+QS_API Tensor softshrink(const Tensor& x, double lambd = 0.5);
+QS_API Tensor hardshrink(const Tensor& x, double lambd = 0.5);
+QS_API Tensor threshold(const Tensor& x, Scalar threshold, Scalar value);
+/// x where positive, else weight * x; the weight broadcasts.
+QS_API Tensor prelu_kernel(const Tensor& x, const Tensor& weight);
+/// `nan`, `posinf` and `neginf` default to 0 and the ends of the dtype's range.
+QS_API Tensor nan_to_num(const Tensor& x, std::optional<double> nan = {},
+                         std::optional<double> posinf = {}, std::optional<double> neginf = {});
+QS_API Tensor polygamma(int64_t n, const Tensor& x);
 QS_API Tensor tril(const Tensor& x, int64_t diagonal = 0);
 QS_API Tensor triu(const Tensor& x, int64_t diagonal = 0);
+
+// ---- complex numbers (verbs_complex.cpp)
+QS_API Tensor complex(const Tensor& real, const Tensor& imag);
+QS_API Tensor polar(const Tensor& abs, const Tensor& angle);
+/// A copy with the imaginary part negated; x itself when it is real.
+QS_API Tensor conj(const Tensor& x);
+QS_API Tensor angle(const Tensor& x);
+QS_API Tensor sgn(const Tensor& x);
+QS_API const Tensor& sgn_(const Tensor& x);
+QS_API Tensor real_part(const Tensor& x);  // copies
+QS_API Tensor imag_part(const Tensor& x);
+QS_API Tensor real(const Tensor& x);  // views
+QS_API Tensor imag(const Tensor& x);
+QS_API Tensor view_as_real(const Tensor& x);
+QS_API Tensor view_as_complex(const Tensor& x);
 
 // ---- copies and casts
 QS_API Tensor clone(const Tensor& x);
@@ -117,6 +160,9 @@ QS_API const Tensor& normal_(const Tensor& x, double mean = 0, double std = 1);
 QS_API const Tensor& bernoulli_(const Tensor& x, double p = 0.5);
 QS_API Tensor bernoulli(const Tensor& p);
 QS_API Tensor dropout(const Tensor& x, double p = 0.5, bool training = true);
+QS_API Tensor poisson(const Tensor& rate);
+QS_API Tensor standard_gamma(const Tensor& shape);
+QS_API Tensor binomial(const Tensor& count, const Tensor& probability);
 QS_API void manual_seed(uint64_t seed);  // both devices
 
 // ---- views (record nothing)
@@ -181,6 +227,14 @@ QS_API std::pair<Tensor, Tensor> sort(const Tensor& x, int64_t dim = -1, bool de
 QS_API Tensor argsort(const Tensor& x, int64_t dim = -1, bool descending = false);
 QS_API std::pair<Tensor, Tensor> topk(const Tensor& x, int64_t k, int64_t dim = -1,
                                       bool largest = true, bool sorted = true);
+QS_API std::pair<Tensor, Tensor> cummax(const Tensor& x, int64_t dim);
+QS_API std::pair<Tensor, Tensor> cummin(const Tensor& x, int64_t dim);
+QS_API Tensor logcumsumexp(const Tensor& x, int64_t dim);
+/// The k-th smallest (from 1) along dim; NaN is largest.
+QS_API std::pair<Tensor, Tensor> kthvalue(const Tensor& x, int64_t k, int64_t dim = -1,
+                                          bool keepdim = false);
+/// Where values belong in the rows of `sorted`, or in the one row it is; int64.
+QS_API Tensor searchsorted(const Tensor& sorted, const Tensor& values, bool right = false);
 QS_API bool equal(const Tensor& x, const Tensor& y);
 
 // ---- softmax, normalisation, losses
@@ -264,6 +318,13 @@ QS_API const Tensor& scatter_(const Tensor& x, int64_t dim, const Tensor& index,
 QS_API Tensor scatter_add(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source);
 QS_API const Tensor& scatter_add_(const Tensor& x, int64_t dim, const Tensor& index,
                                   const Tensor& source);
+/// `mode`: "sum", "prod", "amax", "amin" or "mean"; without `include_self`, x counts only where
+/// nothing is reduced into it.
+QS_API Tensor scatter_reduce(const Tensor& x, int64_t dim, const Tensor& index,
+                             const Tensor& source, const std::string& mode,
+                             bool include_self = true);
+QS_API Tensor index_reduce(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source,
+                           const std::string& mode, bool include_self = true);
 QS_API Tensor masked_select(const Tensor& x, const Tensor& mask);
 QS_API Tensor nonzero(const Tensor& x);
 QS_API Tensor one_hot(const Tensor& x, int64_t num_classes = -1);

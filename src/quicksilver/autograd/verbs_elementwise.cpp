@@ -62,8 +62,9 @@ Op power(const Operand& x, const Operand& y) {
   const Scalar& e = y.number();
   QS_CHECK(!is_integral(d) || !e.is_integral() || e.to_int() >= 0, Error,
            "Integers to negative integer powers are not allowed.");
-  if (is_floating(d) && e.to_double() == 2) return Op::square;
-  if (is_floating(d) && e.to_double() == 0.5) return Op::sqrt;
+  const bool inexact = (is_floating(d) || is_complex(d)) && e.imag() == 0;
+  if (inexact && e.to_double() == 2) return Op::square;
+  if (inexact && e.to_double() == 0.5) return Op::sqrt;
   return Op::pow;
 }
 
@@ -87,6 +88,7 @@ Serves serves(Op op) {
     case Op::addcmul:
     case Op::addcmul_value:
     case Op::clamp:
+    case Op::threshold:
       return Serves::not_bool;
     case Op::frac:
     case Op::silu:
@@ -97,9 +99,23 @@ Serves serves(Op op) {
     case Op::softplus:
     case Op::hypot:
     case Op::lerp:
+    case Op::log_sigmoid:
+    case Op::hardsigmoid:
+    case Op::hardswish:
+    case Op::mish:
+    case Op::selu:
+    case Op::celu:
+    case Op::softshrink:
+    case Op::hardshrink:
+    case Op::logaddexp:
+    case Op::logaddexp2:
+    case Op::igamma:
+    case Op::igammac:
       return Serves::floating;
     case Op::bitwise_left_shift:
     case Op::bitwise_right_shift:
+    case Op::gcd:
+    case Op::lcm:
       return Serves::integers;
     case Op::bitwise_not:
     case Op::bitwise_and:
@@ -154,10 +170,10 @@ RecordOptions scaled_options(const Operand& x, const Operand& y) {
 // square is written out below.
 // clang-format off
 #define QS_PLAIN_UNARY_VERBS(V)                                                                \
-  V(neg) V(abs) V(sign) V(floor) V(ceil) V(trunc) V(round) V(frac) V(relu) V(sqrt) V(rsqrt)    \
+  V(neg) V(sign) V(floor) V(ceil) V(trunc) V(round) V(frac) V(relu) V(sqrt) V(rsqrt)    \
   V(reciprocal) V(exp) V(exp2) V(expm1) V(log) V(log2) V(log10) V(log1p) V(sin) V(cos) V(tan)  \
   V(asin) V(acos) V(atan) V(sinh) V(cosh) V(asinh) V(acosh) V(atanh) V(tanh) V(sigmoid) V(erf) \
-  V(erfc) V(erfinv) V(lgamma) V(digamma) V(silu) V(logical_not) V(bitwise_not)
+  V(erfc) V(erfinv) V(lgamma) V(digamma) V(sinc) V(i0) V(silu) V(logical_not) V(bitwise_not)
 // clang-format on
 #define V(verb)                              \
   Tensor verb(const Tensor& x) {             \
@@ -169,8 +185,31 @@ RecordOptions scaled_options(const Operand& x, const Operand& y) {
     return apply_in_place(Op::verb, x, {x}); \
   }
 QS_PLAIN_UNARY_VERBS(V)
+QS_ACTIVATION_VERBS(V)
 #undef V
 #undef QS_PLAIN_UNARY_VERBS
+
+Tensor log_sigmoid(const Tensor& x) {
+  check_unary(Op::log_sigmoid, x);
+  RecordOptions options;
+  options.row_major = true;  // as PyTorch's
+  return apply(Op::log_sigmoid, {x}, {}, options);
+}
+
+Tensor abs(const Tensor& x) {
+  check_unary(Op::abs, x);
+  if (!is_complex(x.dtype())) return apply(Op::abs, {x});
+  RecordOptions options;
+  options.compute = x.dtype();
+  options.dtype = x.dtype() == DType::c128 ? DType::f64 : DType::f32;
+  return apply(Op::complex_abs, {x}, {}, options);
+}
+
+const Tensor& abs_(const Tensor& x) {
+  check_unary(Op::abs, x);
+  QS_CHECK(!is_complex(x.dtype()), Error, "In-place abs is not supported for complex tensors.");
+  return apply_in_place(Op::abs, x, {x});
+}
 
 Tensor square(const Tensor& x) {
   require_defined(x, "square");
@@ -188,6 +227,14 @@ const Tensor& square_(const Tensor& x) {
     return apply(Op::verb, {x}); \
   }
 QS_TEST_VERBS(V)
+QS_SPECIAL_VERBS(V)
+#undef V
+#define V(verb)                                     \
+  Tensor verb(const Operand& x, const Operand& y) { \
+    check_binary(Op::verb, x, y);                   \
+    return apply(Op::verb, {x, y});                 \
+  }
+QS_SPECIAL_BINARY_VERBS(V)
 #undef V
 
 // pow is written out below.
@@ -196,7 +243,8 @@ QS_TEST_VERBS(V)
   V(mul) V(maximum) V(minimum) V(fmax) V(fmin) V(floor_divide) V(remainder) V(fmod) V(atan2)   \
   V(hypot) V(copysign) V(nextafter) V(eq) V(ne) V(lt) V(le) V(gt) V(ge) V(logical_and)         \
   V(logical_or) V(logical_xor) V(bitwise_and) V(bitwise_or) V(bitwise_xor)                     \
-  V(bitwise_left_shift) V(bitwise_right_shift)
+  V(bitwise_left_shift) V(bitwise_right_shift) V(logaddexp) V(logaddexp2) V(xlogy)             \
+  V(heaviside) V(gcd) V(lcm) V(igamma) V(igammac)
 // clang-format on
 #define V(verb)                                              \
   Tensor verb(const Operand& x, const Operand& y) {          \

@@ -105,15 +105,33 @@ Tensor stack(const TensorList& tensors, int64_t dim) {
 Tensor flip(const Tensor& x, DimSpan dims) {
   require_defined(x, "flip");
   uint64_t seen = 0;
-  Tensor out = x;
+  Layout turned = x.layout();  // the same elements, walked backwards
   for (int64_t d : dims) {
     const int at = wrap_dim(d, x.dim());
     QS_CHECK(!(seen >> at & 1), Error, "dim {} appears multiple times in the list of dims", at);
     seen |= uint64_t{1} << at;
     if (x.dim() == 0 || x.size(at) < 2) continue;
-    out = index_select(out, at, arange(x.size(at) - 1, -1, -1, Options(DType::i64, x.device())));
+    const auto i = static_cast<size_t>(at);
+    turned.offset += (turned.shape[i] - 1) * turned.strides[i];
+    turned.strides[i] = -turned.strides[i];
   }
-  return out.same(x) ? clone(x) : out;
+  Tensor out;
+  {
+    const NoGrad guard;
+    RecordOptions options;
+    options.row_major = true;
+    // The result lies as the input does, if that is dense.
+    Dims order, back(static_cast<size_t>(x.dim()));
+    for (int d = 0; d < x.dim(); ++d) order.push_back(d);
+    if (x.layout().is_dense())
+      std::stable_sort(order.begin(), order.end(),
+                       [&](int64_t a, int64_t b) { return x.stride(a) > x.stride(b); });
+    for (size_t i = 0; i < order.size(); ++i) back[static_cast<size_t>(order[i])] = int64_t(i);
+    const Tensor walked = permute(make_view(x, std::move(turned)), order);
+    out = permute(apply(Op::copy, {walked}, {}, options), back);
+  }
+  with_gradient_of("Flip", x, out, [all = Dims(dims)](const Tensor& g) { return flip(g, all); });
+  return out;
 }
 
 Tensor roll(const Tensor& x, DimSpan shifts, DimSpan dims) {

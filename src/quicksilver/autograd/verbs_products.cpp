@@ -23,6 +23,13 @@ Tensor product(const Tensor& a, const Tensor& b, const Tensor& bias, double alph
   const DType dtype = a.dtype();
   QS_CHECK(dtype != DType::bool_ || a.numel() == 0 || b.numel() == 0, NotImplementedError,
            "\"addmm_impl_cpu_\" not implemented for 'Bool'");
+  if (is_complex(dtype)) {
+    const Tensor ar = real(a), ai = imag(a), br = real(b), bi = imag(b);
+    Tensor out = complex(sub(product(ar, br, {}), product(ai, bi, {})),
+                         add(product(ar, bi, {}), product(ai, br, {})));
+    if (alpha != 1) out = mul(out, alpha);
+    return bias.defined() ? add(out, beta == 1 ? bias : mul(bias, beta)) : out;
+  }
   if (is_integral(dtype) && dtype != DType::i32 && dtype != DType::i64) {
     // Narrow integers wrap around: the low bits of a wider product are theirs.
     const DType wide = size_of(dtype) < 4 ? DType::i32 : DType::i64;
@@ -65,8 +72,8 @@ std::vector<Tensor> linear_gradients(FunctionNodeBase& node, std::vector<Tensor>
   std::vector<Tensor> out(3);
   const Tensor& g = grads[0];
   if (!g.defined()) return out;
-  if (node.edges[0]) out[0] = matmul(g, node.unpack(1));
-  if (node.edges[1]) out[1] = matmul(t(rows_of(g)), rows_of(node.unpack(0)));
+  if (node.edges[0]) out[0] = matmul(g, conj(node.unpack(1)));
+  if (node.edges[1]) out[1] = matmul(t(rows_of(g)), rows_of(conj(node.unpack(0))));
   if (node.edges[2]) out[2] = g;  // the engine sums it to the bias's shape
   return out;
 }

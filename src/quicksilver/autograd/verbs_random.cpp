@@ -125,6 +125,31 @@ Tensor bernoulli(const Tensor& p) {
   return apply(Op::bernoulli, {p, draws.seed, draws.offset}, {}, options);
 }
 
+namespace {
+
+/// Draws of kernels/draw.cpp, each with parameters of its own.
+Tensor drawn(const char* verb, uint64_t which, const Tensor& a, const Tensor& b) {
+  require_defined(a, verb);
+  check_float(verb, a.dtype());
+  const Draws draws = reserve(a.device_type(), a.numel());
+  const ResultSpec spec[] = {{a.dtype(), Dims(a.shape())}};
+  RecordOptions options;
+  options.compute = a.dtype();
+  options.results = spec;
+  return apply(Op::draw, {a, b, draws.seed, draws.offset}, {which}, options);
+}
+
+}  // namespace
+
+Tensor poisson(const Tensor& rate) { return drawn("poisson_cpu", 0, rate, {}); }
+
+Tensor standard_gamma(const Tensor& shape) { return drawn("gamma_cpu", 1, shape, {}); }
+
+Tensor binomial(const Tensor& count, const Tensor& probability) {
+  const Dims shape = broadcast_shapes(count.shape(), probability.shape());
+  return drawn("binomial_cpu", 2, expand(count, shape), expand(probability, shape));
+}
+
 Tensor dropout(const Tensor& x, double p, bool training) {
   require_defined(x, "dropout");
   QS_CHECK(p >= 0 && p <= 1, ValueError,

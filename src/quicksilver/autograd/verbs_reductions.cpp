@@ -53,6 +53,18 @@ Tensor sum(const Tensor& x, const OptionalDims& dims, bool keepdim, std::optiona
 
 Tensor prod(const Tensor& x, std::optional<int64_t> dim, bool keepdim, std::optional<DType> dtype) {
   require_defined(x, "prod");
+  const DType d = dtype.value_or(x.dtype());
+  if (is_complex(d)) {  // the last of the running products
+    const Tensor from = to(x, {}, d);
+    if (!dim || from.dim() == 0) {
+      const Tensor flat = prod(reshape(from, Dims{-1}), 0, false);
+      return keepdim ? reshape(flat, Dims(static_cast<size_t>(x.dim()), 1)) : flat;
+    }
+    const int at = wrap_dim(*dim, from.dim());
+    if (from.size(at) == 0) return add(sum(from, Dims{at}, keepdim), 1);
+    const Tensor last = narrow(cumprod(from, at), at, from.size(at) - 1, 1);
+    return keepdim ? clone(last) : clone(squeeze(last, Dims{at}));
+  }
   return fold(Op::prod, dtype ? to(x, {}, *dtype) : x, one_dim(dim), keepdim);
 }
 
@@ -75,11 +87,14 @@ void check_var(const char* verb, const Tensor& x) {
 
 Tensor var(const Tensor& x, const OptionalDims& dims, double correction, bool keepdim) {
   check_var("var", x);
+  if (is_complex(x.dtype()))
+    return add(var(real(x), dims, correction, keepdim), var(imag(x), dims, correction, keepdim));
   return fold(Op::var, x, dims, keepdim, attr(correction));
 }
 
 Tensor std_(const Tensor& x, const OptionalDims& dims, double correction, bool keepdim) {
   check_var("std", x);
+  if (is_complex(x.dtype())) return sqrt(var(x, dims, correction, keepdim));
   Tensor out;
   {
     const NoGrad guard;
@@ -224,6 +239,7 @@ Tensor norm(const Tensor& x, double p, const OptionalDims& dims, bool keepdim) {
   QS_CHECK(is_floating(x.dtype()) || is_complex(x.dtype()), Error,
            "linalg.vector_norm: Expected a floating point or complex tensor as input. Got {}",
            scalar_type_name(x.dtype()));
+  if (is_complex(x.dtype())) return norm(abs(x), p, dims, keepdim);
   if (p == 0 || p == 1 || std::isinf(p)) return norm_value(x, p, dims, keepdim);
   Tensor out;
   {
@@ -302,18 +318,6 @@ std::pair<Tensor, Tensor> sort(const Tensor& x, int64_t dim, bool descending) {
 Tensor argsort(const Tensor& x, int64_t dim, bool descending) {
   const NoGrad guard;
   return sort(x, dim, descending).second;
-}
-
-std::pair<Tensor, Tensor> topk(const Tensor& x, int64_t k, int64_t dim, bool largest,
-                               bool /*sorted*/) {
-  require_defined(x, "topk");
-  QS_CHECK(x.dtype() != DType::bool_, Error, "\"topk_impl_loop\" not implemented for 'Bool'");
-  const int at = wrap_dim(dim, x.dim());
-  QS_CHECK(k >= 0 && k <= (x.dim() ? x.size(at) : 1), Error, "selected index k out of range");
-  auto [values, indices] = sort(x, at, largest);
-  if (x.dim() == 0) return {values, indices};
-  if (k == x.size(at)) return {values, indices};
-  return {contiguous(narrow(values, at, 0, k)), contiguous(narrow(indices, at, 0, k))};
 }
 
 bool equal(const Tensor& x, const Tensor& y) {

@@ -377,18 +377,22 @@ TensorList pieces(const char* name, const Tensor& x, int dim, DimSpan sizes, boo
     out.push_back(make_view(x, std::move(layout)));
     mark_view(x, out.back());
   }
-  with_gradient(name, {&x, 1}, out,
-                [dim, drop_dim, dtype = x.dtype(), device = x.device()](
-                    FunctionNodeBase& node, std::vector<Tensor>& grads) {
-                  TensorList parts;
-                  for (size_t i = 0; i < node.results.size(); ++i) {
-                    Tensor g = grads[i].defined()
-                                   ? grads[i]
-                                   : zeros(node.results[i].shape, Options(dtype, device));
-                    parts.push_back(std::move(g));
-                  }
-                  return std::vector<Tensor>{drop_dim ? stack(parts, dim) : cat(parts, dim)};
-                });
+  const auto node = with_gradient(
+      name, {&x, 1}, out,
+      [dim, drop_dim, dtype = x.dtype(), device = x.device()](FunctionNodeBase& node,
+                                                              std::vector<Tensor>& grads) {
+        TensorList parts;
+        for (size_t i = 0; i < node.results.size(); ++i) {
+          Tensor g =
+              grads[i].defined() ? grads[i] : zeros(node.results[i].shape, Options(dtype, device));
+          parts.push_back(std::move(g));
+        }
+        return std::vector<Tensor>{drop_dim ? stack(parts, dim) : cat(parts, dim)};
+      });
+  for (size_t i = 0; node && i < out.size(); ++i) {
+    grad_meta(out[i]).one_of_many = name;
+    grad_meta(out[i]).output_of_many = static_cast<uint32_t>(i);
+  }
   return out;
 }
 

@@ -35,6 +35,12 @@ int32_t NestBuilder::value(graph::ValueId v) const {
   return -1;
 }
 
+int32_t NestBuilder::imag_value(graph::ValueId v) const {
+  for (size_t i = values_.size(); i-- > 0;)
+    if (values_[i].value == v) return values_[i].imag;
+  return -1;
+}
+
 TileDomain domain_of(const Axes& axes, const Dims& strides) {
   bool moves = false;
   for (size_t i = 0; i < strides.size(); ++i) {
@@ -138,7 +144,8 @@ int32_t NestBuilder::load(Access access, Cause cause) {
   for (; at < nest_.accesses.size(); ++at) {
     const Access& a = nest_.accesses[at];
     if (a.affine == access.affine && a.dtype == access.dtype && a.value == access.value &&
-        a.word == access.word && a.offset == access.offset && a.strides == access.strides)
+        a.item_size == access.item_size && a.word == access.word && a.offset == access.offset &&
+        a.strides == access.strides)
       break;
   }
   if (at == nest_.accesses.size()) nest_.accesses.push_back(access);

@@ -31,7 +31,11 @@ class NestBuilder {
   DType dtype(int32_t e) const { return nest_.exprs[static_cast<size_t>(e)].dtype; }
   /// The register that holds a value made in this group, or -1.
   int32_t value(graph::ValueId v) const;
-  void set_value(graph::ValueId v, int32_t e) { values_.push_back({v, e}); }
+  /// The register of its imaginary part, or -1 when it is real.
+  int32_t imag_value(graph::ValueId v) const;
+  void set_value(graph::ValueId v, int32_t e, int32_t imag = -1) {
+    values_.push_back({v, e, imag});
+  }
   LoopNest finish() { return std::move(nest_); }
 
  private:
@@ -46,7 +50,7 @@ class NestBuilder {
   };
   struct Known {
     graph::ValueId value;
-    int32_t expr;
+    int32_t expr, imag;
   };
   LoopNest nest_;
   std::unordered_map<Expr, int32_t, Hash, Equal> shared_;

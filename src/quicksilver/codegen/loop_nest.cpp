@@ -30,6 +30,8 @@ class NodeBuilder final : public graph::Builder {
   }
 
   E emit(Prim prim, std::span<const E> sources) override {
+    for (E s : sources)
+      if (is_complex(s)) return graph::expand_complex(*this, prim, sources);
     int32_t src[3] = {-1, -1, -1};
     uint64_t mask = 0;
     for (size_t i = 0; i < sources.size(); ++i) {
@@ -42,20 +44,45 @@ class NodeBuilder final : public graph::Builder {
   E fold(Fold op, E x, uint64_t axes) override {
     QS_ASSERT(axes == space_.axes);
     const uint64_t mask = at(x).mask & ~axes;
+    if (is_complex(x)) {
+      QS_ASSERT(op == Fold::sum, "only sums of complex numbers fold");
+      const E re = fold(op, real(x), axes);
+      return complex(re, fold(op, imag(x), axes));
+    }
     const auto call = static_cast<uint16_t>(Expansion::fold | static_cast<uint16_t>(op));
     if (!space_.folds) return handle(single(op, at(x).expr), mask, call);
     return handle(nest_.fold(op, at(x).expr), mask, call);
   }
   E number(double v) override {
     if (is_integral(compute())) return number(static_cast<int64_t>(v), compute());
-    return number(std::bit_cast<uint64_t>(v), DType::f64, compute());
+    if (qs::is_complex(compute())) return complex(constant(v, part()), constant(0, part()));
+    return constant(v, compute());
   }
   E number(int64_t v, DType dtype) override {
+    if (qs::is_complex(dtype)) return number(static_cast<double>(v));
     if (!is_integral(dtype))
       return number(std::bit_cast<uint64_t>(static_cast<double>(v)), DType::f64, dtype);
     return number(static_cast<uint64_t>(v), DType::i64, dtype);
   }
+  bool is_complex(E x) const override { return at(x).imag >= 0; }
+  E real(E x) override {
+    return is_complex(x) ? handle(at(x).expr, at(x).mask, Expansion::cast) : x;
+  }
+  E imag(E x) override {
+    return is_complex(x) ? handle(at(x).imag, at(x).mask, Expansion::cast) : constant(0, dtype(x));
+  }
+  E complex(E real, E imag) override {
+    const DType wide = promote(dtype(real), dtype(imag));
+    E out = handle(nest_.cast(at(real).expr, wide), at(real).mask | at(imag).mask, Expansion::cast);
+    handles_[static_cast<size_t>(out.id)].imag = nest_.cast(at(imag).expr, wide);
+    return out;
+  }
   E cast(E x, DType dtype) override {
+    if (qs::is_complex(dtype)) {
+      const DType to = part_of(dtype);
+      return complex(cast(real(x), to), cast(imag(x), to));
+    }
+    if (is_complex(x)) return dtype == DType::bool_ ? test(x) : cast(real(x), dtype);
     return handle(nest_.cast(at(x).expr, compute_dtype(dtype)), at(x).mask, Expansion::cast);
   }
   E iota(int axis) override {
@@ -69,6 +96,8 @@ class NodeBuilder final : public graph::Builder {
   }
   int rank() const override { return static_cast<int>(space_.shape.size()); }
   DType dtype(E x) const override { return nest_.dtype(at(x).expr); }
+  /// The dtype of the parts of the complex numbers that the node computes with.
+  DType part() const { return part_of(compute()); }
   int64_t extent(E x, int axis) const override {
     asked_ = true;
     return at(x).mask >> axis & 1 ? space_.shape[static_cast<size_t>(axis)] : 1;
@@ -89,6 +118,9 @@ class NodeBuilder final : public graph::Builder {
       ref.dtype = o.dtype;
       const bool counter = row.kind == graph::OpKind::random && i + 2 >= row.inputs;
       const DType reg = counter ? DType::i64 : raw ? compute_dtype(o.dtype) : compute();
+      if (qs::is_complex(reg))
+        return complex(handle(nest_.scalar(ref, part_of(reg)), 0, Expansion::input),
+                       constant(0, part_of(reg)));
       return handle(nest_.scalar(ref, reg), 0, Expansion::input);
     }
     uint64_t mask = 0;
@@ -101,7 +133,7 @@ class NodeBuilder final : public graph::Builder {
                                    o.layout.shape[d - static_cast<size_t>(lead)] == space_.shape[d];
       if (has) mask |= uint64_t{1} << d;
     }
-    int32_t e = nest_.value(o.value_id);
+    int32_t e = nest_.value(o.value_id), im = nest_.imag_value(o.value_id);
     if (e < 0) {
       Access a;
       a.dtype = o.dtype;
@@ -109,7 +141,17 @@ class NodeBuilder final : public graph::Builder {
       a.word = o.word;
       a.offset = o.layout.offset;
       QS_ASSERT(place(space_, strides, axes_, a.strides));
+      if (qs::is_complex(o.dtype)) {
+        im = nest_.load(part_access(a, 1), cause(Cause::operand, i));
+        a = part_access(a, 0);
+      }
       e = nest_.load(a, cause(Cause::operand, i));
+    }
+    if (qs::is_complex(o.dtype) || (!raw && qs::is_complex(node_.compute))) {
+      E z = handle(e, mask, Expansion::input);
+      handles_[static_cast<size_t>(z.id)].imag = im;
+      if (raw) return z;
+      return cast(z, compute_dtype(node_.compute));
     }
     if (!raw) e = nest_.convert(e, o.dtype, node_.compute);
     return handle(e, mask, Expansion::input);
@@ -118,8 +160,16 @@ class NodeBuilder final : public graph::Builder {
   /// Rounds result `i` to its dtype and stores it when somebody needs it in memory.
   void result(size_t i, E value, bool store, bool after_loads) {
     const graph::Result& r = node_.results[i];
-    const int32_t e = nest_.round(at(value).expr, r.dtype);
-    nest_.set_value(r.value_id, e);
+    int32_t e, im = -1;
+    if (qs::is_complex(r.dtype)) {
+      value = cast(value, r.dtype);
+      e = at(value).expr;
+      im = at(value).imag;
+    } else {
+      if (is_complex(value)) value = cast(value, compute_dtype(r.dtype));
+      e = nest_.round(at(value).expr, r.dtype);
+    }
+    nest_.set_value(r.value_id, e, im);
     if (!store) return;
     Access a;
     a.dtype = r.dtype;
@@ -130,6 +180,11 @@ class NodeBuilder final : public graph::Builder {
       a.offset = t.layout.offset;
     }
     QS_ASSERT(place(space_, result_strides(node_, space_, i), axes_, a.strides));
+    if (im >= 0) {
+      // Both parts may be read where they are written: first all reads, then the stores.
+      nest_.store(im, part_access(a, 1), cause(Cause::result, i), after_loads);
+      a = part_access(a, 0);
+    }
     nest_.store(e, a, cause(Cause::result, i), after_loads);
   }
 
@@ -149,10 +204,22 @@ class NodeBuilder final : public graph::Builder {
   struct Handle {
     int32_t expr;
     uint64_t mask;
+    int32_t imag = -1;  // of a complex value; expr is its real part then
   };
   const Handle& at(E e) const {
     QS_ASSERT(e.id >= 0, "an absent input is used");
     return handles_[static_cast<size_t>(e.id)];
+  }
+  static DType part_of(DType d) { return d == DType::c128 ? DType::f64 : DType::f32; }
+  static Access part_access(Access a, int64_t which) {
+    a.dtype = part_of(a.dtype);
+    a.item_size = static_cast<uint8_t>(2 * size_of(a.dtype));
+    a.offset = 2 * a.offset + which;
+    for (int64_t& s : a.strides) s *= 2;
+    return a;
+  }
+  E constant(double v, DType dtype) {
+    return number(std::bit_cast<uint64_t>(v), DType::f64, dtype);
   }
   E handle(int32_t expr, uint64_t mask, uint16_t call) {
     handles_.push_back({expr, mask});

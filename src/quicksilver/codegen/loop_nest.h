@@ -26,6 +26,7 @@ struct Access {
   graph::ValueId value = 0;  // memory: the value read or written
   int32_t word = -1;         // memory: launch word of the start offset
   int64_t offset = 0;        // memory: constant start offset, elements
+  uint8_t item_size = 0;     // bytes that the launch word counts in, when not those of dtype
   Dims strides;              // along the group's axes
 };
 

@@ -51,6 +51,11 @@ class Repeat final : public graph::Builder {
   E iota(int axis) override { return next(static_cast<uint16_t>(Expansion::index | axis)); }
   E linear() override { return next(Expansion::index); }
   int rank() const override { return static_cast<int>(space_.shape.size()); }
+  // Kernels of complex numbers have no recipe (make_recipe).
+  bool is_complex(E) const override { return false; }
+  E real(E x) override { return x; }
+  E imag(E) override { return next(Expansion::number); }
+  E complex(E real, E) override { return real; }
   DType dtype(E x) const override { return at(x).dtype; }
   int64_t extent(E x, int axis) const override {
     return at(x).mask >> axis & 1 ? space_.shape[static_cast<size_t>(axis)] : 1;
@@ -180,6 +185,8 @@ bool fit(Recipe& recipe, std::span<const GroupNode> nodes, const Axes& axes, Til
 
 std::optional<Recipe> make_recipe(LoopNest nest, const TileKernel& kernel,
                                   std::span<const GroupNode> nodes) {
+  for (const Access& a : nest.accesses)
+    if (a.item_size) return std::nullopt;  // two accesses an operand: parts of complex numbers
   Recipe recipe;
   recipe.mode = kernel.program.mode;
   recipe.kept = kernel.program.kept_loops;

@@ -298,6 +298,22 @@ int cost_of(Prim p) {
     case Prim::erfinv:
     case Prim::lgamma:
     case Prim::digamma:
+    case Prim::i0:
+    case Prim::i0e:
+    case Prim::i1:
+    case Prim::i1e:
+    case Prim::k0e:
+    case Prim::k1e:
+    case Prim::j0:
+    case Prim::j1:
+    case Prim::y0:
+    case Prim::y1:
+    case Prim::erfcx:
+    case Prim::ndtri:
+    case Prim::zeta:
+    case Prim::igamma:
+    case Prim::igammac:
+    case Prim::gcd:
     case Prim::atan2:
     case Prim::hypot:
     case Prim::nextafter:

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "quicksilver/core/error.h"
+#include "quicksilver/graph/expr_math.h"
 
 namespace qs::graph {
 
@@ -17,6 +18,11 @@ int64_t Builder::count(E x, uint64_t axes) const {
 }
 
 E Builder::test(E x) {
+  if (is_complex(x)) {
+    const E re[] = {real(x), cast(integer(0), dtype(x))}, im[] = {imag(x), re[1]};
+    const E parts[] = {emit(Prim::ne, re), emit(Prim::ne, im)};
+    return emit(Prim::bit_or, parts);
+  }
   if (dtype(x) == DType::bool_) return x;
   const E pair[] = {x, number(int64_t{0}, dtype(x))};
   return emit(Prim::ne, pair);
@@ -45,46 +51,7 @@ E Builder::unit(E bits) {
 
 namespace {
 
-E emit1(Prim p, E x) { return x.builder->emit(p, std::span<const E>(&x, 1)); }
-E emit2(Prim p, E x, E y) {
-  const E s[] = {x, y};
-  return x.builder->emit(p, s);
-}
-E like(E x, double v) {
-  const DType d = x.builder->dtype(x);
-  return is_integral(d) ? x.builder->number(static_cast<int64_t>(v), d) : x.builder->number(v);
-}
-
-// clang-format off
-#define UNARY(name) \
-  [[maybe_unused]] E name(E x) { return emit1(Prim::name, x); }
-UNARY(abs) UNARY(sign) UNARY(square) UNARY(sqrt) UNARY(rsqrt) UNARY(reciprocal) UNARY(exp)
-UNARY(exp2) UNARY(expm1) UNARY(log) UNARY(log2) UNARY(log10) UNARY(log1p) UNARY(sin) UNARY(cos)
-UNARY(tan) UNARY(asin) UNARY(acos) UNARY(atan) UNARY(sinh) UNARY(cosh) UNARY(asinh) UNARY(acosh)
-UNARY(atanh) UNARY(tanh) UNARY(sigmoid) UNARY(erf) UNARY(erfc) UNARY(erfinv) UNARY(lgamma)
-UNARY(digamma) UNARY(floor) UNARY(ceil) UNARY(trunc) UNARY(round) UNARY(isnan) UNARY(isinf)
-UNARY(isfinite) UNARY(signbit) UNARY(logical_not) UNARY(bit_not)
-#undef UNARY
-#define BINARY(name) \
-  [[maybe_unused]] E name(E x, E y) { return emit2(Prim::name, x, y); }
-BINARY(floor_div) BINARY(trunc_div) BINARY(rem) BINARY(fmod) BINARY(maximum) BINARY(minimum)
-BINARY(fmax) BINARY(fmin) BINARY(pow) BINARY(atan2) BINARY(hypot) BINARY(copysign)
-BINARY(nextafter) BINARY(bit_and) BINARY(bit_or) BINARY(bit_xor) BINARY(shift_left)
-BINARY(shift_right) BINARY(check_index)
-#undef BINARY
-E where(E c, E x, E y) {
-  const E s[] = {c, x, y};
-  return c.builder->emit(Prim::where, s);
-}
-E operator-(E x) { return emit1(Prim::neg, x); }
-#define OPERATOR(op, prim)                                                      \
-  [[maybe_unused]] E operator op(E x, E y) { return emit2(Prim::prim, x, y); }  \
-  [[maybe_unused]] E operator op(E x, double y) { return x op like(x, y); }     \
-  [[maybe_unused]] E operator op(double x, E y) { return like(y, x) op y; }
-OPERATOR(+, add) OPERATOR(-, sub) OPERATOR(*, mul) OPERATOR(/, div)
-OPERATOR(==, eq) OPERATOR(!=, ne) OPERATOR(<, lt) OPERATOR(<=, le) OPERATOR(>, gt) OPERATOR(>=, ge)
-#undef OPERATOR
-// clang-format on
+using namespace math;
 
 // One function a row.
 #define OP(name, kind, inputs, results, rule, raw, kept_in, kept, fail, doc, ...)            \
@@ -98,7 +65,7 @@ OPERATOR(==, eq) OPERATOR(!=, ne) OPERATOR(<, lt) OPERATOR(<=, le) OPERATOR(>, g
   }
 #include "quicksilver/graph/ops.def"
 
-        constexpr ExpandFn k_expansions[] = {
+constexpr ExpandFn k_expansions[] = {
 #define OP(name, ...) expand_##name,
 #include "quicksilver/graph/ops.def"
 };

@@ -31,10 +31,16 @@ class Builder {
   virtual E iota(int axis) = 0;  // i64 index along `axis` of the iteration shape
   virtual E linear() = 0;        // i64 row-major index within the iteration shape
   virtual int rank() const = 0;  // of the iteration shape
-  virtual DType dtype(E x) const = 0;
+  // A value of a complex dtype is two real ones. `emit` takes and gives such values too.
+  virtual bool is_complex(E x) const = 0;
+  virtual E real(E x) = 0;  // x itself when it is not complex
+  virtual E imag(E x) = 0;
+  virtual E complex(E real, E imag) = 0;
+  virtual DType dtype(E x) const = 0;  // of a complex value: that of its parts
   virtual int64_t extent(E x, int axis) const = 0;
   virtual uint64_t attr(int i) const = 0;  // attribute words; doubles as bits (attr_double)
-  virtual DType compute() const = 0;       // the node's compute dtype, as registers hold it
+  // The node's compute dtype, as registers hold it; complex when the node is.
+  virtual DType compute() const = 0;
 
   // Spelled with the above:
   E integer(int64_t v) { return number(v, DType::i64); }
@@ -49,5 +55,9 @@ class Builder {
 using ExpandFn = void (*)(Builder& b, std::span<const E> in, std::span<E> out);
 /// The expansion of `op`, or null for matmul and kernel ops.
 ExpandFn expansion(Op op);
+
+/// A primitive of which a source is complex, in primitives of their parts. Throws
+/// NotImplementedError for those that have no meaning there.
+E expand_complex(Builder& b, Prim prim, std::span<const E> sources);
 
 }  // namespace qs::graph

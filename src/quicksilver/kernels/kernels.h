@@ -73,11 +73,28 @@ KernelCall sort(const View* values, const View* indices, const View& src, int di
 /// The k = values.shape[dim] largest (smallest) of each row, in order; of equals the first ones.
 KernelCall topk(const View* values, const View* indices, const View& src, int dim, bool largest);
 
-enum class ScanOp : uint8_t { sum, product, maximum, minimum };
+/// The k-th smallest (from 0) of each row; results have extent 1 along `dim`.
+KernelCall kth_value(const View& values, const View& indices, const View& src, int dim, int64_t k);
+
+/// log_sum: the logarithm of the running sum of exponentials.
+enum class ScanOp : uint8_t { sum, product, maximum, minimum, log_sum };
 /// Running sum, product, or extreme (a NaN stays). Sums and products are kept in f64 or 64-bit
 /// integers and converted to out's dtype at each element. `indices` (i64), for extremes, is the
 /// position of the last element that was as extreme (PyTorch's cummax); null when unwanted.
 KernelCall scan(ScanOp op, const View& out, const View* indices, const View& src, int dim);
+
+// ---- search
+
+/// out (i64) = where values belong in sorted, whose rows (last dimension) are those of the same
+/// place in values, or one row for all; in front of equal ones, or behind (`right`). NaN is last.
+KernelCall search(const View& out, const View& sorted, const View& values, bool right);
+
+// ---- draws
+
+enum class Draw : uint8_t { poisson, gamma, binomial };
+/// out, a and b (of a binomial) have one floating dtype and shape.
+KernelCall draw(Draw which, const View& out, const View& a, const View* b,
+                const driver::ScalarRef& seed, const driver::ScalarRef& offset);
 
 // ---- nonzero
 

@@ -67,6 +67,12 @@ T next_value(ScanOp op, T acc, T x) {
     if (op == ScanOp::sum) return {acc.re + x.re, acc.im + x.im};
     return {acc.re * x.re - acc.im * x.im, acc.re * x.im + acc.im * x.re};
   } else {
+    if constexpr (std::is_same_v<T, double>)
+      if (op == ScanOp::log_sum) {
+        const double low = std::fmin(acc, x), high = std::fmax(acc, x);
+        if (acc != acc || x != x) return acc + x;
+        return std::isinf(high) && low == high ? high : high + std::log1p(std::exp(low - high));
+      }
     return op == ScanOp::sum ? acc + x : acc * x;
   }
 }

@@ -8,8 +8,8 @@
 //
 // pointers  src, values, indices (the latter two as present)
 // ints      dtype, descending, with values, with indices, length, k (rows of the results), steps
-//           along the dimension of src, values, indices, rank of the rest, its shape, its strides
-//           of src, values, indices
+//           along the dimension of src, values, indices, first rank wanted, rank of the rest, its
+//           shape, its strides of src, values, indices
 // items     rows: points of the rest, row-major
 #include <algorithm>
 #include <bit>
@@ -84,9 +84,13 @@ bool before(const Wide& a, const Wide& b) {
 
 // The first k of `items` in order; the rest is left anyhow.
 template <class Item>
-void order(std::vector<Item>& items, std::vector<Item>& other, int64_t k) {
+void order(std::vector<Item>& items, std::vector<Item>& other, int64_t first, int64_t k) {
   const auto less = [](const Item& a, const Item& b) { return before(a, b); };
   const int64_t n = static_cast<int64_t>(items.size());
+  if (first > 0) {  // the one at `first`
+    std::nth_element(items.begin(), items.begin() + first, items.end(), less);
+    return;
+  }
   if (k < n / 8) {
     std::nth_element(items.begin(), items.begin() + k, items.end(), less);
     std::sort(items.begin(), items.begin() + k, less);
@@ -105,7 +109,7 @@ void sort_rows(const KernelView& view, int64_t begin, int64_t end) {
   const bool with_values = ints.next() != 0, with_indices = ints.next() != 0;
   const int64_t length = ints.next(), k = ints.next();
   const int64_t* step = ints.take(3);
-  const int64_t rank = ints.next();
+  const int64_t first = ints.next(), rank = ints.next();
   const int64_t* shape = ints.take(rank);
   const int64_t* strides[3];
   for (const int64_t*& s : strides) s = ints.take(rank);
@@ -124,9 +128,9 @@ void sort_rows(const KernelView& view, int64_t begin, int64_t end) {
         items.resize(static_cast<size_t>(length));
         for (int64_t i = 0; i < length; ++i)
           items[i] = make(static_cast<Key>(key_of(from[i * step[0]]) ^ flip), i);
-        order(items, other, k);
+        order(items, other, first, k);
         for (int64_t i = 0; i < k; ++i) {
-          const int64_t p = position(items[i]);
+          const int64_t p = position(items[first + i]);
           if (values) values[start(1) + i * step[1]] = from[p * step[0]];
           if (indices) indices[start(2) + i * step[2]] = p;
         }
@@ -162,7 +166,7 @@ const PortableKernel& sort_kernel(DType dtype) {
 }
 
 KernelCall sort_call(const View* values, const View* indices, const View& src, int dim,
-                     bool descending) {
+                     bool descending, int64_t first = 0) {
   QS_ASSERT(values || indices);
   const bool scalar = src.shape.empty();
   const size_t d = static_cast<size_t>(dim);
@@ -194,6 +198,7 @@ KernelCall sort_call(const View* values, const View* indices, const View& src, i
                steps[0],
                steps[1],
                steps[2],
+               first,
                static_cast<int64_t>(rest.shape.size())};
   append(args.ints, rest.shape);
   for (const Dims& s : rest.strides) append(args.ints, s);
@@ -211,6 +216,10 @@ KernelCall sort(const View* values, const View* indices, const View& src, int di
 
 KernelCall topk(const View* values, const View* indices, const View& src, int dim, bool largest) {
   return sort_call(values, indices, src, dim, largest);
+}
+
+KernelCall kth_value(const View& values, const View& indices, const View& src, int dim, int64_t k) {
+  return sort_call(&values, &indices, src, dim, false, k);
 }
 
 }  // namespace qs::kernels

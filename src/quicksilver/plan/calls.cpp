@@ -201,6 +201,8 @@ class Preparer {
       case Op::index_add:
       case Op::scatter:
       case Op::scatter_add:
+      case Op::scatter_reduce:
+      case Op::index_reduce:
         return 0;
       default:
         return -1;
@@ -211,12 +213,13 @@ class Preparer {
     const graph::OpInfo& row = graph::info(node(id).op);
     const Op op = node(id).op;
     const bool one_dtype = op != Op::cumsum && op != Op::cumprod && op != Op::nonzero;
-    const DType dtype = node(id).results[0].dtype;
+    const DType dtype = op == Op::searchsorted ? node(id).compute : node(id).results[0].dtype;
     const int own = works_on(op);
     for (size_t i = 0; i < node(id).operands.size() && i < row.inputs; ++i) {
       const Operand& o = node(id).operands[i];
       const bool raw = row.raw >> i & 1;
-      const bool number = o.kind == Operand::scalar && op != Op::nonzero;
+      const bool number =
+          o.kind == Operand::scalar && op != Op::nonzero && !(op == Op::draw && i >= 2);
       // Index and value positions of the scatter family differ from the raw mask: indices are
       // integers.
       const bool values = one_dtype && !raw_index(op, i) && (!raw || own >= 0);
@@ -250,6 +253,8 @@ class Preparer {
       case Op::index_add:
       case Op::scatter:
       case Op::scatter_add:
+      case Op::scatter_reduce:
+      case Op::index_reduce:
         return i == 1;
       case Op::index:
         return i >= 1;

@@ -74,6 +74,7 @@ void Emitter::bind(const codegen::LoopNest& nest, const std::vector<uint32_t>& a
     if (a.affine) continue;
     driver::TileArgs::Operand& operand = out.args.operands[i];
     operand.ptr = address(a.value, a.dtype, a.word, a.offset);
+    if (a.item_size) operand.ptr.item_size = a.item_size;
     int64_t n = 1;
     for (size_t d = 0; d < out.args.extents.size(); ++d)
       if (operand.strides[d] != 0) n *= out.args.extents[d];

@@ -85,17 +85,24 @@ void Emitter::kernel(const Node& node) {
                                         : kernels::ScatterMode::write));
     }
     case Op::index_add:
+    case Op::index_reduce:
     case Op::scatter:
-    case Op::scatter_add: {
+    case Op::scatter_add:
+    case Op::scatter_reduce: {
       const View x = out(0);
       const int dim = dim_of(node, x.shape);
       add(kernels::check_index(in(1), x.shape.empty() ? 1 : x.shape[static_cast<size_t>(dim)]));
       if (node.op == Op::index_add) return add(kernels::index_add(x, in(2), in(1), dim));
+      if (node.op == Op::index_reduce)
+        return add(kernels::index_add(x, in(2), in(1), dim,
+                                      static_cast<kernels::ScatterMode>(node.attrs[1])));
       View source = in(2);
       if (source.shape.size() < in(1).shape.size()) source = broadcast(source, in(1).shape);
-      return add(kernels::scatter(
-          x, source, in(1), dim,
-          node.op == Op::scatter ? kernels::ScatterMode::write : kernels::ScatterMode::add));
+      return add(kernels::scatter(x, source, in(1), dim,
+                                  node.op == Op::scatter ? kernels::ScatterMode::write
+                                  : node.op == Op::scatter_add
+                                      ? kernels::ScatterMode::add
+                                      : static_cast<kernels::ScatterMode>(node.attrs[1])));
     }
     case Op::sort: {
       const View values = out(0), positions = out(1);
@@ -112,6 +119,38 @@ void Emitter::kernel(const Node& node) {
     case Op::conv_backward_input:
     case Op::conv_backward_weight:
       return conv(node);
+    case Op::logcumsumexp:
+      return add(kernels::scan(kernels::ScanOp::log_sum, out(0), nullptr, in(0),
+                               dim_of(node, in(0).shape)));
+    case Op::cummax:
+    case Op::cummin: {
+      const View positions = out(1);
+      return add(
+          kernels::scan(node.op == Op::cummax ? kernels::ScanOp::maximum : kernels::ScanOp::minimum,
+                        out(0), &positions, in(0), dim_of(node, in(0).shape)));
+    }
+    case Op::topk: {
+      const View values = out(0), positions = out(1);
+      return add(
+          kernels::topk(&values, &positions, in(0), dim_of(node, in(0).shape), node.attrs[2] != 0));
+    }
+    case Op::kthvalue:
+      return add(kernels::kth_value(out(0), out(1), in(0), dim_of(node, in(0).shape),
+                                    static_cast<int64_t>(node.attrs[1])));
+    case Op::searchsorted:
+      return add(kernels::search(out(0), in(0), in(1), node.attrs[0] != 0));
+    case Op::draw: {
+      auto scalar = [&](size_t i) {
+        driver::ScalarRef s;
+        s.word = node.operands[i].word;
+        s.dtype = DType::i64;
+        return s;
+      };
+      const bool two = reads(node, 1);
+      const View a = in(0), b = two ? in(1) : a;
+      return add(kernels::draw(static_cast<kernels::Draw>(node.attrs[0]), out(0), a,
+                               two ? &b : nullptr, scalar(2), scalar(3)));
+    }
     case Op::nonzero:
       return add(kernels::nonzero(out(0), in(0)));
     case Op::attention:

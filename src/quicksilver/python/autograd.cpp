@@ -101,10 +101,11 @@ PyTypeObject* g_saved_type = nullptr;
 PyObject* saved_new(PyTypeObject* type, PyObject* args, PyObject*) {
   return guarded([&]() -> PyObject* {
     PyObject* t;
-    int is_output = 0;
-    if (!PyArg_ParseTuple(args, "O|p:_SavedTensor", &t, &is_output)) return nullptr;
+    int result = -1;
+    if (!PyArg_ParseTuple(args, "O|i:_SavedTensor", &t, &result)) return nullptr;
     Ref<Saved> saved = make_ref<Saved>();
-    saved->tensor = autograd::SavedTensor(to_tensor(t), is_output != 0);
+    saved->tensor = result >= 0 ? autograd::SavedTensor::of_result(to_tensor(t), uint32_t(result))
+                                : autograd::SavedTensor(to_tensor(t), false);
     PyRef o = PyRef::steal(type->tp_alloc(type, 0));
     new (&reinterpret_cast<SavedObject*>(o.get())->saved) Ref<Saved>(std::move(saved));
     return o.release();
@@ -130,9 +131,9 @@ PyType_Slot saved_slots[] = {
     {Py_tp_new, reinterpret_cast<void*>(saved_new)},
     {Py_tp_dealloc, reinterpret_cast<void*>(saved_dealloc)},
     {Py_tp_methods, saved_methods},
-    {Py_tp_doc, const_cast<char*>(
-                    "_SavedTensor(tensor, is_output=False)\n\nA tensor kept for backward without "
-                    "owning the history of the node that keeps it.")},
+    {Py_tp_doc,
+     const_cast<char*>("_SavedTensor(tensor, result=-1)\n\nA tensor kept for backward without "
+                       "owning the history of the node that keeps it.")},
     {0, nullptr},
 };
 PyType_Spec saved_spec = {"quicksilver._SavedTensor", sizeof(SavedObject), 0, Py_TPFLAGS_DEFAULT,

@@ -16,6 +16,7 @@ void register_reduce(Tables&);
 void register_index(Tables&);
 void register_nn(Tables&);
 void register_conv(Tables&);
+void register_special(Tables&);
 void register_autograd(Tables&);
 
 namespace {
@@ -81,6 +82,7 @@ void register_all(Tables& tables) {
   register_index(tables);
   register_nn(tables);
   register_conv(tables);
+  register_special(tables);
   register_autograd(tables);
 }
 

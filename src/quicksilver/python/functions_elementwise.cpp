@@ -68,7 +68,7 @@ const Row rows[] = {
     FN(alias, "fmo", UNARY_SIGNATURE, &qs::name, "The same as " #name "."),         \
     FN(alias "_", "fm", UNARY_SIGNATURE, &qs::name##_, "The same as " #name "_."),
     V("negative", neg) V("absolute", abs) V("fix", trunc) V("arcsin", asin) V("arccos", acos)
-    V("arctan", atan) V("arcsinh", asinh) V("arccosh", acosh) V("arctanh", atanh) V("sgn", sign)
+    V("arctan", atan) V("arcsinh", asinh) V("arccosh", acosh) V("arctanh", atanh)
 #undef V
 #define V(alias, name)                                                            \
     FN(alias, "fmo", BINARY_SIGNATURE, &qs::name, "The same as " #name "."),        \

@@ -8,8 +8,7 @@ namespace qs::python {
 
 namespace {
 
-/// The bytes as another dtype: a view on cpu, a copy on mps (whose kernels know one dtype a
-/// storage).
+/// The bytes as another dtype: a view.
 Tensor view_as_dtype(const Tensor& x, DType dtype) {
   const auto from = static_cast<int64_t>(size_of(x.dtype())),
              to = static_cast<int64_t>(size_of(dtype));
@@ -29,13 +28,7 @@ Tensor view_as_dtype(const Tensor& x, DType dtype) {
     layout.strides = contiguous_strides(layout.shape);
     layout.offset = layout.offset * from / to;
   }
-  if (x.is_cpu()) return Tensor(make_ref<TensorImpl>(source.impl()->storage, layout, dtype));
-  std::vector<uint8_t> bytes(static_cast<size_t>(source.numel() * from));
-  {
-    GilRelease release;
-    source.to_host(bytes.data());
-  }
-  return from_host(bytes.data(), layout.shape, dtype, x.device_type());
+  return Tensor(make_ref<TensorImpl>(source.impl()->storage, layout, dtype));
 }
 
 PyObject* view_dtype(Call& c) {
@@ -283,7 +276,7 @@ const Row rows[] = {
     FN("tile", "fm", "(Tensor input, int[] dims)", &tile,
        "Repeated; missing dimensions count as 1."),
     FN(
-        "repeat_interleave", "fm",
+        "_repeat_interleave", "f",
         "(Tensor input, int repeats, int? dim=None, *, int? output_size=None)",
         +[](Call& c) -> PyObject* {
           return wrap(repeat_interleave_flat(c.tensor(0), c.integer(1), c.optional_integer(2)));

@@ -91,10 +91,17 @@ void write_one(const char* name, const Tensor& value, const Tensor& out) {
   const Dims shape(value.shape());
   if (!(Dims(out.shape()) == shape)) {
     if (out.numel() != 0)
-      raise(PyExc_RuntimeError,
-            "{}(): an output with one or more elements has shape {}, which does not match the "
-            "required output shape {}",
-            name, to_string(out.shape()), to_string(shape));
+      check(PyErr_WarnEx(
+          PyExc_UserWarning,
+          fmt::format(
+              "An output with one or more elements was resized since it had shape {}, which does "
+              "not match the required output shape {}. This behavior is deprecated, and in a "
+              "future PyTorch release outputs will not be resized unless they have zero elements. "
+              "You can explicitly reuse an out tensor t by resizing it, inplace, to zero elements "
+              "with t.resize_(0).",
+              to_string(out.shape()), to_string(shape))
+              .c_str(),
+          1));
     const Tensor fresh = empty_tensor(shape, out.dtype(), out.device_type());
     out.impl()->storage = fresh.impl()->storage;
     out.impl()->layout = fresh.impl()->layout;

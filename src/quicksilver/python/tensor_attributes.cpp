@@ -1,5 +1,6 @@
 // Facts about a tensor, as attributes.
 #include "quicksilver/autograd/verbs.h"
+#include "quicksilver/python/arguments.h"
 #include "quicksilver/python/functions.h"
 #include "quicksilver/python/small_types.h"
 #include "quicksilver/python/tensor_type.h"
@@ -58,24 +59,37 @@ PyObject* get_H(PyObject* self, void*) {
             "tensor.H is only supported on matrices (2-D tensors). Got {}-D "
             "tensor.",
             x.dim());
-    if (is_complex(x.dtype())) raise(PyExc_NotImplementedError, "tensor.H of a complex tensor");
-    return wrap(transpose(x, 0, 1));
+    return wrap(transpose(conj(x), 0, 1));
   });
 }
-/// real is the tensor itself for real dtypes; the parts of complex ones come from the package.
+PyObject* get_mH(PyObject* self, void*) {
+  return guarded([&]() -> PyObject* {
+    const Tensor& x = tensor_of(self);
+    if (x.dim() < 2)
+      raise(PyExc_RuntimeError,
+            "tensor.mH is only supported on matrices or batches of matrices. Got {}-D tensor.",
+            x.dim());
+    return wrap(transpose(conj(x), -2, -1));
+  });
+}
 PyObject* get_real(PyObject* self, void*) {
   return guarded([&]() -> PyObject* {
     const Tensor& x = tensor_of(self);
-    if (!is_complex(x.dtype())) return new_ref(self);
-    return PyObject_CallMethod(reinterpret_cast<PyObject*>(tensor_type), "_real_part", "O", self);
+    return is_complex(x.dtype()) ? wrap(real(x)) : new_ref(self);
   });
 }
 PyObject* get_imag(PyObject* self, void*) {
-  return guarded([&]() -> PyObject* {
-    if (!is_complex(tensor_of(self).dtype()))
-      raise(PyExc_RuntimeError, "imag is not implemented for tensors with non-complex dtypes.");
-    return PyObject_CallMethod(reinterpret_cast<PyObject*>(tensor_type), "_imag_part", "O", self);
-  });
+  return guarded([&]() -> PyObject* { return wrap(imag(tensor_of(self))); });
+}
+template <Tensor (*part)(const Tensor&)>
+int set_part(PyObject* self, PyObject* value, void*) {
+  const PyRef done = PyRef::steal(guarded([&]() -> PyObject* {
+    if (!value) raise(PyExc_AttributeError, "cannot delete a part of a tensor");
+    copy_(part(tensor_of(self)),
+          is_tensor(value) ? Operand(tensor_of(value)) : Operand(to_scalar(value)));
+    return none();
+  }));
+  return done.get() ? 0 : -1;
 }
 
 }  // namespace
@@ -102,9 +116,9 @@ PyGetSetDef tensor_getset[] = {
     {"T", get_T, nullptr, "The dimensions reversed.", nullptr},
     {"mT", get_swapped<-2, -1>, nullptr, "The last two dimensions swapped.", nullptr},
     {"H", get_H, nullptr, "The conjugate transpose of a matrix.", nullptr},
-    {"mH", get_swapped<-2, -1>, nullptr, nullptr, nullptr},
-    {"real", get_real, nullptr, "The real part.", nullptr},
-    {"imag", get_imag, nullptr, "The imaginary part.", nullptr},
+    {"mH", get_mH, nullptr, "The conjugate transposes of the matrices.", nullptr},
+    {"real", get_real, set_part<&real>, "The real part.", nullptr},
+    {"imag", get_imag, set_part<&imag>, "The imaginary part.", nullptr},
     {},
 };
 

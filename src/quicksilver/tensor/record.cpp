@@ -60,10 +60,100 @@ bool same_view(const TensorImpl& a, const TensorImpl& b) {
   return a.storage == b.storage && a.dtype == b.dtype && a.layout == b.layout;
 }
 
-bool ranges_meet(const Layout& a, const Layout& b) {
-  const auto [a0, a1] = a.extent();
-  const auto [b0, b1] = b.extent();
-  return a0 < b1 && b0 < a1;
+bool ranges_meet(const TensorImpl& a, const TensorImpl& b) {
+  const auto [a0, a1] = a.layout.extent();
+  const auto [b0, b1] = b.layout.extent();
+  const auto sa = static_cast<int64_t>(size_of(a.dtype)),
+             sb = static_cast<int64_t>(size_of(b.dtype));
+  return a0 * sa < b1 * sb && b0 * sb < a1 * sa;
+}
+
+/// Whether the op has a meaning for complex numbers.
+bool takes_complex(Op op) {
+  switch (op) {
+    case Op::copy:
+    case Op::full:
+    case Op::eye:
+    case Op::tril:
+    case Op::triu:
+    case Op::neg:
+    case Op::square:
+    case Op::sqrt:
+    case Op::rsqrt:
+    case Op::reciprocal:
+    case Op::exp:
+    case Op::exp2:
+    case Op::expm1:
+    case Op::log:
+    case Op::log2:
+    case Op::log10:
+    case Op::log1p:
+    case Op::sin:
+    case Op::cos:
+    case Op::tan:
+    case Op::asin:
+    case Op::acos:
+    case Op::atan:
+    case Op::sinh:
+    case Op::cosh:
+    case Op::asinh:
+    case Op::acosh:
+    case Op::atanh:
+    case Op::tanh:
+    case Op::sigmoid:
+    case Op::sigmoid_backward:
+    case Op::tanh_backward:
+    case Op::isnan:
+    case Op::isinf:
+    case Op::isfinite:
+    case Op::logical_not:
+    case Op::logical_and:
+    case Op::logical_or:
+    case Op::logical_xor:
+    case Op::add:
+    case Op::sub:
+    case Op::mul:
+    case Op::div:
+    case Op::pow:
+    case Op::eq:
+    case Op::ne:
+    case Op::where:
+    case Op::addcmul:
+    case Op::addcmul_value:
+    case Op::addcdiv:
+    case Op::add_scaled:
+    case Op::conj:
+    case Op::angle:
+    case Op::complex_abs:
+    case Op::real_part:
+    case Op::imag_part:
+    case Op::complex_sgn:
+    case Op::sum:
+    case Op::mean:
+    case Op::any:
+    case Op::all:
+    case Op::index_select:
+    case Op::gather:
+    case Op::index:
+    case Op::index_put:
+    case Op::index_add:
+    case Op::scatter:
+    case Op::scatter_add:
+    case Op::cumsum:
+    case Op::cumprod:
+    case Op::nonzero:
+      return true;
+    default:
+      return false;
+  }
+}
+
+/// A complex number does not fit a launch word: it becomes a 0-dim tensor.
+Tensor complex_number(const Scalar& number, DType compute, DeviceType device) {
+  const double wide[] = {number.to_double(), number.imag()};
+  if (compute == DType::c128) return from_host(wide, {}, compute, device);
+  const float parts[] = {static_cast<float>(wide[0]), static_cast<float>(wide[1])};
+  return from_host(parts, {}, DType::c64, device);
 }
 
 /// What a target must satisfy, in PyTorch's words.
@@ -116,6 +206,17 @@ void record(Op op, std::span<const Operand> operands, std::span<const uint64_t> 
   const std::span<Resolved> in(resolved, operands.size());
   const DeviceType device = resolve_operands(op, operands, options.device, in);
   const DType compute = compute_rule(op, in, options);
+  if (is_complex(compute)) [[unlikely]]
+    QS_CHECK(takes_complex(op), NotImplementedError, "\"{}_{}\" not implemented for '{}'",
+             graph::name_of(op), device == DeviceType::cpu ? "cpu" : "mps",
+             compute == DType::c64 ? "ComplexFloat" : "ComplexDouble");
+  Tensor numbers[k_most_operands];
+  for (size_t i = 0; i < in.size(); ++i) {
+    if (in[i].kind != Resolved::scalar || in[i].number.kind() != Scalar::Kind::complex) continue;
+    numbers[i] = complex_number(in[i].number, compute, device);
+    in[i].kind = Resolved::tensor;
+    in[i].impl = numbers[i].impl();
+  }
 
   Dims shape;
   if (options.results.empty()) {
@@ -159,7 +260,7 @@ void record(Op op, std::span<const Operand> operands, std::span<const uint64_t> 
       for (const Tensor& target : made) {
         if (!target.defined()) continue;
         const TensorImpl &t = *target.impl(), &o = *in[i].impl;
-        if (o.storage != t.storage || same_view(o, t) || !ranges_meet(o.layout, t.layout)) continue;
+        if (o.storage != t.storage || same_view(o, t) || !ranges_meet(o, t)) continue;
         kept_alive[i] = copy_of(Tensor(Ref<TensorImpl>(in[i].impl)));
         in[i].impl = kept_alive[i].impl();
         break;

@@ -20,6 +20,20 @@ UNCOVERED: dict[str, str] = {
     "conv": "needs geometries of its own: test_conv.py",
     "conv_backward_input": "needs geometries of its own: test_conv.py",
     "conv_backward_weight": "needs geometries of its own: test_conv.py",
+    "draw": "random: test_distributions.py",
+    **dict.fromkeys(
+        (
+            "complex",
+            "polar",
+            "angle",
+            "conj",
+            "complex_abs",
+            "complex_sgn",
+            "real_part",
+            "imag_part",
+        ),
+        "complex numbers: test_complex.py",
+    ),
     "sgd_step": "an optimizer's step: test_parity_steps.py",
     "sgd_momentum_step": "an optimizer's step: test_parity_steps.py",
     "adam_step": "an optimizer's step: test_parity_steps.py",
@@ -82,13 +96,16 @@ ROW_MAJOR: dict[str, str] = {
         ),
         "the sort kernel writes rows; PyTorch keeps the input's order",
     ),
-    "flip": "a gathering copy writes rows; PyTorch keeps the input's order",
     **dict.fromkeys(
         ("index[rows]", "index[negative]", "index[middle]", "index[mixed]"),
         "the gathering kernel writes rows; PyTorch keeps the input's order",
     ),
     "nonzero": "one row a position; PyTorch's CPU writes one column a dimension and transposes",
     "where[indices]": "columns of nonzero",
+    **dict.fromkeys(
+        ("hardsigmoid_backward", "hardswish_backward", "mish_backward", "log_sigmoid_backward"),
+        "strides of a gradient follow the gradient that came in",
+    ),
     "relu_backward": "strides of a gradient follow the gradient that came in",
     "leaky_relu_backward": "strides of a gradient follow the gradient that came in",
 }

@@ -44,6 +44,8 @@ def draw(rng: np.random.Generator, shape: Shape, domain: str) -> Array:
         return 1.3 + 2 * u
     if domain == "off_integers":  # at least 0.1 from any integer
         return rng.integers(-3, 4, shape) + 0.1 + 0.8 * u
+    if domain == "probability":
+        return 0.1 + 0.8 * u
     if domain == "distinct":  # any two differ by 0.1 or more, none near 0
         return (
             rng.permutation(int(np.prod(shape))).reshape(shape) + 0.5 - np.prod(shape) // 2
@@ -64,6 +66,15 @@ def row(verb: str, call: Callable[..., Any] | None, *shapes: Shape, domain: str 
     shapes = shapes or ((3, 4),)
     domains = domain if isinstance(domain, tuple) else (domain,) * len(shapes)
     ROWS.append(Row(verb, call, shapes, domains, order, label))
+
+
+def _places(L: Any, x: Any) -> Any:
+    return L.tensor([[0, 2, 1, 0], [0, 0, 1, 2], [1, 2, 1, 0]], device=x.device)
+
+
+def _mask(L: Any, x: Any) -> Any:
+    """Zeros in two columns: the product's second derivative meets both."""
+    return L.tensor([1.0, 0.0, 0.0, 1.0], dtype=x.dtype, device=x.device)
 
 
 # ---- elementwise, one input
@@ -90,6 +101,97 @@ row("elu", functional("elu", 1.3), order=2)
 row("softplus", functional("softplus", 1.5), order=2)
 row("tril", lambda L, x: L.tril(x, 1))
 row("triu", lambda L, x: L.triu(x, -1))
+
+for _name, _domain in {
+    "digamma": "positive", "sinc": "real", "i0": "real", "log_sigmoid": "real", "hardswish": "real",
+    "hardsigmoid": "real", "mish": "real", "selu": "real",
+}.items():  # fmt: skip
+    _call = None if _name in ("digamma", "sinc", "i0") else functional(_name.replace("_", ""))
+    row(_name, _call, domain=_domain, order=2)
+for _name, _domain in {
+    "i0e": "real", "i1": "real", "i1e": "real", "erfcx": "real", "ndtri": "probability", "ndtr": "real",
+    "log_ndtr": "real", "entr": "positive",
+}.items():  # fmt: skip
+    row(
+        f"special_{_name}",
+        lambda L, x, n=_name: getattr(L.special, n)(x),
+        domain="unit" if _domain == "real" else _domain,
+        order=2,
+    )
+row("polygamma", lambda L, x: L.polygamma(2, x), domain="positive", order=2)
+row("celu", functional("celu", 1.3), order=2)
+row("softshrink", functional("softshrink", 0.1))
+row("hardshrink", functional("hardshrink", 0.1))
+row("threshold", functional("threshold", 0.05, 7.0))
+row("nan_to_num", lambda L, x: L.nan_to_num(x))
+row("prelu_kernel", lambda L, x, w: L.nn.functional.prelu(x, w), (3, 4), (4,), order=2)
+row("logaddexp", None, (3, 4), (4,), order=2)
+row("logaddexp2", None, (3, 4), (3, 1), order=2)
+row("xlogy", None, (3, 4), (4,), domain=("real", "positive"), order=2)
+row(
+    "special_xlog1py",
+    lambda L, x, y: L.special.xlog1py(x, y),
+    (3, 4),
+    (4,),
+    domain=("real", "positive"),
+)
+row("special_zeta", lambda L, x: L.special.zeta(2.5, x), domain="positive", order=2)
+row(
+    "igamma",
+    lambda L, x: L.igamma(L.full((), 1.5, dtype=x.dtype, device=x.device), x),
+    domain="positive",
+    order=2,
+)
+row(
+    "igammac",
+    lambda L, x: L.igammac(L.full((), 1.5, dtype=x.dtype, device=x.device), x),
+    domain="positive",
+)
+row("cummax", lambda L, x: L.cummax(x, 1)[0], domain="distinct")
+row("cummin", lambda L, x: L.cummin(x, 0)[0], domain="distinct")
+row("logcumsumexp", lambda L, x: L.logcumsumexp(x, 1), domain="real", order=2)
+row("kthvalue", lambda L, x: L.kthvalue(x, 2, 1)[0], domain="distinct")
+row("topk", lambda L, x: L.topk(x, 2, 1)[0], domain="distinct")
+for _mode in ("sum", "prod", "mean", "amax", "amin"):
+    for _self in (True, False):
+        row(
+            "scatter_reduce",
+            lambda L, x, s, m=_mode, i=_self: L.scatter_reduce(
+                x, 0, _places(L, x), s, m, include_self=i
+            ),
+            (3, 4),
+            (3, 4),
+            domain=("distinct", "off_integers"),
+            label=f"{_mode} {_self}",
+        )
+row(
+    "index_reduce",
+    lambda L, x, s: L.index_reduce(x, 0, _places(L, x)[:, 0], s, "prod"),
+    (3, 4),
+    (3, 4),
+)
+row("flip", lambda L, x: L.flip(x, (0,)) * x, order=2)
+row("prod", lambda L, x: L.prod(x * _mask(L, x), 1), order=2, label="two zeros")
+row("det", lambda L, x: L.det(x @ x.mT + x), (3, 3), order=2)
+row("inv", lambda L, x: L.linalg.inv(x @ x.mT + x), (3, 3), order=2)
+row("solve", lambda L, a, b: L.linalg.solve(a @ a.mT + 1, b), (3, 3), (3, 2), order=2)
+row(
+    "cholesky",
+    lambda L, x: L.linalg.cholesky(x @ x.mT + L.eye(3, dtype=x.dtype, device=x.device)),
+    (3, 3),
+)
+row("qr", lambda L, x: L.linalg.qr(x)[0] + L.linalg.qr(x)[1].sum(), (4, 3), label="reduced")
+row(
+    "svd",
+    lambda L, x: (
+        lambda p: (p[0] * p[1].unsqueeze(-2)).square().sum(0) + p[2].square().sum(0) * p[1]
+    )(L.linalg.svd(x, full_matrices=False)),
+    (4, 3),
+)
+row("pinv", lambda L, x: L.linalg.pinv(x), (4, 3))
+row("matrix_exp", lambda L, x: L.matrix_exp(x), (3, 3), order=2)
+row("fft", lambda L, x: L.view_as_real(L.fft.fft(x)), (3, 4), order=2)
+row("irfft", lambda L, x: L.fft.irfft(L.fft.rfft(x) ** 2), (3, 6))
 
 # ---- two inputs, broadcast in every way
 PAIRS: list[tuple[Shape, Shape]] = [
@@ -382,7 +484,18 @@ NOT_HERE: dict[str, str] = {
     **dict.fromkeys(("manual_seed", "synchronize", "step_end"), "not a function of tensors"),
     "dropout": "random: its gradient is checked in test_parity_random.py",
     "detach": "cuts the history: checked in test_gradients.py",
-    "digamma": "no derivative is written (UNKNOWN in the gradient table)",
+    **dict.fromkeys(
+        ("draw", "special_bessel_j0", "special_bessel_j1", "special_bessel_y0", "special_bessel_y1",
+         "special_spherical_bessel_j0", "special_modified_bessel_k0", "special_modified_bessel_k1",
+         "special_scaled_modified_bessel_k0", "special_scaled_modified_bessel_k1"),
+        "PyTorch has no derivative either (UNKNOWN in the gradient table)"),
+    **dict.fromkeys(
+        ("complex", "polar", "conj", "angle", "sgn", "real_part", "imag_part", "real", "imag",
+         "view_as_real", "view_as_complex"),
+        "complex numbers: test_complex.py"),
+    **dict.fromkeys(("isposinf", "isneginf", "gcd", "lcm", "searchsorted"), "the result is boolean or integer"),
+    **dict.fromkeys(("poisson", "standard_gamma", "binomial"), "random: test_distributions.py"),
+    "heaviside": "its derivative is 0, as sign's",
     "nextafter": "no derivative is written (UNKNOWN in the gradient table)",
 }  # fmt: skip
 

@@ -47,6 +47,13 @@ UNARY = [
     ("L.expm1({x} * 0.25)", "np.expm1({x} * F(0.25))"),
     ("L.reciprocal({x} * {x} + 0.5)", "1 / ({x} * {x} + F(0.5))"),
     ("L.asinh({x})", "np.arcsinh({x})"),
+    ("L.sinc({x})", "np.sinc({x})"),
+    ("L.nn.functional.hardswish({x})", "{x} * np.clip({x} + 3, 0, 6) / 6"),
+    ("L.nn.functional.logsigmoid({x})", "-np.logaddexp(F(0), -{x})"),
+    ("L.nn.functional.softshrink({x}, 0.25)", "np.sign({x}) * np.maximum(np.abs({x}) - F(0.25), 0)"),
+    ("L.nan_to_num({x})", "{x} * 1"),
+    ("L.complex({x}, {x} * 0.5).abs()", "np.hypot({x}, {x} * F(0.5))"),
+    ("(L.complex({x}, {x} + 1) * L.complex({x}, {x} - 1)).imag", "{x} * ({x} - 1) + ({x} + 1) * {x}"),
     ("L.zeros_like({x}) + 0.5", "np.zeros_like({x}) + F(0.5)"),
 ]  # fmt: skip
 BINARY = [
@@ -59,6 +66,9 @@ BINARY = [
     ("L.add({x}, {y}, alpha={c})", "{x} + F({c}) * {y}"),
     ("L.lerp({x}, {y} + {x} * 0, 0.3)", "{x} + F(0.3) * ({y} + {x} * 0 - {x})"),
     ("L.hypot({x}, {y})", "np.hypot({x}, {y})"),
+    ("L.logaddexp({x}, {y})", "np.logaddexp({x}, {y})"),
+    ("L.xlogy({x}, L.abs({y}) + 1)", "{x} * np.log(np.abs({y}) + 1)"),
+    ("(L.complex({x}, {y}) / (2 + 1j)).real", "(2 * {x} + {y}) / 5"),
     ("L.addcmul({x}, {y}, {y}, value={c})", "{x} + F({c}) * {y} * {y}"),
     ("{x} * {c} + {y} * {d}", "{x} * F({c}) + {y} * F({d})"),
 ]
@@ -214,6 +224,10 @@ def scanned(b: Builder) -> Pair:
     return b.assign(*b.one_of(
         (f"L.cumsum({x}, {d}) * 0.1", f"np.cumsum({x}, {d}) * F(0.1)"),
         (f"L.sort({x}, dim={d})[0]", f"np.sort({x}, {d})"),
+        (f"L.cummax({x}, {d})[0]", f"np.maximum.accumulate({x}, {d})"),
+        (f"L.cummin({x}, {d})[0]", f"np.minimum.accumulate({x}, {d})"),
+        (f"L.logcumsumexp({x}, {d})", f"np.logaddexp.accumulate({x}, {d})"),
+        (f"L.flip({x}, ({d},)) * 0.5", f"np.flip({x}, {d}) * F(0.5)"),
     ))  # fmt: skip
 
 

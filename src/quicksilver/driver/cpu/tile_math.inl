@@ -2,6 +2,7 @@
 // vectors.
 #include <math.h>
 
+#include "quicksilver/driver/cpu/special_math.h"
 #include "quicksilver/driver/cpu/tile_simd.h"
 // (the vectors need the layer above)
 #include "quicksilver/driver/cpu/vector_math.inl"
@@ -38,6 +39,29 @@ double lgamma_of(double x) {
   int sign;
   return ::lgamma_r(x, &sign);
 }
+/// Never negative, as far as the type can say so; gcd(0, x) is |x|.
+template <class T, class U>
+T gcd(T x, T y) {
+  U a = x < 0 ? U(0) - static_cast<U>(x) : static_cast<U>(x);
+  U b = y < 0 ? U(0) - static_cast<U>(y) : static_cast<U>(y);
+  while (b != 0) {
+    const U rest = a % b;
+    a = b;
+    b = rest;
+  }
+  return static_cast<T>(a);
+}
+
+template <double (*f)(double, double)>
+float through2(float x, float y) {
+  return static_cast<float>(f(x, y));
+}
+template <double (*f)(double, double)>
+void put2(IsaTable& t, Prim p) {
+  t.op[static_cast<int>(p)][r_f32] = exact2<float, float, through2<f>>;
+  t.op[static_cast<int>(p)][r_f64] = exact2<double, double, f>;
+}
+
 /// A function of f64 used on f32: one rounding more, still well under one ulp.
 template <double (*f)(double)>
 float through(float x) {
@@ -58,6 +82,18 @@ void fill_math(IsaTable& t) {
   // One element at a time, by the C library.
   put<digamma>(t, Prim::digamma);
   put<lgamma_of>(t, Prim::lgamma);
+  put<::j0>(t, Prim::j0);
+  put<::j1>(t, Prim::j1);
+  put<::y0>(t, Prim::y0);
+  put<::y1>(t, Prim::y1);
+#define ROW(name) put<special::name>(t, Prim::name);
+  ROW(i0) ROW(i0e) ROW(i1) ROW(i1e) ROW(k0e) ROW(k1e) ROW(erfcx) ROW(ndtri)
+#undef ROW
+#define ROW(name) put2<special::name>(t, Prim::name);
+  ROW(zeta) ROW(igamma) ROW(igammac)
+#undef ROW
+  t.op[static_cast<int>(Prim::gcd)][r_i32] = exact2<int32_t, int32_t, gcd<int32_t, uint32_t>>;
+  t.op[static_cast<int>(Prim::gcd)][r_i64] = exact2<int64_t, int64_t, gcd<int64_t, uint64_t>>;
   t.op[static_cast<int>(Prim::log10)][r_f64] = exact1<double, double, ::log10>;
 #define ROW(name) t.op[static_cast<int>(Prim::name)][r_f64] = exact2<double, double, name##_of>;
   ROW(pow) ROW(hypot)
