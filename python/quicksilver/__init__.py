@@ -11,7 +11,7 @@ import importlib
 import math
 from typing import Any
 
-from quicksilver import _C
+from quicksilver import _C, _composed
 from quicksilver._grad_mode import (
     enable_grad,
     inference_mode,
@@ -49,6 +49,8 @@ globals().update(
     }
 )
 
+_standard_gamma = _C._standard_gamma
+
 __version__: str = _C.__version__
 
 e, pi, inf, nan = math.e, math.pi, math.inf, math.nan
@@ -62,12 +64,16 @@ _MODULES = frozenset(
         "backends",
         "compiler",
         "cuda",
+        "fft",
+        "linalg",
         "mps",
         "nn",
         "optim",
         "profiler",
         "random",
+        "return_types",
         "serialization",
+        "special",
         "testing",
         "utils",
         "version",
@@ -109,11 +115,15 @@ def __getattr__(name: str) -> Any:
         value = getattr(importlib.import_module(f"quicksilver.{_FUNCTIONS[name]}"), name)
         globals()[name] = value
         return value
+    if name in _composed.FUNCTIONS:
+        value = _composed.find(_composed.FUNCTIONS[name], name)
+        globals()[name] = value
+        return value
     raise AttributeError(f"module 'quicksilver' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES, *_FUNCTIONS})
+    return sorted({*globals(), *_MODULES, *_FUNCTIONS, *_composed.FUNCTIONS})
 
 
 def _repr(tensor: Any) -> str:

@@ -118,6 +118,11 @@ def _among(tensor: Any, group: tuple[Any, ...]) -> bool:
     return any(tensor is member for member in group)
 
 
+def _place(tensor: Any, group: list[Any]) -> int:
+    """Where the tensor stands in the group, or -1."""
+    return next((i for i, member in enumerate(group) if tensor is member), -1)
+
+
 def _own_outputs(outputs: tuple[Any, ...], args: tuple[Any, ...], ctx: FunctionCtx) -> list[Any]:
     """The outputs, with an input that is handed on unchanged replaced by a view of it."""
     result = []
@@ -187,7 +192,7 @@ def _make_node(
         return tuple(returned[i] for i in tensor_places)
 
     ctx._saved = tuple(
-        None if tensor is None else _C._SavedTensor(tensor, _among(tensor, tuple(results)))
+        None if tensor is None else _C._SavedTensor(tensor, _place(tensor, results))
         for tensor in ctx._to_save
     )
     ctx._to_save = ctx._dirty = ctx._non_differentiable = ()

@@ -34,6 +34,13 @@ from quicksilver.nn._losses import (  # noqa: F401 -- names of this module
     soft_margin_loss,
     triplet_margin_loss,
 )
+from quicksilver.nn._margin_losses import (  # noqa: F401 -- names of this module
+    ctc_loss,
+    multi_margin_loss,
+    multilabel_margin_loss,
+    multilabel_soft_margin_loss,
+    triplet_margin_with_distance_loss,
+)
 
 Tensor = _C.Tensor
 _nn = _C._nn
@@ -58,6 +65,15 @@ conv3d = _nn.conv3d
 conv_transpose1d = _nn.conv_transpose1d
 conv_transpose2d = _nn.conv_transpose2d
 conv_transpose3d = _nn.conv_transpose3d
+selu = _nn.selu
+celu = _nn.celu
+hardsigmoid = _nn.hardsigmoid
+hardswish = _nn.hardswish
+mish = _nn.mish
+logsigmoid = _nn.log_sigmoid
+threshold = _nn.threshold
+hardshrink = _nn.hardshrink
+softshrink = _nn.softshrink
 
 
 # ---- activations ------------------------------------------------------------------------------
@@ -91,36 +107,6 @@ def tanh(input: Tensor) -> Tensor:
     return input.tanh()
 
 
-def selu(input: Tensor, inplace: bool = False) -> Tensor:
-    """scale * elu(x, alpha) with the constants of Klambauer et al. 2017, arXiv:1706.02515."""
-    result = elu(input, 1.6732632423543772) * 1.0507009873554805
-    return input.copy_(result) if inplace else result
-
-
-def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
-    """max(0, x) + min(0, alpha (e^(x / alpha) - 1)) (Barron 2017, arXiv:1704.07483)."""
-    result = input.clamp(min=0) + (alpha * (input / alpha).expm1()).clamp(max=0)
-    return input.copy_(result) if inplace else result
-
-
-def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
-    """relu6(x + 3) / 6"""
-    result = (input + 3).clamp(0, 6) / 6
-    return input.copy_(result) if inplace else result
-
-
-def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
-    """x relu6(x + 3) / 6 (Howard et al. 2019, arXiv:1905.02244)."""
-    result = input * (input + 3).clamp(0, 6) / 6
-    return input.copy_(result) if inplace else result
-
-
-def mish(input: Tensor, inplace: bool = False) -> Tensor:
-    """x tanh(softplus(x)) (Misra 2019, arXiv:1908.08681)."""
-    result = input * softplus(input).tanh()
-    return input.copy_(result) if inplace else result
-
-
 def glu(input: Tensor, dim: int = -1) -> Tensor:
     """a sigmoid(b) of the two halves of dimension dim (Dauphin et al. 2016, arXiv:1612.08083)."""
     if input.dim() == 0:
@@ -133,11 +119,6 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     return first * second.sigmoid()
 
 
-def logsigmoid(input: Tensor) -> Tensor:
-    """log(sigmoid(x)) = min(x, 0) - log(1 + e^-|x|), which does not overflow."""
-    return input.clamp(max=0) - input.abs().neg().exp().log1p()
-
-
 def softsign(input: Tensor) -> Tensor:
     """x / (1 + |x|)"""
     return input / (input.abs() + 1)
@@ -146,24 +127,6 @@ def softsign(input: Tensor) -> Tensor:
 def tanhshrink(input: Tensor) -> Tensor:
     """x - tanh(x)"""
     return input - input.tanh()
-
-
-def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
-    """x where it is above threshold, else value."""
-    result = _C.where(input > threshold, input, value)
-    return input.copy_(result) if inplace else result
-
-
-def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    """x where |x| > lambd, else 0."""
-    return _C.where(input.abs() > lambd, input, 0.0)
-
-
-def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    """x moved towards 0 by lambd, and 0 where |x| <= lambd."""
-    if lambd < 0:
-        raise RuntimeError(f"lambda must be greater or equal to 0, but found to be {lambd}.")
-    return input - input.clamp(-lambd, lambd)
 
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
@@ -176,7 +139,52 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
                 f" {weight.numel()} and channel size = {channels}."
             )
         weight = weight.view(-1, *([1] * (input.dim() - 2)))
-    return _C.where(input > 0, input, weight * input)
+    return _nn._prelu_kernel(input, weight)
+
+
+def _in_place(function: Any, name: str) -> Any:
+    """The form of an activation that writes into its input."""
+
+    def written(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return input.copy_(function(input, *args, **kwargs))
+
+    written.__name__ = written.__qualname__ = name
+    written.__doc__ = f"{name.removesuffix('_')} written into its input."
+    return written
+
+
+elu_, leaky_relu_, hardtanh_ = (
+    _in_place(f, f"{n}_")
+    for f, n in ((elu, "elu"), (leaky_relu, "leaky_relu"), (hardtanh, "hardtanh"))
+)
+celu_, selu_, threshold_ = (
+    _in_place(f, f"{n}_") for f, n in ((celu, "celu"), (selu, "selu"), (threshold, "threshold"))
+)
+
+
+def rrelu(
+    input: Tensor,
+    lower: float = 1.0 / 8,
+    upper: float = 1.0 / 3,
+    training: bool = False,
+    inplace: bool = False,
+) -> Tensor:
+    """x where positive, else x times a slope: drawn from [lower, upper) when training, else their
+    mean (Xu et al. 2015, arXiv:1505.00853)."""
+    from quicksilver import _functions_random
+
+    result = _functions_random.rrelu(input, lower, upper, training)
+    return input.copy_(result) if inplace else result
+
+
+rrelu_ = _in_place(rrelu, "rrelu_")
+
+
+def pdist(input: Tensor, p: float = 2) -> Tensor:
+    """p-norm distances between all pairs of rows of a matrix."""
+    from quicksilver import _functions_matrix
+
+    return _functions_matrix.pdist(input, p)
 
 
 # ---- softmax ------------------------------------------------------------------------------------

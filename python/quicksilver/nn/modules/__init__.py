@@ -21,6 +21,7 @@ from quicksilver.nn.modules.activation import (
     PReLU,
     ReLU,
     ReLU6,
+    RReLU,
     Sigmoid,
     SiLU,
     Softmax,
@@ -69,6 +70,13 @@ from quicksilver.nn.modules.loss import (
     SmoothL1Loss,
     SoftMarginLoss,
     TripletMarginLoss,
+)
+from quicksilver.nn.modules.margin_loss import (
+    CTCLoss,
+    MultiLabelMarginLoss,
+    MultiLabelSoftMarginLoss,
+    MultiMarginLoss,
+    TripletMarginWithDistanceLoss,
 )
 from quicksilver.nn.modules.module import Module
 from quicksilver.nn.modules.multihead import MultiheadAttention

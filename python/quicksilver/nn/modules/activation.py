@@ -209,6 +209,25 @@ class Threshold(Module):
         return f"threshold={self.threshold}, value={self.value}{inplace}"
 
 
+class RReLU(Module):
+    """input where positive, else input times a slope: drawn when training, else the mean one."""
+
+    def __init__(
+        self, lower: float = 1.0 / 8, upper: float = 1.0 / 3, inplace: bool = False
+    ) -> None:
+        super().__init__()
+        self.lower = lower
+        self.upper = upper
+        self.inplace = inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.rrelu(input, self.lower, self.upper, self.training, self.inplace)
+
+    def extra_repr(self) -> str:
+        shown = f"lower={self.lower}, upper={self.upper}"
+        return f"{shown}, inplace=True" if self.inplace else shown
+
+
 class _Shrink(Module):
     def __init__(self, lambd: float = 0.5) -> None:
         super().__init__()
