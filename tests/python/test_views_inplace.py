@@ -308,7 +308,8 @@ def test_out_of_another_shape_is_resized(device: str) -> None:
         assert L.add(x, 1, out=out) is out
     assert np.array_equal(to_numpy(out), np.arange(6.0) + 1)
     none = L.empty(0, device=device)
-    assert L.sort(x, descending=True, out=(none, L.empty(0, dtype=L.int64, device=device)))[0] is none
+    places = L.empty(0, dtype=L.int64, device=device)
+    assert L.sort(x, descending=True, out=(none, places))[0] is none
     assert np.array_equal(to_numpy(none), np.arange(6.0)[::-1])
 
 
