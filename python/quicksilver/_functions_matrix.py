@@ -116,12 +116,15 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
         first, second = ([d] if isinstance(d, int) else list(d) for d in dims)
     if len(first) != len(second):
         raise RuntimeError("both dimension lists should have same length")
+    shown = list(zip(first, second, strict=True))
+    if isinstance(dims, int):  # as PyTorch says it: from the end
+        shown = [(i - a.dim(), j) for i, j in shown]
     first, second = [d % a.dim() for d in first], [d % b.dim() for d in second]
-    for i, j in zip(first, second, strict=True):
+    for i, j, given in zip(first, second, shown, strict=True):
         if a.size(i) != b.size(j) and 1 not in (a.size(i), b.size(j)):
             raise RuntimeError(
-                f"contracted dimensions need to match, but first has size {a.size(i)} in dim {i}"
-                f" and second has size {b.size(j)} in dim {j}"
+                f"contracted dimensions need to match, but first has size {a.size(i)} in dim"
+                f" {given[0]} and second has size {b.size(j)} in dim {given[1]}"
             )
         if a.size(i) != b.size(j):
             a = a.sum(i, keepdim=True) if b.size(j) == 1 else a
@@ -146,6 +149,10 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
 @with_out
 def kron(input: Tensor, other: Tensor) -> Tensor:
     """The Kronecker product."""
+    if not isinstance(other, Tensor):
+        raise TypeError(
+            f"kron(): argument 'other' (position 2) must be Tensor, not {type(other).__name__}"
+        )
     rank = max(input.dim(), other.dim())
     a = [1] * (rank - input.dim()) + list(input.shape)
     b = [1] * (rank - other.dim()) + list(other.shape)

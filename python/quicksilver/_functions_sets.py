@@ -179,11 +179,8 @@ def searchsorted(
             f" {list(input.shape)}"
         )
     if input.dtype != sorted_sequence.dtype:
-        raise RuntimeError(
-            "torch.searchsorted(): boundary tensor and input value tensor should have same dtype,"
-            f" but got boundary tensor's dtype {_short(sorted_sequence)} and input value tensor's"
-            f" dtype {_short(input)}"
-        )
+        common = _C.promote_types(input.dtype, sorted_sequence.dtype)
+        input, sorted_sequence = input.to(common), sorted_sequence.to(common)
     if sorter is not None:
         if sorter.shape != sorted_sequence.shape:
             raise RuntimeError(
@@ -196,12 +193,6 @@ def searchsorted(
     return found.to(_C.int32) if out_int32 else found
 
 
-def _short(tensor: Tensor) -> str:
-    from quicksilver._composed import _type_name
-
-    return _type_name(tensor)
-
-
 @with_out
 def bucketize(
     input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False
@@ -209,8 +200,7 @@ def bucketize(
     """The bucket of each element between sorted boundaries."""
     if boundaries.dim() != 1:
         raise RuntimeError(
-            "torch.searchsorted(): bucketize boundaries tensor must be 1 dimension, but got"
-            f" dim({boundaries.dim()})"
+            f"boundaries tensor must be 1 dimension, but got dim({boundaries.dim()})"
         )
     return searchsorted(boundaries, input, out_int32=out_int32, right=right)
 
@@ -253,7 +243,8 @@ def _repeated(repeats: Tensor, output_size: int | None) -> Tensor:
     if repeats.dim() != 1:
         raise RuntimeError("repeat_interleave only accept 1D vector as repeat")
     if repeats.dtype not in (_C.int64, _C.int32):
-        raise RuntimeError("repeats has to be Long or Int tensor")
+        kind = repeats.type().rsplit(".", 1)[-1].removesuffix("Tensor")
+        raise NotImplementedError(f"\"repeat_interleave_cpu\" not implemented for '{kind}'")
     if repeats.numel() and int(repeats.min()) < 0:
         raise RuntimeError("repeats can not be negative")
     ends = repeats.cumsum(0)

@@ -367,7 +367,7 @@ def put_(self: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
             f" {source.type().rsplit('.', 1)[-1].removesuffix('Tensor')}"
         )
     if index.numel() != source.numel():
-        raise RuntimeError(
+        raise IndexError(
             "put_(): Expected source and index to have the same number of elements, but got"
             f" source.numel() = {source.numel()}, index.numel() = {index.numel()}"
         )

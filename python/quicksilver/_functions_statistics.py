@@ -241,7 +241,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     if not input.is_floating_point():
         raise NotImplementedError(f"\"histogram_cpu\" not implemented for '{_type_name(input)}'")
     if bins <= 0:
-        raise RuntimeError("bins must be > 0")
+        raise RuntimeError(f"torch.histogram(): bins must be > 0, but got {bins} for dimension 0")
     x = input.detach().reshape(-1)
     low, high = _bin_range("torch.histc", x, min, max)
     place = ((x - low) * bins / (high - low)).floor().clamp(0, bins - 1)
@@ -430,7 +430,7 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
             f"renorm: input needs at least 2 dimensions, got {input.dim()} dimensions"
         )
     if maxnorm < 0:
-        raise RuntimeError(f"renorm: expected maxnorm to be >= 0 but got {maxnorm}")
+        raise RuntimeError(f"renorm: expected maxnorm to be >= 0 but got {maxnorm:g}")
     dims = [d for d in range(input.dim()) if d != dim % input.dim()]
     size = input.norm(p, dims, keepdim=True)
     return input * _C.where(size > maxnorm, maxnorm / (size + 1e-7), 1.0)

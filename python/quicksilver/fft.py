@@ -124,7 +124,7 @@ def _kind(x: Tensor) -> str:
 @with_out
 def rfftn(input: Tensor, s: Any = None, dim: Any = None, norm: str | None = None) -> Tensor:
     """The non-negative frequencies (of the last dimension) of a real signal."""
-    _real_only(input, "rfftn")
+    _real_only(input, "rfft" if dim is not None and len(dim) == 1 else "rfftn")
     dims, sizes = _dims(input, s, dim)
     if not dims:
         raise RuntimeError("rfftn must transform at least one axis")
@@ -222,7 +222,7 @@ def hfftn(input: Tensor, s: Any = None, dim: Any = None, norm: str | None = None
 @with_out
 def ihfftn(input: Tensor, s: Any = None, dim: Any = None, norm: str | None = None) -> Tensor:
     """The inverse of hfftn."""
-    _real_only(input, "ihfftn")
+    _real_only(input, "ihfft" if dim is not None and len(dim) == 1 else "ihfftn")
     return rfftn(input, s, dim, _OTHER[norm]).conj()
 
 

@@ -18,8 +18,11 @@ Tensor = _C.Tensor
 INF = math.inf
 
 
-class LinAlgError(RuntimeError):
+class _LinAlgError(RuntimeError):
     """A matrix that cannot be factored or inverted."""
+
+
+LinAlgError = _LinAlgError
 
 
 def _type_name(tensor: Tensor) -> str:
@@ -267,6 +270,19 @@ def slogdet(A: Tensor, *, out: Any = None) -> Any:
 
 
 # ---- factorisations
+def _first_bad_minor(A: Tensor) -> int:
+    """The order of the first leading minor that is not positive definite."""
+    import numpy as np
+
+    for a in A.detach().cpu().numpy().reshape(-1, *A.shape[-2:]):
+        for k in range(1, len(a) + 1):
+            try:
+                np.linalg.cholesky(a[:k, :k])
+            except np.linalg.LinAlgError:
+                return k
+    return A.size(-1)
+
+
 class _Cholesky(Function):
     @staticmethod
     def forward(ctx: Any, A: Tensor) -> Tensor:
@@ -275,9 +291,10 @@ class _Cholesky(Function):
         try:
             L = _on_host(np.linalg.cholesky, A)
         except np.linalg.LinAlgError:
+            order = _first_bad_minor(A)
             raise LinAlgError(
                 "linalg.cholesky: The factorization could not be completed because the input is not"
-                " positive-definite."
+                f" positive-definite (the leading minor of order {order} is not positive-definite)."
             ) from None
         ctx.save_for_backward(L)
         return L
@@ -339,7 +356,7 @@ def qr(A: Tensor, mode: str = "reduced", *, out: Any = None) -> Any:
     if mode not in ("reduced", "complete", "r"):
         raise RuntimeError(
             f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default),"
-            " 'complete', or 'r'"
+            " 'r', or 'complete'"
         )
     _check("linalg.qr", A)
     Q, R = _QR.apply(A, "complete" if mode == "complete" else "reduced")

@@ -40,7 +40,9 @@ def multi_margin_loss(
     x, y = _rows(input, "multi_margin_loss"), target.reshape(-1)
     if y.numel() != x.size(0):
         raise RuntimeError(
-            f"inconsistent target size, expected {x.size(0)} but got {list(target.shape)}"
+            "multi_margin_loss: target tensor should be 1-D with size equal to the number of input"
+            f" samples (batch size). Expected target size [{x.size(0)}], but got"
+            f" {list(target.shape)}. Input has shape {list(input.shape)}."
         )
     own = x.gather(1, y.unsqueeze(1))
     loss = (margin - own + x).clamp(min=0)
@@ -162,7 +164,7 @@ def ctc_loss(
     if int(heard.max()) > steps:
         raise RuntimeError(
             f"Expected input_lengths to have value at most {steps}, but got value"
-            f" {int(heard.max())}"
+            f" {int(heard.max())} (while checking arguments for ctc_loss_allocate_outputs)"
         )
     longest = int(said.max()) if said.numel() else 0
     places = _C.arange(longest, device=device)

@@ -152,6 +152,8 @@ void check_unary(Op op, const Tensor& x) {
 
 void check_binary(Op op, const Operand& x, const Operand& y) {
   require_some_tensor(x, y, graph::name_of(op).data());
+  QS_CHECK(op != Op::heaviside || dtype_of(x) == dtype_of(y), Error,
+           "heaviside is not yet implemented for tensors with different dtypes.");
   if (serves(op) == Serves::all) return;
   const Operand both[] = {x, y};
   check_served(op, result_type(both));

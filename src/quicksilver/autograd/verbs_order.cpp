@@ -162,13 +162,12 @@ Tensor reduce(Op op, const Tensor& x, int64_t dim, const Tensor& index, const Te
   require_defined(x, verb);
   require_defined(source, verb);
   const bool by_vector = op == Op::index_reduce;
-  QS_CHECK(mode == "prod" || mode == "mean" || mode == "amax" || mode == "amin" ||
-               (mode == "sum" && !by_vector),
-           Error, "{} argument must be either {}prod, mean, amax or amin, got {}.",
-           by_vector
-               ? "index_reduce(): Expected reduce to be one of prod, mean, amax or amin but the"
-               : "reduce",
-           by_vector ? "" : "sum, ", mode);
+  QS_CHECK(
+      mode == "prod" || mode == "mean" || mode == "amax" || mode == "amin" ||
+          (mode == "sum" && !by_vector),
+      Error, "{} {}prod, mean, amax or amin{} got {}{}",
+      by_vector ? "index_reduce(): Expected reduce to be one of" : "reduce argument must be either",
+      by_vector ? "" : "sum, ", by_vector ? " but" : ",", mode, by_vector ? "." : "");
   QS_CHECK(index.dtype() == DType::i64 || (by_vector && index.dtype() == DType::i32), Error,
            "{}: Expected dtype int{} for index", by_vector ? verb : "scatter",
            by_vector ? "32/int64" : "64");

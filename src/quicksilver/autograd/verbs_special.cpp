@@ -40,7 +40,10 @@ Tensor celu(const Tensor& x, double alpha) {
 }
 
 Tensor softshrink(const Tensor& x, double lambd) {
-  QS_CHECK(lambd >= 0, Error, "lambda must be greater or equal to 0, but found to be {}.", lambd);
+  require_defined(x, "softshrink");
+  QS_CHECK(lambd >= 0, Error,
+           "lambda must be in range [0, {:g}] for input dtype {}, but found {:g}",
+           largest(x.dtype()), scalar_type_name(x.dtype()), lambd);
   return activation(Op::softshrink, x, lambd);
 }
 
