@@ -79,7 +79,7 @@ std::string CompiledPlan::text() const {
              structure->nodes, launches, bytes_moved, arena_bytes, static_cast<int64_t>(build_us));
   for (const Line& l : lines)
     all += l.group < 0 ? l.text
-                       : format("  {} {} reduced {} : {}{} ({} operands, {} bytes)\n",
+                       : qs::format("  {} {} reduced {} : {}{} ({} operands, {} bytes)\n",
                                 modes[static_cast<int>(l.mode)], to_string(l.extents),
                                 l.reduced_loops, structure->names_of(l.group),
                                 l.parts > 1 ? format(" x{}", l.parts) : "", l.operands, l.bytes);
