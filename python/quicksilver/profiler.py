@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ContextDecorator
 
 
-class record_function(ContextDecorator):  # noqa: N801 (PyTorch's name)
+class record_function(ContextDecorator):
     """Marks a block (or a function) by a name. Nothing listens yet: it runs as without.
 
     Args:

@@ -25,7 +25,6 @@ UNCOVERED: dict[str, str] = {
         (
             "complex",
             "polar",
-            "angle",
             "conj",
             "complex_abs",
             "complex_sgn",

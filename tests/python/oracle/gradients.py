@@ -529,14 +529,7 @@ for _text in [
     "h = x * 1; r = h + 1; h += 5; r = r * h",
 ]:
     row("in place", _writes(_text), (3, 4), (4,), domain="off_integers", label=_text)
-if not IS_TORCH:  # PyTorch refuses the first and halves the second
-    row(
-        "in place",
-        _writes("r = x * 1; p = r.unbind(0); p[0].mul_(y); r = r * r"),
-        (3, 4),
-        (4,),
-        label="unbind",
-    )
+if not IS_TORCH:  # PyTorch halves it
     row(
         "in place",
         _writes("r = x * 1; r *= r; r += r"),

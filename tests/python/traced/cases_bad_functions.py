@@ -1,6 +1,6 @@
 """Mistakes in calls of composed and special functions: the error's type and text."""
 
-# ruff: noqa: E501 (one row of a table, one line)
+
 from __future__ import annotations
 
 from typing import Any
