@@ -143,12 +143,13 @@ def legendre_polynomial_p(input: Any, n: Any) -> Tensor:
 def airy_ai(input: Tensor) -> Tensor:
     """The Airy function Ai.
 
-    By Bessel functions of order 1/3: power series near 0, asymptotic ones far from it.
+    Power series near 0; above 1 the integral of the Bessel function K of order 1/3, by the
+    trapezoidal rule, which converges fast there; below -7 the asymptotic series.
     """
     x = (input if input.is_floating_point() else input.to(_C.get_default_dtype())).double()
     # Near 0: Ai = c1 f - c2 g, with f and g the power series in x^3.
     c1, c2 = 0.355028053887817239, 0.258819403792806798
-    near = x.clamp(-7.0, 4.5)
+    near = x.clamp(-7.0, 1.0)
     cube = near**3
     f = term = _C.ones_like(near)
     g = other = near
@@ -164,11 +165,16 @@ def airy_ai(input: Tensor) -> Tensor:
     for k in range(12):
         terms.append(coefficient)
         coefficient *= (6 * k + 5) * (6 * k + 1) / (72 * (k + 1))
-    decay = sum(c * (-1) ** k / zeta**k for k, c in enumerate(terms))
-    right = (-zeta).exp() / (2 * math.sqrt(math.pi) * far**0.25) * decay
     even = sum(c * (-1) ** (k // 2) / zeta**k for k, c in enumerate(terms) if k % 2 == 0)
     odd = sum(c * (-1) ** (k // 2) / zeta**k for k, c in enumerate(terms) if k % 2)
     angle = zeta - math.pi / 4
     left = (angle.cos() * even + angle.sin() * odd) / (math.sqrt(math.pi) * far**0.25)
-    result = _C.where(x > 4.5, right, _C.where(x < -7.0, left, series))
+    # Ai(x) = sqrt(x / 3) / pi * integral of exp(-zeta cosh t) cosh(t / 3) over t > 0.
+    above = x.clamp(min=1.0)
+    size, integral = above**1.5 * (2.0 / 3.0), 0.5 * _C.ones_like(above)
+    for k in range(1, 64):
+        t = k * 0.1
+        integral = integral + (size * (1 - math.cosh(t))).exp() * math.cosh(t / 3)
+    right = (-size).exp() * (above / 3).sqrt() * integral * (0.1 / math.pi)
+    result = _C.where(x > 1.0, right, _C.where(x < -7.0, left, series))
     return result.to(input.dtype if input.is_floating_point() else _C.get_default_dtype())

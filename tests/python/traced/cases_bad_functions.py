@@ -109,7 +109,7 @@ L.nn.functional.multi_margin_loss(x, i[:2], p=3)
 L.nn.functional.triplet_margin_with_distance_loss(x, x, x, margin=-1)
 L.repeat_interleave(x, L.tensor([1, 2, 3]), 0)
 L.repeat_interleave(L.tensor([1.0]))
-L.add(x, x, out=L.empty(0, dtype=L.int64))
+L.add(x, x, out=x.long())
 """.strip().splitlines()
 
 
