@@ -231,6 +231,14 @@ Normalised normalised(const Context& c) {
   return {rstd, d * rstd};
 }
 
+/// Computed as wide as the saved mean and rstd are, given in x's dtype.
+RecordOptions kept_precision(const Tensor& rstd, const Tensor& x) {
+  RecordOptions options;
+  options.dtype = x.dtype();
+  options.compute = rstd.dtype();
+  return options;
+}
+
 }  // namespace
 
 Tensor layer_norm_input(const Context& c, const Tensor& g) {
@@ -238,7 +246,7 @@ Tensor layer_norm_input(const Context& c, const Tensor& g) {
   const Tensor weight = c.t(1);
   if (!grad_enabled())
     return apply(Op::layer_norm_backward, {g, c.t(0), c.out(1), c.out(2), weight},
-                 {axes, 0, c.attr(2)});
+                 {axes, 0, c.attr(2)}, kept_precision(c.out(2), c.t(0)));
   const double n = axes_count(c.shape(0), axes);
   const auto [rstd, h] = normalised(c);
   const Tensor gw = weight.defined() ? g * weight : g;
@@ -246,6 +254,25 @@ Tensor layer_norm_input(const Context& c, const Tensor& g) {
 }
 
 Tensor layer_norm_weight(const Context& c, const Tensor& g) { return g * normalised(c).value; }
+
+Tensor rms_norm_input(const Context& c, const Tensor& g) {
+  const uint64_t axes = c.axes();
+  const Tensor x = c.t(0), weight = c.t(1);
+  if (!grad_enabled())
+    return apply(Op::rms_norm_backward, {g, x, c.out(1), weight}, {axes, 0, c.attr(2)},
+                 kept_precision(c.out(1), x));
+  const double n = axes_count(c.shape(0), axes);
+  const Tensor rstd = rsqrt(axes_sum(square(x), axes) / n + c.attr_double(2)), h = x * rstd;
+  const Tensor gw = weight.defined() ? g * weight : g;
+  return (gw - h * (axes_sum(gw * h, axes) / n)) * rstd;
+}
+
+Tensor rms_norm_weight(const Context& c, const Tensor& g) {
+  const Tensor x = c.t(0);
+  if (!grad_enabled()) return g * (x * c.kept(c.out(1)));
+  const double n = axes_count(c.shape(0), c.axes());
+  return g * (x * rsqrt(axes_sum(square(x), c.axes()) / n + c.attr_double(2)));
+}
 
 Tensor cross_entropy_input(const Context& c, const Tensor& g) {
   const uint64_t axes = c.axes();

@@ -105,6 +105,8 @@ Tensor softmax_gradient(const Context& c, const Tensor& g);
 Tensor log_softmax_gradient(const Context& c, const Tensor& g);
 Tensor layer_norm_input(const Context& c, const Tensor& g);
 Tensor layer_norm_weight(const Context& c, const Tensor& g);
+Tensor rms_norm_input(const Context& c, const Tensor& g);
+Tensor rms_norm_weight(const Context& c, const Tensor& g);
 Tensor cross_entropy_input(const Context& c, const Tensor& g);
 Tensor matmul_first(const Context& c, const Tensor& g);
 Tensor matmul_second(const Context& c, const Tensor& g);
@@ -135,6 +137,12 @@ Tensor sgn_gradient(const Tensor& g, const Tensor& x, const Tensor& out);
 Tensor scatter_reduce_input(const Context& c, const Tensor& g);
 Tensor scatter_reduce_source(const Context& c, const Tensor& g);
 Tensor logcumsumexp_gradient(const Context& c, const Tensor& g);
+// windows (gradient_windows.cpp)
+Tensor max_pool_input(const Context& c, const Tensor& g);
+Tensor take_positions(const Tensor& x, const Tensor& positions, int64_t spatial);
+Tensor window_sums(Op op, const Context& c, const Tensor& g);  // op with the node's attributes
+Tensor resample_transposed(const Context& c, const Tensor& g);
+Tensor im2col_again(const Context& c, const Tensor& g);
 [[noreturn]] void no_derivative(Op op);
 
 }  // namespace qs::autograd

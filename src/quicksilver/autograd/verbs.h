@@ -242,6 +242,19 @@ QS_API Tensor softmax(const Tensor& x, int64_t dim, std::optional<DType> dtype =
 QS_API Tensor log_softmax(const Tensor& x, int64_t dim, std::optional<DType> dtype = {});
 QS_API Tensor layer_norm(const Tensor& x, DimSpan normalized_shape, const Tensor& weight = {},
                          const Tensor& bias = {}, double eps = 1e-5);
+/// x / sqrt(mean(x^2) + eps) * weight; eps is the dtype's epsilon when absent.
+QS_API Tensor rms_norm(const Tensor& x, DimSpan normalized_shape, const Tensor& weight = {},
+                       std::optional<double> eps = {});
+/// Over all dimensions but 1. Training: with x's own mean and biased variance, and the running ones
+/// move towards x's mean and unbiased variance by `momentum`. Else: with the running ones.
+QS_API Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                         const Tensor& running_mean, const Tensor& running_var, bool training,
+                         double momentum = 0.1, double eps = 1e-5);
+QS_API Tensor group_norm(const Tensor& x, int64_t num_groups, const Tensor& weight = {},
+                         const Tensor& bias = {}, double eps = 1e-5);
+QS_API Tensor instance_norm(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                            const Tensor& running_mean, const Tensor& running_var,
+                            bool use_input_stats, double momentum = 0.1, double eps = 1e-5);
 /// x [N, C, ...] or [C]; target: class indices [N, ...], or probabilities of x's shape.
 QS_API Tensor cross_entropy(const Tensor& x, const Tensor& target, const Tensor& weight = {},
                             const std::string& reduction = "mean", int64_t ignore_index = -100,
@@ -328,6 +341,60 @@ QS_API Tensor index_reduce(const Tensor& x, int64_t dim, const Tensor& index, co
 QS_API Tensor masked_select(const Tensor& x, const Tensor& mask);
 QS_API Tensor nonzero(const Tensor& x);
 QS_API Tensor one_hot(const Tensor& x, int64_t num_classes = -1);
+
+// ---- windows over the last dimensions: [N, C, ...] or [C, ...]
+// kernel, stride (empty: the kernel), padding, dilation: one number, or one for each dimension.
+// The positions beside values are flat in the plane, int32 where they fit.
+QS_API std::pair<Tensor, Tensor> max_pool1d_with_indices(const Tensor& x, DimSpan kernel,
+                                                         DimSpan stride = {}, DimSpan padding = {},
+                                                         DimSpan dilation = {},
+                                                         bool ceil_mode = false);
+QS_API std::pair<Tensor, Tensor> max_pool2d_with_indices(const Tensor& x, DimSpan kernel,
+                                                         DimSpan stride, DimSpan padding,
+                                                         DimSpan dilation, bool ceil_mode = false);
+QS_API std::pair<Tensor, Tensor> max_pool3d_with_indices(const Tensor& x, DimSpan kernel,
+                                                         DimSpan stride, DimSpan padding,
+                                                         DimSpan dilation, bool ceil_mode = false);
+QS_API Tensor max_pool1d(const Tensor& x, DimSpan kernel, DimSpan stride = {}, DimSpan padding = {},
+                         DimSpan dilation = {}, bool ceil_mode = false);
+QS_API Tensor max_pool2d(const Tensor& x, DimSpan kernel, DimSpan stride = {}, DimSpan padding = {},
+                         DimSpan dilation = {}, bool ceil_mode = false);
+QS_API Tensor max_pool3d(const Tensor& x, DimSpan kernel, DimSpan stride = {}, DimSpan padding = {},
+                         DimSpan dilation = {}, bool ceil_mode = false);
+/// x's elements at `indices` of planes of `output_size`; zero elsewhere.
+QS_API Tensor max_unpool(const Tensor& x, const Tensor& indices, DimSpan output_size);
+QS_API Tensor avg_pool1d(const Tensor& x, DimSpan kernel, DimSpan stride = {}, DimSpan padding = {},
+                         bool ceil_mode = false, bool count_include_pad = true);
+QS_API Tensor avg_pool2d(const Tensor& x, DimSpan kernel, DimSpan stride = {}, DimSpan padding = {},
+                         bool ceil_mode = false, bool count_include_pad = true,
+                         std::optional<int64_t> divisor_override = {});
+QS_API Tensor avg_pool3d(const Tensor& x, DimSpan kernel, DimSpan stride = {}, DimSpan padding = {},
+                         bool ceil_mode = false, bool count_include_pad = true,
+                         std::optional<int64_t> divisor_override = {});
+QS_API Tensor adaptive_avg_pool1d(const Tensor& x, DimSpan output_size);
+QS_API Tensor adaptive_avg_pool2d(const Tensor& x, DimSpan output_size);
+QS_API Tensor adaptive_avg_pool3d(const Tensor& x, DimSpan output_size);
+/// (values, int64 positions)
+QS_API std::pair<Tensor, Tensor> adaptive_max_pool1d(const Tensor& x, DimSpan output_size);
+QS_API std::pair<Tensor, Tensor> adaptive_max_pool2d(const Tensor& x, DimSpan output_size);
+QS_API std::pair<Tensor, Tensor> adaptive_max_pool3d(const Tensor& x, DimSpan output_size);
+/// mode: nearest, nearest-exact, linear, bilinear, bicubic, trilinear, lanczos (with antialias);
+/// scale_factors: as the user gave them, or empty.
+QS_API Tensor interpolate(const Tensor& x, DimSpan size, const std::string& mode = "nearest",
+                          bool align_corners = false, bool antialias = false,
+                          const std::vector<double>& scale_factors = {});
+/// (left, right) of the last dimension, then of the one before, ...; mode: constant, reflect,
+/// replicate, circular. Negative numbers cut off.
+QS_API Tensor pad(const Tensor& x, DimSpan padding, const std::string& mode = "constant",
+                  std::optional<Scalar> value = {});
+/// nn.functional's unfold and fold: [n, c, h, w] to and from [n, c * kernel's size, blocks].
+QS_API Tensor im2col(const Tensor& x, DimSpan kernel, DimSpan dilation, DimSpan padding,
+                     DimSpan stride);
+QS_API Tensor col2im(const Tensor& x, DimSpan output_size, DimSpan kernel, DimSpan dilation,
+                     DimSpan padding, DimSpan stride);
+QS_API Tensor pixel_shuffle(const Tensor& x, int64_t upscale_factor);
+QS_API Tensor pixel_unshuffle(const Tensor& x, int64_t downscale_factor);
+QS_API Tensor channel_shuffle(const Tensor& x, int64_t groups);
 
 // ---- optimizer steps: in place, no gradient; every number a launch argument
 QS_API void sgd_step_(const Tensor& p, const Tensor& g, const Tensor& momentum_buffer, double lr,

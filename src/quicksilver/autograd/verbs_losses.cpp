@@ -83,34 +83,6 @@ Tensor log_softmax(const Tensor& x, int64_t dim, std::optional<DType> dtype) {
   return soft(Op::log_softmax, x, dim, dtype);
 }
 
-Tensor layer_norm(const Tensor& x, DimSpan normalized_shape, const Tensor& weight,
-                  const Tensor& bias, double eps) {
-  require_defined(x, "layer_norm");
-  const Dims normalized(normalized_shape);
-  const size_t n = normalized.size(), rank = static_cast<size_t>(x.dim());
-  QS_CHECK(n >= 1, Error,
-           "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one "
-           "element, but got normalized_shape = {}",
-           to_string(normalized));
-  for (const auto& [t, what] :
-       {std::pair<const Tensor&, const char*>(weight, "weight"), {bias, "bias"}})
-    QS_CHECK(!t.defined() || Dims(t.shape()) == normalized, Error,
-             "Expected {} to be of same shape as normalized_shape, but got {} of shape {} and "
-             "normalized_shape = {}",
-             what, what, to_string(t.shape()), to_string(normalized));
-  QS_CHECK(rank >= n && Dims(x.shape().last(n)) == normalized, Error,
-           "Given normalized_shape={}, expected input with shape [*, {}, but got input of size{}",
-           to_string(normalized), to_string(normalized).substr(1), to_string(x.shape()));
-  QS_CHECK(is_floating(x.dtype()), NotImplementedError,
-           "\"LayerNormKernelImpl\" not implemented for '{}'", scalar_type_name(x.dtype()));
-  const uint64_t axes = ((uint64_t{1} << n) - 1) << (rank - n);
-  const Operand in[] = {x, weight, bias};
-  const uint64_t attrs[] = {axes, 0, attr(eps)};
-  Tensor out[3];
-  apply_all(Op::layer_norm, in, attrs, {}, out);
-  return std::move(out[0]);
-}
-
 Tensor cross_entropy(const Tensor& x, const Tensor& target, const Tensor& weight,
                      const std::string& reduction, int64_t ignore_index, double label_smoothing) {
   require_defined(x, "cross_entropy");

@@ -1,5 +1,6 @@
 // What the emitters of the last pass share: addresses and the list of commands that grows.
 #pragma once
+#include "quicksilver/kernels/kernels.h"
 #include "quicksilver/plan/compiled.h"
 
 namespace qs::plan {
@@ -44,5 +45,9 @@ class Emitter {
   DeviceRuntime& device_;
   CompiledPlan& plan_;
 };
+
+/// Pooling, resampling and col2im (emit_windows.cpp).
+kernels::KernelCall window_call(const Node& node, std::span<const kernels::View> in,
+                                std::span<const kernels::View> out);
 
 }  // namespace qs::plan

@@ -156,6 +156,17 @@ void Emitter::kernel(const Node& node) {
     case Op::attention:
     case Op::attention_backward:
       return attention(node);
+    case Op::max_pool:
+    case Op::max_pool_backward:
+    case Op::avg_pool:
+    case Op::avg_pool_backward:
+    case Op::resample:
+    case Op::col2im: {
+      std::vector<View> ins, outs;
+      for (size_t i = 0; i < graph::info(node.op).inputs; ++i) ins.push_back(in(i));
+      for (size_t i = 0; i < node.results.size(); ++i) outs.push_back(out(i));
+      return add(window_call(node, ins, outs));
+    }
     default:
       throw InternalError(format("{} has no kernel", graph::name_of(node.op)));
   }

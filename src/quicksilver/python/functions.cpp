@@ -17,6 +17,7 @@ void register_index(Tables&);
 void register_nn(Tables&);
 void register_conv(Tables&);
 void register_special(Tables&);
+void register_vision(Tables&);
 void register_autograd(Tables&);
 
 namespace {
@@ -83,6 +84,7 @@ void register_all(Tables& tables) {
   register_nn(tables);
   register_conv(tables);
   register_special(tables);
+  register_vision(tables);
   register_autograd(tables);
 }
 

@@ -107,6 +107,8 @@ DType result_rule(Op op, int i, DType compute, const RecordOptions& options) {
       if (i == 1) return DType::bool_;
       break;
     case Op::layer_norm:
+    case Op::rms_norm:
+    case Op::batch_norm:
       if (i > 0) return compute_dtype(compute);  // mean and rstd keep their digits for backward
       break;
     case Op::cross_entropy:
