@@ -6,6 +6,7 @@ mps the pieces are fused again. ``inplace=True`` writes into the input. Losses a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from quicksilver._grad_mode import no_grad
 from quicksilver.nn._attention import (  # noqa: F401 -- names of this module
     multi_head_attention_forward,
 )
+from quicksilver.nn._embedding import embedding, embedding_bag  # noqa: F401
 from quicksilver.nn._losses import (  # noqa: F401 -- names of this module
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -41,6 +43,54 @@ from quicksilver.nn._margin_losses import (  # noqa: F401 -- names of this modul
     multilabel_soft_margin_loss,
     triplet_margin_with_distance_loss,
 )
+from quicksilver.nn._normalisation import (  # noqa: F401
+    batch_norm,
+    group_norm,
+    instance_norm,
+    layer_norm,
+    local_response_norm,
+    rms_norm,
+)
+from quicksilver.nn._pooling import (  # noqa: F401
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool1d,
+    adaptive_max_pool1d_with_indices,
+    adaptive_max_pool2d,
+    adaptive_max_pool2d_with_indices,
+    adaptive_max_pool3d,
+    adaptive_max_pool3d_with_indices,
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+    lp_pool1d,
+    lp_pool2d,
+    lp_pool3d,
+    max_pool1d,
+    max_pool1d_with_indices,
+    max_pool2d,
+    max_pool2d_with_indices,
+    max_pool3d,
+    max_pool3d_with_indices,
+    max_unpool1d,
+    max_unpool2d,
+    max_unpool3d,
+)
+from quicksilver.nn._resampling import (  # noqa: F401
+    affine_grid,
+    channel_shuffle,
+    fold,
+    grid_sample,
+    interpolate,
+    pad,
+    pixel_shuffle,
+    pixel_unshuffle,
+    unfold,
+    upsample,
+    upsample_bilinear,
+    upsample_nearest,
+)
 
 Tensor = _C.Tensor
 _nn = _C._nn
@@ -56,7 +106,6 @@ softmax = _nn.softmax
 log_softmax = _nn.log_softmax
 dropout = _nn.dropout
 linear = _nn.linear
-layer_norm = _nn.layer_norm
 one_hot = _nn.one_hot
 scaled_dot_product_attention = _nn.scaled_dot_product_attention
 conv1d = _nn.conv1d
@@ -256,31 +305,40 @@ def dropout3d(
     return _feature_dropout(input, p, training, inplace)
 
 
-# ---- normalisation -------------------------------------------------------------------------------
-
-
-def rms_norm(
-    input: Tensor,
-    normalized_shape: Sequence[int],
-    weight: Tensor | None = None,
-    eps: float | None = None,
+def _alpha_dropout(
+    input: Tensor, noise_shape: Sequence[int], p: float, training: bool, inplace: bool
 ) -> Tensor:
-    """x / sqrt(mean(x^2) + eps) * weight over the trailing dimensions normalized_shape.
+    """Sets to selu's lower limit instead of zero; scaled and shifted so that mean and variance stay."""
+    if p < 0.0 or p > 1.0:
+        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+    if not training or p == 0 or input.numel() == 0:
+        return input
+    if p == 1:
+        result = input * 0.0
+    else:
+        limit = 1.7580993408473766
+        scale = 1.0 / math.sqrt((limit * limit * p + 1) * (1 - p))
+        kept = _C.empty(noise_shape, dtype=input.dtype, device=input.device).bernoulli_(1 - p)
+        result = input * (kept * scale) + ((kept - 1) * (limit * scale) + limit * scale * p)
+    return input.copy_(result) if inplace else result
 
-    Zhang and Sennrich 2019, arXiv:1910.07467. eps defaults to the dtype's machine epsilon.
-    """
-    shape = tuple(normalized_shape)
-    if tuple(input.shape[input.dim() - len(shape) :]) != shape or not shape:
-        raise RuntimeError(
-            f"Given normalized_shape={list(shape)}, expected input with shape"
-            f" [*{', '.join(str(n) for n in shape)}], but got input of size{list(input.shape)}"
-        )
-    if eps is None:
-        eps = _C.finfo(input.dtype).eps
-    dims = tuple(range(-len(shape), 0))
-    wide = input.float() if input.dtype in (_C.float16, _C.bfloat16) else input
-    result = (wide * (wide.square().mean(dims, keepdim=True) + eps).rsqrt()).to(input.dtype)
-    return result if weight is None else result * weight
+
+def alpha_dropout(
+    input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
+) -> Tensor:
+    """Dropout that keeps selu's mean and variance (Klambauer et al. 2017, arXiv:1706.02515)."""
+    return _alpha_dropout(input, input.shape, p, training, inplace)
+
+
+def feature_alpha_dropout(
+    input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
+) -> Tensor:
+    """alpha_dropout of whole channels."""
+    shape = (*input.shape[:2], *([1] * (input.dim() - 2)))
+    return _alpha_dropout(input, shape, p, training, inplace)
+
+
+# ---- normalisation -------------------------------------------------------------------------------
 
 
 def normalize(
@@ -292,80 +350,7 @@ def normalize(
     return result if out is None else out.copy_(result)
 
 
-# ---- padding -------------------------------------------------------------------------------------
-def pad(
-    input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None
-) -> Tensor:
-    """Adds value (0) around the last dimensions: pad is (left, right) of the last, then of the one
-    before, and so on; negative numbers cut off. mode "constant" is the only one.
-
-    Raises:
-        RuntimeError: pad has an odd length, is longer than the dimensions allow, or cuts too much.
-        NotImplementedError: another mode.
-    """
-    if mode != "constant":
-        raise NotImplementedError(f"pad: mode {mode!r} is not supported")
-    pad = list(pad)
-    if len(pad) % 2:
-        raise RuntimeError("Padding length must be divisible by 2")
-    if len(pad) > 2 * input.dim():
-        raise RuntimeError("Padding length too large")
-    shape, places = list(input.shape), [slice(None)] * input.dim()
-    cut = input
-    for k in range(len(pad) // 2):
-        dim, before, after = input.dim() - 1 - k, pad[2 * k], pad[2 * k + 1]
-        shape[dim] += before + after
-        if shape[dim] < 0:
-            raise RuntimeError(
-                f"The input size {input.size(dim)}, plus negative padding {before} and {after},"
-                f" resulted in a negative output size, which is invalid. Check dimension {dim} of"
-                " your input."
-            )
-        start = max(-before, 0)
-        cut = cut.narrow(dim, start, max(input.size(dim) - start - max(-after, 0), 0))
-        places[dim] = slice(max(before, 0), max(before, 0) + cut.size(dim))
-    filled = 0.0 if value is None else value
-    out = _C.full(shape, filled, dtype=input.dtype, device=input.device)
-    out[tuple(places)] = cut
-    return out
-
-
-# ---- embedding -----------------------------------------------------------------------------------
-def embedding(
-    input: Tensor,
-    weight: Tensor,
-    padding_idx: int | None = None,
-    max_norm: float | None = None,
-    norm_type: float = 2.0,
-    scale_grad_by_freq: bool = False,
-    sparse: bool = False,
-) -> Tensor:
-    """Rows of weight [V, D] picked by integers of any shape: input.shape + [D].
-
-    The row padding_idx gets no gradient. ``sparse`` is accepted and the gradient is dense.
-
-    Raises:
-        IndexError: an index is outside of [0, V); on mps at the next read.
-        AssertionError: padding_idx is outside of [-V, V).
-    """
-    if max_norm is not None:
-        _renormalise_rows(weight, input, max_norm, norm_type)
-    if scale_grad_by_freq:
-        raise NotImplementedError("embedding: scale_grad_by_freq=True is not supported")
-    return _nn.embedding(input, weight, padding_idx)
-
-
-def _renormalise_rows(weight: Tensor, rows: Tensor, max_norm: float, norm_type: float) -> None:
-    """Scales the named rows of weight down to max_norm, in place."""
-    with no_grad():
-        chosen = rows.reshape(-1).long()
-        picked = weight.detach().index_select(0, chosen)
-        length = picked.norm(norm_type, 1, keepdim=True)
-        scale = _C.where(length > max_norm, max_norm / (length + 1e-7), 1.0)
-        weight.detach()[chosen] = picked * scale
-
-
-def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+# ---- products -------------------------------------------------------------------------------------def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """y_o = x1^T W_o x2 + b_o: input1 [..., I1], input2 [..., I2], weight [O, I1, I2]."""
     if input1.shape[:-1] != input2.shape[:-1]:
         raise RuntimeError(
