@@ -158,6 +158,8 @@ def unfold(
     input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
 ) -> Tensor:
     """Sliding blocks of [N, C, H, W] as columns [N, C * kh * kw, blocks]."""
+    if input.dim() < 3:
+        input.size(2)  # raises as PyTorch does
     return _nn.im2col(input, kernel_size, dilation, padding, stride)
 
 
@@ -327,4 +329,7 @@ def grid_sample(
         scale = inside.to(input.dtype) if weight is None else _C.where(inside, weight, 0.0)
         part = value * scale.unsqueeze(1)
         total = part if total is None else total + part
+    if mode == "nearest" and grid.requires_grad:  # a gradient of zeros, as PyTorch gives
+        x = grid.select(-1, 0)
+        total = total + _C.where(_C.zeros_like(x, dtype=_C.bool), x, 0.0).unsqueeze(1)
     return total

@@ -29,8 +29,11 @@ RecordOptions mixed_options(const Tensor& x, std::span<const Tensor* const> para
              "mixed dtype (CPU): all inputs must share same datatype.");
     throw Error("mixed dtype (CPU): expect parameter to have scalar type of Float");
   }
-  QS_CHECK(!wide || !own, Error,
-           "mixed dtype (CPU): expect parameter to have scalar type of Float");
+  if (wide && own) {
+    QS_CHECK(!parameters[0]->defined() || parameters[0]->dtype() != x.dtype(), Error,
+             "expected scalar type {} but found Float", scalar_type_name(x.dtype()));
+    throw Error("mixed dtype (CPU): expect parameter to have scalar type of Float");
+  }
   if (wide) options.compute = DType::f32;
   return options;
 }
@@ -75,6 +78,13 @@ Tensor as_channels(const Tensor& t, int after) {
   if (!t.defined()) return t;
   Dims shape(static_cast<size_t>(after) + 1, 1);
   shape[0] = t.numel();
+  return reshape(t, shape);
+}
+
+/// The dimensions of t first, then `after` of extent 1.
+Tensor as_leading(const Tensor& t, int after) {
+  Dims shape(t.shape());
+  for (int d = 0; d < after; ++d) shape.push_back(1);
   return reshape(t, shape);
 }
 
@@ -153,9 +163,14 @@ std::vector<Tensor> recorded_gradients(const Tensor& g, const Tensor& x, const T
   return out;
 }
 
-/// running <- (1 - momentum) running + momentum value
+/// running <- (1 - momentum) running + momentum value, computed in value's dtype.
 void update_running(const Tensor& running, const Tensor& value, double momentum) {
-  if (running.defined()) lerp_(running, value, momentum);
+  if (!running.defined()) return;
+  if (running.dtype() == value.dtype()) {
+    lerp_(running, value, momentum);
+  } else {
+    copy_(running, lerp(to(running, {}, value.dtype()), value, momentum));
+  }
 }
 
 Tensor train_batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias,
@@ -204,9 +219,13 @@ Tensor fixed_batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bia
   };
   Tensor scale = rsqrt(wide(running_var) + eps);
   if (weight.defined()) scale = scale * wide(weight);
-  Tensor out = (wide(x) - as_channels(wide(running_mean), after)) * as_channels(scale, after);
-  if (bias.defined()) out = out + as_channels(wide(bias), after);
-  return to(out, {}, dtype);
+  const Tensor centred = wide(x) - as_channels(wide(running_mean), after);
+  RecordOptions last;  // PyTorch's result is row-major whatever x is
+  last.row_major = true;
+  last.dtype = dtype;
+  const Tensor factor = as_channels(scale, after), shift = as_channels(wide(bias), after);
+  if (!shift.defined()) return apply(Op::mul, {centred, factor}, {}, last);
+  return apply(Op::add, {centred * factor, shift}, {}, last);
 }
 
 }  // namespace
@@ -244,6 +263,83 @@ Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias,
 }
 
 // ---- groups of channels
+namespace {
+
+/// x [n, groups, channels of one, ...], normalised over all after the groups; weight and bias
+/// [groups, channels of one], or undefined. One node, whose gradients take one pass for the sums of
+/// each channel and one for dx; what lies between has an element a channel.
+Tensor grouped_norm(const char* name, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                    double eps, const RecordOptions& options, Tensor* statistics) {
+  const int rank = x.dim();
+  const uint64_t axes = trailing_axes(x, static_cast<size_t>(rank) - 2);
+  const uint64_t spatial = axes & ~uint64_t{4};
+  const double count = axes_count(x.shape(), axes);
+  const auto spread = [rank](const Tensor& t) { return as_leading(t, rank - t.dim()); };
+  Tensor out[3];
+  {
+    const NoGrad guard;
+    const auto parameter = [&](const Tensor& t) {
+      return t.defined() ? as_leading(t, rank - 3) : t;
+    };
+    const Operand in[] = {x, parameter(weight), parameter(bias)};
+    const uint64_t attrs[] = {axes, 0, attr(eps)};
+    record(Op::layer_norm, in, attrs, options, out);
+  }
+  const Tensor inputs[] = {x, weight, bias};
+  auto node = with_gradient(
+      name, inputs, {out, 1},
+      [=, dtype = x.dtype()](FunctionNodeBase& self, std::vector<Tensor>& grads) {
+        std::vector<Tensor> back(3);
+        if (!grads[0].defined()) return back;
+        const Tensor saved = self.unpack(0), w = self.saved.size() > 3 ? self.unpack(3) : Tensor();
+        const std::optional<DType> wide = is_half(dtype) ? std::optional(DType::f32) : std::nullopt;
+        const Tensor in = wide ? to(saved, {}, wide) : saved;
+        const Tensor g = wide ? to(grads[0], {}, wide) : grads[0];
+        Tensor mean, rstd;  // [n, groups]
+        if (grad_enabled()) {
+          const auto inner = [&](const Tensor& t) {
+            return reshape(axes_sum(t, axes), Dims{t.size(0), t.size(1)}) * (1 / count);
+          };
+          mean = inner(in);
+          rstd = rsqrt(inner(square(in - as_leading(mean, rank - 2))) + eps);
+        } else {
+          mean = self.unpack(1);
+          rstd = self.unpack(2);
+        }
+        const Tensor d = in - as_leading(mean, rank - 2);
+        // Sums over the spatial dimensions: [n, groups, channels of one].
+        const auto sums = [&](const Tensor& t) {
+          return spatial ? reshape(axes_sum(t, spatial), Dims{t.size(0), t.size(1), t.size(2)}) : t;
+        };
+        const Tensor along = sums(g * d), total = sums(g), r = unsqueeze(rstd, 2);
+        const Dims samples{0}, channels{2};
+        if (w.defined()) {
+          back[1] = to(sum(along * r, samples), {}, w.dtype());
+          back[2] = to(sum(total, samples), {}, w.dtype());
+        } else {
+          back[2] = sum(total, samples);
+        }
+        const Tensor factor = w.defined() ? (wide ? to(w, {}, wide) : w) : Tensor();
+        const auto weighted = [&](const Tensor& t) { return factor.defined() ? t * factor : t; };
+        const Tensor mean_g = sum(weighted(total), channels, true) * (1 / count);
+        const Tensor slope = sum(weighted(along), channels, true) * (square(r) * (1 / count));
+        const Tensor scale = weighted(r);
+        const Tensor dx = g * spread(scale) - (d * spread(slope * r) + spread(mean_g * r));
+        back[0] = to(dx, {}, dtype);
+        return back;
+      });
+  if (node) {
+    node->saved.emplace_back(x, false);
+    node->saved.emplace_back(out[1], false);
+    node->saved.emplace_back(out[2], false);
+    if (weight.defined()) node->saved.emplace_back(weight, false);
+  }
+  if (statistics) *statistics = out[1];
+  return std::move(out[0]);
+}
+
+}  // namespace
+
 Tensor group_norm(const Tensor& x, int64_t num_groups, const Tensor& weight, const Tensor& bias,
                   double eps) {
   require_defined(x, "group_norm");
@@ -265,16 +361,11 @@ Tensor group_norm(const Tensor& x, int64_t num_groups, const Tensor& weight, con
            "\"GroupNormKernelImpl\" not implemented for '{}'", scalar_type_name(x.dtype()));
   const Dims split{num_groups, channels / num_groups};
   const Tensor grouped = unflatten(x, 1, split);  // [n, groups, channels of one, ...]
-  const auto parameter = [&](const Tensor& t) {
-    if (!t.defined()) return t;
-    Dims shape(static_cast<size_t>(x.dim()), 1);
-    shape[0] = split[0];
-    shape[1] = split[1];
-    return reshape(t, shape);
-  };
-  const uint64_t axes = trailing_axes(grouped, static_cast<size_t>(x.dim()) - 1);
-  const Tensor out = normalise(grouped, axes, parameter(weight), parameter(bias), eps);
-  return flatten(out, 1, 2);
+  const auto parameter = [&](const Tensor& t) { return t.defined() ? reshape(t, split) : t; };
+  const Tensor* parameters[] = {&weight, &bias};
+  return flatten(grouped_norm("NativeGroupNorm", grouped, parameter(weight), parameter(bias), eps,
+                              mixed_options(x, parameters), nullptr),
+                 1, 2);
 }
 
 Tensor instance_norm(const Tensor& x, const Tensor& weight, const Tensor& bias,
@@ -299,19 +390,21 @@ Tensor instance_norm(const Tensor& x, const Tensor& weight, const Tensor& bias,
   const Tensor* parameters[] = {&weight, &bias, &running_mean, &running_var};
   const RecordOptions options = mixed_options(x, parameters);
   const int after = x.dim() - 2;
-  const Tensor scale = as_channels(weight, after), shift = as_channels(bias, after);
-  const size_t spatial = static_cast<size_t>(after);
-  if (after == 0 || x.numel() == 0)
-    return batch_norm(x, weight, bias, running_mean, running_var, x.numel() != 0, momentum, eps);
-  const Operand in[] = {x, scale, shift};
-  const uint64_t attrs[] = {trailing_axes(x, spatial), 0, attr(eps)};
-  Tensor out[3];
-  apply_all(Op::layer_norm, in, attrs, options, out);
+  if (x.numel() == 0) return clone(x);
+  QS_CHECK(after > 0, ValueError,
+           "Expected more than 1 spatial element when training, got input size {}",
+           to_string(x.shape()));
+  const Dims single{channels, 1};  // groups of one channel
+  const auto parameter = [&](const Tensor& t) { return t.defined() ? reshape(t, single) : t; };
+  Tensor means;  // [n, channels]
+  const Tensor out = flatten(grouped_norm("InstanceNorm", unsqueeze(x, 2), parameter(weight),
+                                          parameter(bias), eps, options, &means),
+                             1, 2);
   if (running_mean.defined() || running_var.defined()) {
     const NoGrad guard;
     const double n = double(x.numel()) / double(samples * channels);
     const Dims dims{0};
-    update_running(running_mean, mean(out[1], dims), momentum);
+    update_running(running_mean, mean(means, dims), momentum);
     if (running_var.defined()) {
       // rstd is what the gradient needs; the variance comes straight from x.
       Dims rest;
@@ -320,7 +413,7 @@ Tensor instance_norm(const Tensor& x, const Tensor& weight, const Tensor& bias,
       update_running(running_var, mean(var(wide, rest, n > 1 ? 1 : 0), dims), momentum);
     }
   }
-  return std::move(out[0]);
+  return out;
 }
 
 }  // namespace qs

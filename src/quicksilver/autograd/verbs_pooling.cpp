@@ -449,10 +449,12 @@ Tensor max_unpool(const Tensor& x, const Tensor& indices, DimSpan output_size) {
     rows.push_back(plane);
     return rows;
   };
-  const Tensor nothing = zeros(flat(shape), Options(x.dtype(), x.device()));
-  return reshape(
-      scatter(nothing, -1, reshape(indices, flat(indices.shape())), reshape(x, flat(x.shape()))),
-      shape);
+  const Dims planes = flat(shape);
+  const Tensor nothing = zeros(planes, Options(x.dtype(), x.device()));
+  // scatter lets -1 name the last element; here it is as wrong as any number outside.
+  const Tensor index = reshape(indices, flat(indices.shape()));
+  const Tensor checked = where(lt(index, 0), planes.back(), index);
+  return reshape(scatter(nothing, -1, checked, reshape(x, flat(x.shape()))), shape);
 }
 
 }  // namespace qs

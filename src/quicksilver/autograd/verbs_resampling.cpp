@@ -138,6 +138,10 @@ Tensor pad_constant(const Tensor& x, const Padding& p, const Scalar& value) {
     if (left != x.size(d))
       cut = narrow(cut, d, std::min(start, x.size(d)), std::max<int64_t>(left, 0));
   }
+  const auto none = [](const Dims& sides) {
+    return std::all_of(sides.begin(), sides.end(), [](int64_t n) { return n <= 0; });
+  };
+  if (none(p.before) && none(p.after)) return clone(cut);
   Tensor out;
   {
     const NoGrad guard;
@@ -159,7 +163,7 @@ Tensor pad_constant(const Tensor& x, const Padding& p, const Scalar& value) {
                        inside = narrow(inside, d, std::max<int64_t>(before[k], 0),
                                        shape[static_cast<size_t>(d)]);
                      }
-                     return inside;
+                     return contiguous(inside);
                    });
   return out;
 }
@@ -276,10 +280,10 @@ Tensor im2col(const Tensor& x, DimSpan kernel, DimSpan dilation, DimSpan padding
     count[d] = blocks(x.shape()[d + 2], kernel[d], dilation[d], padding[d], stride[d]);
   QS_CHECK(count[0] >= 1 && count[1] >= 1, Error,
            "Given input with spatial size ({}, {}), kernel_size=({}, {}), dilation=({}, {}), "
-           "padding=({}, {}), stride=({}, {}), calculated shape of the array of sliding blocks as "
-           "({}, {}), but its components must be at least one.",
+           "padding=({}, {}), calculated shape of the array of sliding blocks as ({}, {}), but its "
+           "components must be at least one.",
            x.size(2), x.size(3), kernel[0], kernel[1], dilation[0], dilation[1], padding[0],
-           padding[1], stride[0], stride[1], count[0], count[1]);
+           padding[1], count[0], count[1]);
   Tensor out;
   {
     const NoGrad guard;

@@ -241,6 +241,7 @@ void mean_rows(const KernelView& view, int64_t begin, int64_t end) {
   RowReader<T> reader(view.pointers[1], x);
   Divisors<W> divisors(ints, g);
   std::vector<W> line(static_cast<size_t>(g.in[2])), sum(static_cast<size_t>(width));
+  [[maybe_unused]] const bool blocks = g.is_2x2() && reader.direct() && out.strides[2] == 1;
   int64_t plane = -1, start[2] = {};
   for (int64_t item = begin; item < end; ++item) {
     if (item / rows != plane) {
@@ -249,6 +250,14 @@ void mean_rows(const KernelView& view, int64_t begin, int64_t end) {
     }
     const int64_t od = item % rows / g.out[1], oh = item % g.out[1];
     const Span depth = g.span(0, od), height = g.span(1, oh);
+    if constexpr (std::is_same_v<T, float>) {
+      if (blocks) {
+        pool_rows().mean_2x2(reader.row(start[1], od, 2 * oh), reader.row(start[1], od, 2 * oh + 1),
+                             width, divisors.row(depth, height)[0],
+                             static_cast<T*>(view.pointers[0]) + start[0] + out.row(od, oh));
+        continue;
+      }
+    }
     std::fill(line.begin(), line.end(), W(0));
     for (int64_t d = depth.begin; d < depth.end; ++d)
       for (int64_t h = height.begin; h < height.end; ++h)

@@ -11,6 +11,8 @@ struct PoolRows {
   /// The largest of the 2 x 2 blocks of two rows of 2 n elements; `base`: position of each row.
   void (*max_2x2)(const float* first, const float* second, int64_t n, float* best, int32_t* at,
                   int32_t first_base, int32_t second_base);
+  /// The sums of the 2 x 2 blocks, column by column, divided.
+  void (*mean_2x2)(const float* first, const float* second, int64_t n, float divisor, float* mean);
   /// sum[i] += row[i * stride]
   void (*add)(const float* row, int64_t stride, int64_t n, float* sum);
   /// sum[i] += weight * row[i]

@@ -1,4 +1,7 @@
 // The text of pool_rows_*.cpp: plain loops that the compiler vectorises for the flags of each file.
+#include <cstring>
+#include <type_traits>
+
 #include "quicksilver/kernels/pool_rows.h"
 
 namespace qs::kernels {
@@ -22,46 +25,108 @@ void tap_max(const float* row, int64_t stride, int64_t n, float* best, int32_t* 
   tap_max_by<0>(row, stride, n, best, at, base);
 }
 
+// Loops over so few elements are unrolled before they are vectorised: blocks are spelled as
+// vectors.
 template <int N>
-inline void block_2x2(const float* __restrict first, const float* __restrict second,
-                      float* __restrict best, int32_t* __restrict at, int32_t first_base,
-                      int32_t second_base) {
-  for (int i = 0; i < N; ++i) {
-    float m = first[2 * i];
-    int32_t p = first_base + 2 * i;
-    const float b = first[2 * i + 1], c = second[2 * i], d = second[2 * i + 1];
-    bool takes = (b > m) | (b != b);
-    m = takes ? b : m;
-    p = takes ? first_base + 2 * i + 1 : p;
-    takes = (c > m) | (c != c);
-    m = takes ? c : m;
-    p = takes ? second_base + 2 * i : p;
-    takes = (d > m) | (d != d);
-    m = takes ? d : m;
-    p = takes ? second_base + 2 * i + 1 : p;
-    best[i] = m;
-    at[i] = p;
-  }
+struct Lanes {
+  typedef float F __attribute__((vector_size(4 * N)));
+  typedef int32_t I __attribute__((vector_size(4 * N)));
+};
+
+template <class V>
+inline V load(const void* from) {
+  V v;
+  std::memcpy(&v, from, sizeof v);
+  return v;
 }
 
-/// Whole blocks of N; the last one overlaps the one before rather than leaving a rest.
+/// Elements 0, 2, 4, ... (or 1, 3, 5, ...) of 2 N.
+template <int N, bool odd>
+inline typename Lanes<N>::F every_other(const float* from) {
+  using F = typename Lanes<N>::F;
+  const F a = load<F>(from), b = load<F>(from + N);
+  if constexpr (N == 4)
+    return __builtin_shufflevector(a, b, 0 + odd, 2 + odd, 4 + odd, 6 + odd);
+  else if constexpr (N == 8)
+    return __builtin_shufflevector(a, b, 0 + odd, 2 + odd, 4 + odd, 6 + odd, 8 + odd, 10 + odd,
+                                   12 + odd, 14 + odd);
+  else
+    return __builtin_shufflevector(a, b, 0 + odd, 2 + odd, 4 + odd, 6 + odd, 8 + odd, 10 + odd,
+                                   12 + odd, 14 + odd, 16 + odd, 18 + odd, 20 + odd, 22 + odd,
+                                   24 + odd, 26 + odd, 28 + odd, 30 + odd);
+}
+
 template <int N>
-inline void blocks_2x2(const float* first, const float* second, int64_t n, float* best, int32_t* at,
-                       int32_t first_base, int32_t second_base) {
-  for (int64_t i = 0; i < n; i += N) {
-    const int64_t k = i + N <= n ? i : n - N;
-    const auto shift = static_cast<int32_t>(2 * k);
-    block_2x2<N>(first + 2 * k, second + 2 * k, best + k, at + k, first_base + shift,
-                 second_base + shift);
-  }
+inline void max_block(const float* first, const float* second, float* best, int32_t* at,
+                      int32_t first_base, int32_t second_base) {
+  using F = typename Lanes<N>::F;
+  using I = typename Lanes<N>::I;
+  I step;
+  for (int i = 0; i < N; ++i) step[i] = 2 * i;
+  F m = every_other<N, false>(first);
+  I p = step + first_base;
+  const auto take = [&](F x, I place) {
+    const I takes = (x > m) | (x != x);
+    m = takes ? x : m;
+    p = takes ? place : p;
+  };
+  take(every_other<N, true>(first), step + (first_base + 1));
+  take(every_other<N, false>(second), step + second_base);
+  take(every_other<N, true>(second), step + (second_base + 1));
+  std::memcpy(best, &m, sizeof m);
+  std::memcpy(at, &p, sizeof p);
+}
+
+template <int N>
+inline void mean_block(const float* first, const float* second, float divisor, float* mean) {
+  const auto sum = (every_other<N, false>(first) + every_other<N, false>(second)) +
+                   (every_other<N, true>(first) + every_other<N, true>(second));
+  const auto result = sum / divisor;
+  std::memcpy(mean, &result, sizeof result);
+}
+
+/// Calls f<N>(i) for whole blocks of N from i on; the last one overlaps the one before rather than
+/// leaving a rest. Fewer than four are left to `one`.
+template <class F, class One>
+inline void for_blocks(int64_t n, F&& f, One&& one) {
+  const auto blocks = [&]<int N>(std::integral_constant<int, N> size) {
+    for (int64_t i = 0; i < n; i += N) f(size, i + N <= n ? i : n - N);
+  };
+  if (n >= 16) return blocks(std::integral_constant<int, 16>());
+  if (n >= 8) return blocks(std::integral_constant<int, 8>());
+  if (n >= 4) return blocks(std::integral_constant<int, 4>());
+  for (int64_t i = 0; i < n; ++i) one(i);
 }
 
 void max_2x2(const float* first, const float* second, int64_t n, float* best, int32_t* at,
              int32_t first_base, int32_t second_base) {
-  if (n >= 16) return blocks_2x2<16>(first, second, n, best, at, first_base, second_base);
-  if (n >= 8) return blocks_2x2<8>(first, second, n, best, at, first_base, second_base);
-  if (n >= 4) return blocks_2x2<4>(first, second, n, best, at, first_base, second_base);
-  blocks_2x2<1>(first, second, n, best, at, first_base, second_base);
+  for_blocks(
+      n,
+      [&]<int N>(std::integral_constant<int, N>, int64_t i) {
+        const auto shift = static_cast<int32_t>(2 * i);
+        max_block<N>(first + 2 * i, second + 2 * i, best + i, at + i, first_base + shift,
+                     second_base + shift);
+      },
+      [&](int64_t i) {
+        const auto shift = static_cast<int32_t>(2 * i);
+        best[i] = first[2 * i];
+        at[i] = first_base + shift;
+        tap_max(first + 2 * i + 1, 1, 1, best + i, at + i, first_base + shift + 1);
+        tap_max(second + 2 * i, 1, 1, best + i, at + i, second_base + shift);
+        tap_max(second + 2 * i + 1, 1, 1, best + i, at + i, second_base + shift + 1);
+      });
+}
+
+void mean_2x2(const float* first, const float* second, int64_t n, float divisor, float* mean) {
+  for_blocks(
+      n,
+      [&]<int N>(std::integral_constant<int, N>, int64_t i) {
+        mean_block<N>(first + 2 * i, second + 2 * i, divisor, mean + i);
+      },
+      [&](int64_t i) {
+        mean[i] =
+            ((first[2 * i] + second[2 * i]) + (first[2 * i + 1] + second[2 * i + 1])) / divisor;
+      });
 }
 
 template <int64_t Stride>

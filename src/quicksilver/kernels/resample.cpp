@@ -56,18 +56,45 @@ void for_rows(const Planes<2>& planes, int64_t begin, int64_t end, F&& f) {
   }
 }
 
+/// Elements that lie side by side in x and in the result.
+struct Run {
+  int64_t out, in, length;
+};
+
+std::vector<Run> runs_of(const int64_t* index, int64_t n) {
+  std::vector<Run> runs;
+  for (int64_t o = 0; o < n; ++o) {
+    if (o > 0 && index[o] == index[o - 1] + 1)
+      ++runs.back().length;
+    else
+      runs.push_back({o, index[o], 1});
+  }
+  return runs;
+}
+
 /// Every result is one element: copied as it is, whatever its type. `T` has its size.
 template <class T>
 void pick_rows(const KernelView& view, int64_t begin, int64_t end) {
   IntReader ints(view.ints);
   const Geometry g(ints);
   const Plane &out = g.planes.of[0], &x = g.planes.of[1];
+  const int64_t step = x.strides[2], to_step = out.strides[2], width = out.extents[2];
+  const std::vector<Run> runs = runs_of(g.width.index, width);
+  const bool long_runs =
+      step == 1 && to_step == 1 && static_cast<int64_t>(runs.size()) * 4 <= width;
   for_rows(g.planes, begin, end, [&](const int64_t* start, int64_t d, int64_t h) {
     T* to = static_cast<T*>(view.pointers[0]) + start[0] + out.row(d, h);
     const T* from = static_cast<const T*>(view.pointers[1]) + start[1] +
                     x.row(g.depth.index[d], g.height.index[h]);
-    const int64_t step = x.strides[2], to_step = out.strides[2];
-    for (int64_t o = 0; o < out.extents[2]; ++o) to[o * to_step] = from[g.width.index[o] * step];
+    if (long_runs) {
+      for (const Run& run : runs)
+        if (run.length == 1)
+          to[run.out] = from[run.in];
+        else
+          std::memcpy(to + run.out, from + run.in, static_cast<size_t>(run.length) * sizeof(T));
+      return;
+    }
+    for (int64_t o = 0; o < width; ++o) to[o * to_step] = from[g.width.index[o] * step];
   });
 }
 

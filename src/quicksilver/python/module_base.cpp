@@ -14,6 +14,9 @@ namespace {
 struct ModuleObject {
   PyObject_HEAD PyObject* dict;
   PyObject* weakrefs;
+  // CPython takes a class that adds nothing but a dict and weak references for one without fields,
+  // and would lay out `class Net(Mixin, nn.Module)` as its Mixin.
+  void* keeps_its_layout;
 };
 bool g_global_hooks = false;
 

@@ -56,6 +56,12 @@ EXTRAS: dict[str, tuple[tuple[str, ...], str]] = {
         ("silu", "gelu", "gelu_tanh", "leaky_relu", "elu", "softplus", "hypot", "lerp", "lerp_number"),
         ((*_WHOLE, "bool"), _FLOATS_OF_INTEGERS),
     ),
+    **dict.fromkeys(
+        ("avg_pool3d[2x2x2]", "avg_pool3d_backward[2x2x2]", "avg_pool3d[inside]", "avg_pool3d_backward[inside]", "local_response_norm",
+         *(f"{name}[{mode} antialias]" for name in ("interpolate", "interpolate_backward")
+           for mode in ("bilinear 2d (4, 17)", "bicubic 2d (3, 15)", "lanczos 2d (4, 5)"))),
+        (("f16", "bf16"), "summed in f32 and rounded once, as in two dimensions; PyTorch raises"),
+    ),
     "frac": ((*_WHOLE, "bool"), "a whole number has no fraction: 0; PyTorch raises"),
     **dict.fromkeys(
         ("abs", "floor", "ceil", "trunc", "round", "relu", "floor_divide", "div_floor", "div_trunc", "remainder",
@@ -105,6 +111,7 @@ ROW_MAJOR: dict[str, str] = {
         ("hardsigmoid_backward", "hardswish_backward", "mish_backward", "log_sigmoid_backward"),
         "strides of a gradient follow the gradient that came in",
     ),
+    "rms_norm_backward": "a composite writes rows; PyTorch composes it of elementwise ops",
     "relu_backward": "strides of a gradient follow the gradient that came in",
     "leaky_relu_backward": "strides of a gradient follow the gradient that came in",
 }

@@ -337,6 +337,131 @@ row("nll_loss", lambda L, x: L.nn.functional.nll_loss(x, classes(L, x)), (5, 4))
 row("mse_loss", functional("mse_loss"), (3, 4), (3, 4), order=2)
 row("l1_loss", functional("l1_loss"), (3, 4), (3, 4), domain=("distinct", "off_integers"))
 
+# ---- norms over batches and groups
+row(
+    "batch_norm",
+    lambda L, x, w, b: L.nn.functional.batch_norm(x, None, None, w, b, True),
+    (3, 2, 4),
+    (2,),
+    (2,),
+    order=2,
+)
+row(
+    "batch_norm",
+    lambda L, x: L.nn.functional.batch_norm(x, None, None, training=True),
+    (5, 2),
+    order=2,
+)
+row(
+    "batch_norm",
+    lambda L, x, w, b: L.nn.functional.batch_norm(
+        x, L.full_like(b, 0.3), L.full_like(b, 1.7), w, b
+    ),
+    (3, 2, 4),
+    (2,),
+    (2,),
+    order=2,
+    label="eval",
+)
+row(
+    "group_norm",
+    lambda L, x, w, b: L.nn.functional.group_norm(x, 2, w, b),
+    (2, 4, 3),
+    (4,),
+    (4,),
+    order=2,
+)
+row(
+    "instance_norm",
+    lambda L, x, w, b: L.nn.functional.instance_norm(x, None, None, w, b),
+    (2, 3, 2, 2),
+    (3,),
+    (3,),
+    order=2,
+)
+row("rms_norm", lambda L, x, w: L.nn.functional.rms_norm(x, (4,), w, 0.1), BOX, (4,), order=2)
+row("rms_norm", lambda L, x: L.nn.functional.rms_norm(x, (3, 4)), BOX, order=2)
+row("local_response_norm", functional("local_response_norm", 3, 0.5), (2, 4, 3), order=2)
+
+
+# ---- windows: twice, so that the gradient of the gradient is not zero
+def square(f: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    return lambda L, x: f(L, x) ** 2
+
+
+def first(name: str, *args: Any) -> Callable[[Any, Any], Any]:
+    return square(lambda L, x: getattr(L.nn.functional, name)(x, *args)[0])
+
+
+LINE, IMAGE, VOLUME = (2, 3, 8), (2, 2, 5, 6), (1, 2, 3, 4, 5)
+for _n, _shape in ((1, LINE), (2, IMAGE), (3, VOLUME)):
+    row(
+        f"max_pool{_n}d",
+        square(functional(f"max_pool{_n}d", 3, 1, 1)),
+        _shape,
+        domain="distinct",
+        order=2,
+    )
+    row(
+        f"max_pool{_n}d_with_indices",
+        first(f"max_pool{_n}d_with_indices", 2),
+        _shape,
+        domain="distinct",
+        order=2,
+    )
+    row(f"avg_pool{_n}d", square(functional(f"avg_pool{_n}d", 3, 2, 1)), _shape, order=2)
+    row(
+        f"adaptive_avg_pool{_n}d", square(functional(f"adaptive_avg_pool{_n}d", 2)), _shape, order=2
+    )
+    row(
+        f"adaptive_max_pool{_n}d",
+        first(f"adaptive_max_pool{_n}d", 2, True),
+        _shape,
+        domain="distinct",
+        order=2,
+    )
+
+
+def unpool(L: Any, x: Any) -> Any:
+    y, at = L.nn.functional.max_pool2d(x, 2, 2, return_indices=True)
+    return L.nn.functional.max_unpool2d(y, at, 2, 2) * x
+
+
+row("max_unpool", unpool, (2, 2, 4, 6), domain="distinct", order=2)
+row("lp_pool2d", functional("lp_pool2d", 3, 2), IMAGE, domain="positive", order=2)
+for _mode, _shape in (
+    ("nearest", LINE),
+    ("linear", LINE),
+    ("bilinear", IMAGE),
+    ("bicubic", IMAGE),
+    ("trilinear", VOLUME),
+):
+    row(
+        "interpolate",
+        square(functional("interpolate", scale_factor=1.6, mode=_mode)),
+        _shape,
+        order=2,
+        label=_mode,
+    )
+for _mode in ("constant", "reflect", "replicate", "circular"):
+    row("pad", square(functional("pad", [2, 1, -1, 3], _mode)), IMAGE, order=2, label=_mode)
+row("im2col", square(functional("unfold", (2, 3), 1, 1, 2)), IMAGE, order=2)
+row("col2im", square(functional("fold", (4, 5), (2, 2), 1, 1)), (2, 8, 30), order=2)
+row("pixel_shuffle", functional("pixel_shuffle", 2), (2, 8, 3, 2))
+row("pixel_unshuffle", functional("pixel_unshuffle", 2), (2, 2, 4, 6))
+row("channel_shuffle", functional("channel_shuffle", 2), (2, 4, 3))
+for _mode in ("bilinear", "bicubic"):
+    row(
+        "grid_sample",
+        functional("grid_sample", mode=_mode, padding_mode="border"),
+        IMAGE,
+        (2, 3, 2, 2),
+        domain=("real", "unit"),
+        order=2,
+        label=_mode,
+    )
+row("affine_grid", functional("affine_grid", [2, 1, 3, 4]), (2, 2, 3))
+
 # ---- products
 for _verb, _a, _b in [
     ("matmul", (3, 4), (4, 2)), ("matmul", (4,), (4,)), ("matmul", (3, 4), (4,)), ("matmul", (4,), (4, 3)),

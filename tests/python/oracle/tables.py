@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from oracle import cases_folds, cases_maps, cases_shape, cases_special
+from oracle import cases_folds, cases_maps, cases_shape, cases_special, cases_windows
 from oracle.case import Case
 from oracle.library import DTYPES, REFUSALS, library_dtype, short_dtype
 
@@ -14,6 +14,7 @@ GROUPS = {
     "folds": cases_folds.CASES,
     "shape": cases_shape.CASES,
     "special": cases_special.CASES,
+    "windows": cases_windows.CASES,
 }
 ALL_CASES: list[Case] = [case for group in GROUPS.values() for case in group]
 assert len({c.name for c in ALL_CASES}) == len(ALL_CASES)

@@ -33,6 +33,21 @@ from quicksilver.nn.modules.activation import (
     Tanhshrink,
     Threshold,
 )
+from quicksilver.nn.modules.batchnorm import (
+    BatchNorm1d,
+    BatchNorm2d,
+    BatchNorm3d,
+    InstanceNorm1d,
+    InstanceNorm2d,
+    InstanceNorm3d,
+    LazyBatchNorm1d,
+    LazyBatchNorm2d,
+    LazyBatchNorm3d,
+    LazyInstanceNorm1d,
+    LazyInstanceNorm2d,
+    LazyInstanceNorm3d,
+    SyncBatchNorm,
+)
 from quicksilver.nn.modules.container import (
     ModuleDict,
     ModuleList,
@@ -48,8 +63,16 @@ from quicksilver.nn.modules.conv import (
     ConvTranspose2d,
     ConvTranspose3d,
 )
-from quicksilver.nn.modules.dropout import Dropout, Dropout1d, Dropout2d, Dropout3d
+from quicksilver.nn.modules.dropout import (
+    AlphaDropout,
+    Dropout,
+    Dropout1d,
+    Dropout2d,
+    Dropout3d,
+    FeatureAlphaDropout,
+)
 from quicksilver.nn.modules.flatten import Flatten, Unflatten
+from quicksilver.nn.modules.fold import Fold, Unfold
 from quicksilver.nn.modules.linear import Bilinear, Identity, Linear
 from quicksilver.nn.modules.loss import (
     BCELoss,
@@ -80,7 +103,6 @@ from quicksilver.nn.modules.margin_loss import (
 )
 from quicksilver.nn.modules.module import Module
 from quicksilver.nn.modules.multihead import MultiheadAttention
-from quicksilver.nn.modules.normalization import LayerNorm, RMSNorm
 from quicksilver.nn.modules.rnn import (
     GRU,
     LSTM,
@@ -91,7 +113,6 @@ from quicksilver.nn.modules.rnn import (
     RNNCell,
     RNNCellBase,
 )
-from quicksilver.nn.modules.sparse import Embedding
 from quicksilver.nn.modules.transformer import (
     Transformer,
     TransformerDecoder,
@@ -99,3 +120,50 @@ from quicksilver.nn.modules.transformer import (
     TransformerEncoder,
     TransformerEncoderLayer,
 )
+from quicksilver.nn.modules.normalization import (
+    CrossMapLRN2d,
+    GroupNorm,
+    LayerNorm,
+    LocalResponseNorm,
+    RMSNorm,
+)
+from quicksilver.nn.modules.padding import (
+    CircularPad1d,
+    CircularPad2d,
+    CircularPad3d,
+    ConstantPad1d,
+    ConstantPad2d,
+    ConstantPad3d,
+    ReflectionPad1d,
+    ReflectionPad2d,
+    ReflectionPad3d,
+    ReplicationPad1d,
+    ReplicationPad2d,
+    ReplicationPad3d,
+    ZeroPad1d,
+    ZeroPad2d,
+    ZeroPad3d,
+)
+from quicksilver.nn.modules.pixelshuffle import ChannelShuffle, PixelShuffle, PixelUnshuffle
+from quicksilver.nn.modules.pooling import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveAvgPool3d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AdaptiveMaxPool3d,
+    AvgPool1d,
+    AvgPool2d,
+    AvgPool3d,
+    LPPool1d,
+    LPPool2d,
+    LPPool3d,
+    MaxPool1d,
+    MaxPool2d,
+    MaxPool3d,
+    MaxUnpool1d,
+    MaxUnpool2d,
+    MaxUnpool3d,
+)
+from quicksilver.nn.modules.sparse import Embedding, EmbeddingBag
+from quicksilver.nn.modules.upsampling import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d

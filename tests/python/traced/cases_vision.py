@@ -1,0 +1,612 @@
+"""Pooling, norms, resizing, padding, bags: modules and functions, with their gradients and errors."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import outcome
+from .cases_nn import fill, numbers
+
+
+def flow(L: Any, module: Any, *shape: int) -> Any:
+    """What a module gives in training and in evaluation, its gradients and its buffers after."""
+    fill(L, module)
+    x = numbers(L, *shape, seed=7).requires_grad_()
+    out = module(x)
+    first, *rest = out if isinstance(out, tuple) else (out,)
+    (first * numbers(L, *first.shape, seed=8)).sum().backward()
+    state = {k: v.tolist() for k, v in module.named_buffers()}
+    module.eval()
+    later = module(x)
+    return [
+        first.tolist(), [r.tolist() for r in rest], x.grad.tolist(),
+        [p.grad.tolist() for p in module.parameters()], state,
+        (later[0] if isinstance(later, tuple) else later).tolist(),
+    ]  # fmt: skip
+
+
+def case_pools(L: Any) -> Any:
+    n = L.nn
+    image, line, volume = (2, 2, 7, 6), (2, 3, 9), (2, 4, 5, 6)
+    return {
+        "max1": flow(L, n.MaxPool1d(3, 2, 1), *line),
+        "max1 indices": flow(L, n.MaxPool1d(2, return_indices=True), *line),
+        "max2": flow(L, n.MaxPool2d(2), *image),
+        "max2 ceil": flow(L, n.MaxPool2d((3, 2), (2, 1), (1, 1), ceil_mode=True), *image),
+        "max2 dilated": flow(L, n.MaxPool2d(2, 1, dilation=2, return_indices=True), *image),
+        "max3": flow(L, n.MaxPool3d(2), *volume),
+        "avg1": flow(L, n.AvgPool1d(3, 2, 1), *line),
+        "avg2": flow(L, n.AvgPool2d(3, 2, 1, True, False), *image),
+        "avg2 divisor": flow(L, n.AvgPool2d(2, divisor_override=3), *image),
+        "avg3": flow(L, n.AvgPool3d(2), *volume),
+        "lp1": flow(L, n.LPPool1d(2, 3), *line),
+        "lp2": flow(L, n.LPPool2d(3, 2, stride=1), *image),
+        "adaptive avg1": flow(L, n.AdaptiveAvgPool1d(4), *line),
+        "adaptive avg2": flow(L, n.AdaptiveAvgPool2d((None, 3)), *image),
+        "adaptive avg2 one": flow(L, n.AdaptiveAvgPool2d(1), *image),
+        "adaptive avg3": flow(L, n.AdaptiveAvgPool3d((2, 3, 4)), *volume),
+        "adaptive max1": flow(L, n.AdaptiveMaxPool1d(4), *line),
+        "adaptive max2": flow(L, n.AdaptiveMaxPool2d((3, 4), True), *image),
+        "adaptive max3": flow(L, n.AdaptiveMaxPool3d((2, 3, 4)), *volume),
+    }
+
+
+def case_unpool(L: Any) -> Any:
+    n = L.nn
+    results = {}
+    for name, pool, unpool, shape, size in (
+        ("1", n.MaxPool1d(2, return_indices=True), n.MaxUnpool1d(2), (2, 3, 8), None),
+        ("2", n.MaxPool2d(2, return_indices=True), n.MaxUnpool2d(2), (2, 2, 5, 6), (5, 6)),
+        ("3", n.MaxPool3d(2, return_indices=True), n.MaxUnpool3d(2), (1, 2, 4, 4, 6), None),
+    ):
+        x = numbers(L, *shape).requires_grad_()
+        values, indices = pool(x)
+        out = unpool(values, indices, size)
+        (out * numbers(L, *out.shape, seed=1)).sum().backward()
+        results[name] = [out.tolist(), x.grad.tolist()]
+    return results
+
+
+def case_norms(L: Any) -> Any:
+    n = L.nn
+    return {
+        "batch1": flow(L, n.BatchNorm1d(3), 5, 3),
+        "batch1 line": flow(L, n.BatchNorm1d(3, momentum=None), 2, 3, 4),
+        "batch2": flow(L, n.BatchNorm2d(3, eps=0.1, momentum=0.3), 2, 3, 4, 2),
+        "batch2 plain": flow(L, n.BatchNorm2d(3, affine=False), 2, 3, 4, 2),
+        "batch2 untracked": flow(L, n.BatchNorm2d(3, track_running_stats=False), 2, 3, 4, 2),
+        "batch3": flow(L, n.BatchNorm3d(2), 2, 2, 3, 2, 2),
+        "instance1": flow(L, n.InstanceNorm1d(3), 2, 3, 4),
+        "instance2": flow(
+            L, n.InstanceNorm2d(3, affine=True, track_running_stats=True), 2, 3, 4, 2
+        ),
+        "instance2 one": flow(L, n.InstanceNorm2d(3), 3, 4, 2),
+        "instance3": flow(L, n.InstanceNorm3d(2, affine=True), 2, 2, 3, 2, 2),
+        "group": flow(L, n.GroupNorm(2, 4), 2, 4, 3, 2),
+        "group plain": flow(L, n.GroupNorm(4, 4, affine=False), 2, 4, 5),
+        "layer no bias": flow(L, n.LayerNorm(4, bias=False), 2, 3, 4),
+        "rms": flow(L, n.RMSNorm((3, 4), eps=0.1), 2, 3, 4),
+        "response": flow(L, n.LocalResponseNorm(3, 0.2, 0.6, 1.5), 2, 4, 3, 2),
+        "response 3d": flow(L, n.LocalResponseNorm(2), 2, 4, 3),
+        "response 5d": flow(L, n.LocalResponseNorm(2), 2, 4, 3, 2, 2),
+    }
+
+
+def case_half_norms(L: Any) -> Any:
+    """Half-precision inputs, with parameters of their own dtype and with float32 ones."""
+    results = []
+    for dtype in (L.float16, L.bfloat16):
+        for narrow in (False, True):
+            bn = fill(L, L.nn.BatchNorm2d(3))
+            ln, gn = fill(L, L.nn.LayerNorm(4)), fill(L, L.nn.GroupNorm(1, 3))
+            if narrow:
+                bn, ln, gn = bn.to(dtype), ln.to(dtype), gn.to(dtype)
+            x = numbers(L, 2, 3, 5, 4).to(dtype)
+            outs = [bn(x), ln(x), gn(x)]
+            results.append([[str(o.dtype), str(bn.running_mean.dtype)] for o in outs])
+            results.append([round(float(o.float().abs().sum()) / 10) for o in outs])
+    return results
+
+
+def case_resizes(L: Any) -> Any:
+    n = L.nn
+    image, line, volume = (1, 2, 5, 6), (2, 2, 7), (1, 1, 3, 4, 5)
+    return {
+        "nearest": flow(L, n.Upsample(scale_factor=2), *image),
+        "nearest size": flow(L, n.Upsample((3, 9)), *image),
+        "exact": flow(L, n.Upsample(scale_factor=0.7, mode="nearest-exact"), *line),
+        "linear": flow(L, n.Upsample(scale_factor=(1.7,), mode="linear"), *line),
+        "recomputed": flow(
+            L, n.Upsample(scale_factor=1.3, mode="bilinear", recompute_scale_factor=True), *image
+        ),
+        "bilinear": flow(L, n.UpsamplingBilinear2d(scale_factor=1.5), *image),
+        "nearest2d": flow(L, n.UpsamplingNearest2d((10, 3)), *image),
+        "bicubic": flow(L, n.Upsample((8, 4), mode="bicubic"), *image),
+        "trilinear": flow(L, n.Upsample((2, 6, 9), mode="trilinear", align_corners=True), *volume),
+        "area": L.nn.functional.interpolate(numbers(L, *image), (3, 4), mode="area").tolist(),
+        "antialias": L.nn.functional.interpolate(
+            numbers(L, *image), (3, 4), mode="bicubic", antialias=True
+        ).tolist(),
+    }
+
+
+def case_pads(L: Any) -> Any:
+    n = L.nn
+    image, line, volume = (1, 2, 4, 5), (2, 2, 5), (1, 2, 3, 4)
+    return {
+        "reflection1": flow(L, n.ReflectionPad1d((2, 1)), *line),
+        "reflection2": flow(L, n.ReflectionPad2d(2), *image),
+        "reflection3": flow(L, n.ReflectionPad3d(1), *volume),
+        "replication1": flow(L, n.ReplicationPad1d(2), *line),
+        "replication2": flow(L, n.ReplicationPad2d((1, 0, 2, 3)), *image),
+        "replication3": flow(L, n.ReplicationPad3d(1), *volume),
+        "zero1": flow(L, n.ZeroPad1d(1), *line),
+        "zero2": flow(L, n.ZeroPad2d((1, -1, 0, 2)), *image),
+        "zero3": flow(L, n.ZeroPad3d(1), *volume),
+        "constant1": flow(L, n.ConstantPad1d(1, 2.5), *line),
+        "constant2": flow(L, n.ConstantPad2d((1, 0, 0, 1), -1.0), *image),
+        "constant3": flow(L, n.ConstantPad3d(1, 0.5), *volume),
+        "circular1": flow(L, n.CircularPad1d(2), *line),
+        "circular2": flow(L, n.CircularPad2d((1, 2, 3, 0)), *image),
+        "circular3": flow(L, n.CircularPad3d(1), *volume),
+    }
+
+
+def case_blocks(L: Any) -> Any:
+    n = L.nn
+    return {
+        "unfold": flow(L, n.Unfold((2, 3), padding=1, stride=2), 1, 2, 5, 4),
+        "unfold one": flow(L, n.Unfold(2), 2, 5, 4),
+        "fold": flow(L, n.Fold((4, 5), (2, 2), padding=1), 1, 8, 30),
+        "pixels": flow(L, n.PixelShuffle(2), 1, 8, 2, 3),
+        "unpixels": flow(L, n.PixelUnshuffle(2), 1, 2, 4, 6),
+        "channels": flow(L, n.ChannelShuffle(2), 1, 4, 2, 2),
+    }
+
+
+def case_grids(L: Any) -> Any:
+    F = L.nn.functional
+    results = {}
+    for shape, grid_shape in (((2, 2, 4, 5), (2, 3, 3, 2)), ((1, 2, 3, 4, 5), (1, 2, 2, 3, 3))):
+        for mode in ("bilinear", "nearest", "bicubic"):
+            if mode == "bicubic" and len(shape) == 5:
+                continue
+            for padding in ("zeros", "border", "reflection"):
+                for corners in (False, True):
+                    x = numbers(L, *shape).requires_grad_()
+                    grid = (numbers(L, *grid_shape, seed=3) * 0.9).requires_grad_()
+                    out = F.grid_sample(x, grid, mode, padding, corners)
+                    (out * numbers(L, *out.shape, seed=4)).sum().backward()
+                    key = f"{len(shape)}d {mode} {padding} {corners}"
+                    results[key] = [out.tolist(), x.grad.tolist(), grid.grad.tolist()]
+    theta = numbers(L, 2, 2, 3).requires_grad_()
+    for corners in (False, True):
+        grid = F.affine_grid(theta, [2, 1, 3, 4], corners)
+        (grid * numbers(L, *grid.shape, seed=5)).sum().backward()
+        results[f"affine {corners}"] = [grid.tolist(), theta.grad.tolist()]
+    theta3 = numbers(L, 1, 3, 4)
+    results["affine 3d"] = F.affine_grid(theta3, [1, 1, 2, 3, 1], False).tolist()
+    return results
+
+
+def case_bags(L: Any) -> Any:
+    F = L.nn.functional
+    table = np.random.default_rng(0).standard_normal((6, 3)).astype(np.float32)
+    picked = L.tensor([1, 2, 4, 5, 4, 3, 2, 1])
+    offsets = L.tensor([0, 3, 3, 6])
+    results = {}
+
+    def bag(name: str, *args: Any, **options: Any) -> None:
+        weight = L.tensor(table).requires_grad_()
+        out = F.embedding_bag(args[0], weight, *args[1:], **options)
+        (out * numbers(L, *out.shape, seed=2)).sum().backward()
+        results[name] = [out.tolist(), weight.grad.tolist(), weight.tolist()]
+
+    for mode in ("sum", "mean", "max"):
+        bag(mode, picked, offsets, mode=mode)
+        bag(f"{mode} 2d", picked.reshape(2, 4), mode=mode)
+        bag(f"{mode} padded", picked, offsets, mode=mode, padding_idx=4)
+        bag(f"{mode} last", picked, L.tensor([0, 2, 8]), mode=mode, include_last_offset=True)
+    factors = numbers(L, 8, seed=5).requires_grad_()
+    bag("weighted", picked, offsets, mode="sum", per_sample_weights=factors)
+    results["factors"] = factors.grad.tolist()
+    bag("short rows", picked, offsets, max_norm=1.0)
+    module = fill(L, L.nn.EmbeddingBag(6, 3, mode="sum", padding_idx=2))
+    results["module"] = module(picked.reshape(4, 2)).tolist()
+    for name, options in (("frequency", {"scale_grad_by_freq": True}), ("norm", {"max_norm": 0.9})):
+        weight = L.tensor(table).requires_grad_()
+        rows = F.embedding(picked.reshape(2, 4), weight, **options)
+        (rows * numbers(L, *rows.shape, seed=2)).sum().backward()
+        results[f"embedding {name}"] = [rows.tolist(), weight.grad.tolist(), weight.tolist()]
+    return results
+
+
+def case_lazy(L: Any) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        lazy, loaded = L.nn.LazyBatchNorm2d(), L.nn.LazyBatchNorm2d()
+        instance = L.nn.LazyInstanceNorm1d(affine=True)
+    before = [lazy.has_uninitialized_params(), repr(lazy), sorted(lazy.state_dict())]
+    out = lazy(numbers(L, 2, 3, 4, 2))
+    after = [type(lazy).__name__, repr(lazy), list(lazy.weight.shape), out.shape[1]]
+    loaded.load_state_dict(lazy.state_dict())
+    instance(numbers(L, 2, 3, 4))
+    return [before, after, list(loaded.running_mean.shape), list(instance.weight.shape)]
+
+
+def case_reprs(L: Any) -> Any:
+    n = L.nn
+    modules = [
+        n.MaxPool1d(2), n.MaxPool2d((3, 2), 2, 1), n.MaxPool3d(2, ceil_mode=True), n.AvgPool1d(2),
+        n.AvgPool2d(2, 1), n.AvgPool3d((1, 2, 2)), n.LPPool1d(2, 3), n.LPPool2d(2, 3, 1),
+        n.LPPool3d(2, 2), n.AdaptiveAvgPool2d((None, 3)), n.AdaptiveMaxPool1d(2), n.MaxUnpool2d(2),
+        n.BatchNorm1d(3), n.BatchNorm2d(3, affine=False), n.BatchNorm3d(2, momentum=None),
+        n.SyncBatchNorm(3), n.InstanceNorm1d(3), n.InstanceNorm2d(3, affine=True), n.GroupNorm(2, 4),
+        n.LocalResponseNorm(2), n.CrossMapLRN2d(2), n.Upsample(scale_factor=2), n.Upsample((3, 4)),
+        n.UpsamplingNearest2d(scale_factor=2), n.UpsamplingBilinear2d((3, 4)), n.ReflectionPad2d(1),
+        n.ZeroPad2d((1, 2, 3, 4)), n.ConstantPad1d(1, 2.0), n.CircularPad1d(2), n.ReplicationPad3d(1),
+        n.PixelShuffle(2), n.PixelUnshuffle(2), n.ChannelShuffle(2), n.Unfold(2), n.Fold(4, 2),
+        n.AlphaDropout(0.2), n.FeatureAlphaDropout(), n.Dropout1d(), n.Dropout3d(0.1),
+        n.EmbeddingBag(5, 3), n.EmbeddingBag(5, 3, max_norm=1.0, mode="sum", padding_idx=1),
+    ]  # fmt: skip
+    return [repr(module) for module in modules]
+
+
+def case_states(L: Any) -> Any:
+    n = L.nn
+    bn = n.BatchNorm2d(2)
+    old = {k: v for k, v in bn.state_dict().items() if k != "num_batches_tracked"}
+    fresh = n.BatchNorm2d(2)
+    synced = n.SyncBatchNorm.convert_sync_batchnorm(n.Sequential(n.BatchNorm1d(2), n.ReLU()))
+    return [
+        list(bn.state_dict()), repr(fresh.load_state_dict(old)), str(bn.num_batches_tracked.dtype),
+        list(n.BatchNorm1d(2, track_running_stats=False).state_dict()), repr(synced),
+        list(n.InstanceNorm2d(2, affine=True, track_running_stats=True).state_dict()),
+        [m.training for m in (bn.eval(), bn.train())],
+    ]  # fmt: skip
+
+
+def case_dropouts(L: Any) -> Any:
+    x = L.ones(2, 3, 4)
+    F = L.nn.functional
+    return [
+        F.alpha_dropout(x, 0.5, training=False).tolist(),
+        outcome(lambda: F.alpha_dropout(x, 1.5, True)),
+        outcome(lambda: L.nn.FeatureAlphaDropout(-1)),
+        outcome(lambda: F.dropout1d(L.ones(2))),
+    ]
+
+
+def texts(*attempts: Callable[[], Any]) -> list[Any]:
+    """The error of each attempt, or the shape of what it gave."""
+
+    def shape(a: Callable[[], Any]) -> Any:
+        result = outcome(a)
+        if isinstance(result, dict):
+            result["text"] = result["text"].split("\n")[0]
+            return result
+        return list(result.shape)
+
+    return [shape(a) for a in attempts]
+
+
+def case_pool_errors(L: Any) -> Any:
+    F, x = L.nn.functional, L.ones(1, 2, 5, 5)
+    return texts(
+        lambda: F.max_pool2d(x, (1, 2, 3)),
+        lambda: F.max_pool2d(x, 2, (1, 2, 3)),
+        lambda: F.max_pool2d(x, 2, 2, (1, 2, 3)),
+        lambda: F.max_pool2d(x, 2, 2, 0, (1, 2, 3)),
+        lambda: F.max_pool2d(x, 0),
+        lambda: F.max_pool2d(x, 2, 0),
+        lambda: F.max_pool2d(x, 2, 2, 0, 0),
+        lambda: F.max_pool2d(x, 2, 2, 2),
+        lambda: F.max_pool2d(x, 2, 2, -1),
+        lambda: F.max_pool2d(x, 6),
+        lambda: F.max_pool2d(x[0, 0], 2),
+        lambda: F.max_pool2d(L.ones(2, 0, 4, 4), 2),
+        lambda: F.max_pool2d(L.ones(0, 2, 4, 4), 2),
+        lambda: F.max_pool2d(L.ones(2, 2, 0, 4), 2),
+        lambda: F.max_pool2d(x.bool(), 2),
+        lambda: F.max_pool2d(x.long(), 2),
+        lambda: F.max_pool2d(x.to(L.uint8), 2),
+        lambda: F.max_pool2d(x.to(L.int16), 2),
+        lambda: F.max_pool1d(x[0], (1, 2)),
+        lambda: F.max_pool1d(x[0], 2, (1, 2)),
+        lambda: F.max_pool1d(x[0], 0),
+        lambda: F.max_pool1d(x[0], 2, 0),
+        lambda: F.max_pool1d(x[0], 2, 2, 2),
+        lambda: F.max_pool1d(x[0], 2, 2, -1),
+        lambda: F.max_pool1d(x[0], 2, 2, 0, 0),
+        lambda: F.max_pool1d(x[0], 7),
+        lambda: F.max_pool1d(x, 2),
+        lambda: F.max_pool1d(x[0, 0, 0], 2),
+        lambda: F.max_pool1d(x[0].int(), 2),
+        lambda: F.max_pool1d(x[0].bool(), 2),
+        lambda: F.max_pool1d(L.ones(0, 2, 4), 2),
+        lambda: F.max_pool1d(L.ones(2, 0, 4), 2),
+        lambda: F.max_pool3d(x, 2),
+        lambda: F.max_pool3d(x[0, 0], 2),
+        lambda: F.max_pool3d(x, (1, 2)),
+        lambda: F.max_pool3d(x, 0),
+        lambda: F.max_pool3d(x, (1, 2, 2), 0),
+        lambda: F.max_pool3d(x, (1, 2, 2), 1, 1),
+        lambda: F.max_pool3d(x, 9),
+        lambda: F.max_pool3d(x, 1, 1, 0, 0),
+        lambda: F.max_pool3d(x.int(), 1),
+        lambda: F.avg_pool2d(x, (1, 2, 3)),
+        lambda: F.avg_pool2d(x, 2, (1, 2, 3)),
+        lambda: F.avg_pool2d(x, 2, 2, (1, 2, 3)),
+        lambda: F.avg_pool2d(x, 0),
+        lambda: F.avg_pool2d(x, 2, 0),
+        lambda: F.avg_pool2d(x, 2, 2, 2),
+        lambda: F.avg_pool2d(x, 6),
+        lambda: F.avg_pool2d(x, 2, divisor_override=0),
+        lambda: F.avg_pool2d(x[0, 0], 2),
+        lambda: F.avg_pool2d(x.long(), 2),
+        lambda: F.avg_pool2d(x.int(), 2),
+        lambda: F.avg_pool2d(x.bool(), 2),
+        lambda: F.avg_pool2d(L.ones(0, 2, 4, 4), 2),
+        lambda: F.avg_pool2d(L.ones(2, 0, 4, 4), 2),
+        lambda: F.avg_pool2d(L.ones(2, 2, 0, 4), 2),
+        lambda: F.avg_pool2d(x, 2, 2, -1),
+        lambda: F.avg_pool1d(x, 2),
+        lambda: F.avg_pool1d(x[0], (1, 2)),
+        lambda: F.avg_pool1d(x[0], 2, (1, 2)),
+        lambda: F.avg_pool1d(x[0], 2, 2, (1, 2)),
+        lambda: F.avg_pool1d(x[0], 2, 2, 2),
+        lambda: F.avg_pool1d(x[0], 0),
+        lambda: F.avg_pool1d(x[0], 2, 0),
+        lambda: F.avg_pool1d(x[0], 7),
+        lambda: F.avg_pool1d(x[0].long(), 2),
+        lambda: F.avg_pool1d(x[0].int(), 2),
+        lambda: F.avg_pool3d(x[0, 0], 2),
+        lambda: F.avg_pool3d(x, (1, 2)),
+        lambda: F.avg_pool3d(x, 0),
+        lambda: F.avg_pool3d(x, 9),
+        lambda: F.avg_pool3d(x, (1, 2, 2), 0),
+        lambda: F.avg_pool3d(x, (1, 2, 2), 1, 1),
+        lambda: F.avg_pool3d(x.long(), (1, 2, 2)),
+        lambda: F.avg_pool3d(x.int(), (1, 2, 2)),
+        lambda: F.avg_pool3d(x, 1, divisor_override=0),
+        lambda: F.adaptive_avg_pool2d(x, (1, 2, 3)),
+        lambda: F.adaptive_avg_pool2d(x, -1),
+        lambda: F.adaptive_avg_pool2d(x, 0),
+        lambda: F.adaptive_avg_pool2d(x[0, 0], 1),
+        lambda: F.adaptive_avg_pool2d(x.long(), 1),
+        lambda: F.adaptive_avg_pool2d(x.long(), 2),
+        lambda: F.adaptive_avg_pool2d(x.int(), 2),
+        lambda: F.adaptive_avg_pool2d(L.ones(0, 2, 4, 4), 2),
+        lambda: F.adaptive_avg_pool2d(L.ones(2, 0, 4, 4), 2),
+        lambda: F.adaptive_avg_pool2d(L.ones(2, 2, 0, 4), 2),
+        lambda: F.adaptive_avg_pool1d(x, 2),
+        lambda: F.adaptive_avg_pool1d(x[0], (1, 2)),
+        lambda: F.adaptive_avg_pool1d(x[0], -1),
+        lambda: F.adaptive_avg_pool1d(x[0].long(), 2),
+        lambda: F.adaptive_avg_pool3d(x[0, 0], 2),
+        lambda: F.adaptive_avg_pool3d(x, (1, 2)),
+        lambda: F.adaptive_avg_pool3d(x, -1),
+        lambda: F.adaptive_avg_pool3d(x.long(), 2),
+        lambda: F.adaptive_avg_pool2d(x, (None, 2)),
+        lambda: F.adaptive_max_pool2d(x, (1, 2, 3)),
+        lambda: F.adaptive_max_pool2d(x, -1),
+        lambda: F.adaptive_max_pool2d(x, 0),
+        lambda: F.adaptive_max_pool2d(x[0, 0], 1),
+        lambda: F.adaptive_max_pool2d(x.long(), 1),
+        lambda: F.adaptive_max_pool2d(L.ones(2, 2, 0, 4), 2),
+        lambda: F.adaptive_max_pool2d(L.ones(0, 2, 4, 4), 2),
+        lambda: F.adaptive_max_pool2d(L.ones(2, 0, 4, 4), 2),
+        lambda: F.adaptive_max_pool1d(x, 2),
+        lambda: F.adaptive_max_pool1d(x[0], (1, 2)),
+        lambda: F.adaptive_max_pool1d(x[0].int(), 2),
+        lambda: F.adaptive_max_pool3d(x[0, 0], 2),
+        lambda: F.adaptive_max_pool3d(x.int(), 2),
+        lambda: F.adaptive_max_pool3d(x, (1, 2)),
+        lambda: F.max_unpool2d(x, L.zeros(1, 2, 5, 5, dtype=L.long), 2),
+        lambda: F.max_unpool2d(x, L.zeros(1, 2, 5, 4, dtype=L.long), 2),
+        lambda: F.max_unpool2d(x, L.zeros(1, 2, 5, 5, dtype=L.int), 2),
+        lambda: F.max_unpool2d(x[0, 0], L.zeros(5, 5, dtype=L.long), 2),
+        lambda: F.max_unpool2d(x, L.zeros(1, 2, 5, 5, dtype=L.long), 2, output_size=(20, 20)),
+        lambda: F.max_unpool2d(x, L.zeros(1, 2, 5, 5, dtype=L.long), 2, output_size=(20,)),
+        lambda: F.lp_pool2d(x, 2, 2),
+        lambda: F.lp_pool1d(x[0], 2, 2),
+        lambda: F.max_unpool2d(x.long(), L.zeros(1, 2, 5, 5, dtype=L.long), 2),
+        lambda: F.max_pool2d(x, 3, 2, 1, 1, True),
+        lambda: F.max_pool2d(x, 2.0),
+        lambda: L.max_pool2d(x, 2),
+        lambda: L.avg_pool1d(x[0], 2),
+        lambda: L.max_pool1d_with_indices(x[0], 2)[0],
+    )
+
+
+def case_norm_errors(L: Any) -> Any:
+    F, x, w = L.nn.functional, L.ones(2, 4, 5, 5), L.ones(4)
+    rm, rv = L.zeros(4), L.ones(4)
+    return texts(
+        lambda: F.batch_norm(x, rm, rv),
+        lambda: F.batch_norm(x, None, None),
+        lambda: F.batch_norm(x, None, None, training=True),
+        lambda: F.batch_norm(L.ones(1, 4), rm, rv, training=True),
+        lambda: F.batch_norm(L.ones(1, 4, 1, 1), rm, rv, training=True),
+        lambda: F.batch_norm(x, L.zeros(3), rv, training=True),
+        lambda: F.batch_norm(x, rm, L.zeros(3)),
+        lambda: F.batch_norm(x, rm, rv, L.ones(3)),
+        lambda: F.batch_norm(x, rm, rv, w, L.ones(3)),
+        lambda: F.batch_norm(x.int(), rm, rv),
+        lambda: F.batch_norm(x.int(), rm, rv, training=True),
+        lambda: F.batch_norm(x.half(), rm, rv, w, w),
+        lambda: F.batch_norm(x.bfloat16(), rm, rv, w, w, training=True),
+        lambda: F.batch_norm(x.bfloat16(), rm.bfloat16(), rv.bfloat16(), w, w, training=True),
+        lambda: F.batch_norm(x.double(), rm, rv, w, w, training=True),
+        lambda: F.batch_norm(x, rm.double(), rv.double(), training=True),
+        lambda: F.batch_norm(x.half(), rm, rv, w.half(), w.half()),
+        lambda: F.batch_norm(L.ones(4), rm, rv),
+        lambda: F.batch_norm(L.ones(0, 4), rm, rv, training=True),
+        lambda: F.batch_norm(L.ones(0, 4), rm, rv),
+        lambda: F.batch_norm(L.ones(2, 0), L.zeros(0), L.ones(0)),
+        lambda: F.batch_norm(L.ones(2, 4, 0), rm, rv, training=True),
+        lambda: F.batch_norm(x, rm, None, training=True),
+        lambda: F.batch_norm(L.zeros(()), rm, rv),
+        lambda: F.instance_norm(x),
+        lambda: F.instance_norm(x, rm, rv),
+        lambda: F.instance_norm(x, rm, rv, use_input_stats=False),
+        lambda: F.instance_norm(x, use_input_stats=False),
+        lambda: F.instance_norm(L.ones(2, 4, 1)),
+        lambda: F.instance_norm(L.ones(2, 4)),
+        lambda: F.instance_norm(x, weight=L.ones(3)),
+        lambda: F.instance_norm(x, bias=L.ones(3)),
+        lambda: F.instance_norm(x.int()),
+        lambda: F.instance_norm(L.ones(2, 4, 0)),
+        lambda: F.instance_norm(L.ones(0, 4, 3)),
+        lambda: F.instance_norm(L.ones(4)),
+        lambda: F.instance_norm(x, L.zeros(3), L.zeros(3)),
+        lambda: F.group_norm(x, 2),
+        lambda: F.group_norm(x, 3),
+        lambda: F.group_norm(x, 0),
+        lambda: F.group_norm(x, -1),
+        lambda: F.group_norm(x, 2, L.ones(3)),
+        lambda: F.group_norm(x, 2, w, L.ones(3)),
+        lambda: F.group_norm(L.ones(4), 2),
+        lambda: F.group_norm(L.ones(2, 4), 4),
+        lambda: F.group_norm(L.ones(1, 4), 4),
+        lambda: F.group_norm(x.int(), 2),
+        lambda: F.group_norm(x.half(), 2, w, w),
+        lambda: F.group_norm(x.half(), 2, w.half(), w.half()),
+        lambda: F.group_norm(L.ones(0, 4, 3), 2),
+        lambda: F.group_norm(L.ones(2, 4, 0), 2),
+        lambda: L.group_norm(x, 2),
+        lambda: F.layer_norm(x.half(), (5,), L.ones(5), L.ones(5)),
+        lambda: F.layer_norm(x, (5,), L.ones(5).half()),
+        lambda: F.layer_norm(x, (4,)),
+        lambda: F.layer_norm(x, ()),
+        lambda: F.layer_norm(x, 5),
+        lambda: F.layer_norm(x.int(), (5,)),
+        lambda: F.rms_norm(x, (5,)),
+        lambda: F.rms_norm(x, (4,)),
+        lambda: F.rms_norm(x, ()),
+        lambda: F.rms_norm(x, (5,), L.ones(4)),
+        lambda: F.rms_norm(x.half(), (5,), L.ones(5)),
+        lambda: F.rms_norm(x, (5,), L.ones(5).half()),
+        lambda: F.rms_norm(x.int(), (5,)),
+        lambda: F.rms_norm(L.ones(2, 0), (0,)),
+        lambda: L.rms_norm(x, (5,)),
+        lambda: F.local_response_norm(x, 2),
+        lambda: F.local_response_norm(x[0, 0], 2),
+        lambda: F.local_response_norm(x, 0),
+    )
+
+
+def case_resize_errors(L: Any) -> Any:
+    F, x = L.nn.functional, L.ones(2, 4, 5, 5)
+    return texts(
+        lambda: F.interpolate(x),
+        lambda: F.interpolate(x, 3, 2),
+        lambda: F.interpolate(x, (3,)),
+        lambda: F.interpolate(x, 3, mode="linear"),
+        lambda: F.interpolate(x[0], 3, mode="bilinear"),
+        lambda: F.interpolate(x, 3, mode="foo"),
+        lambda: F.interpolate(x, 3, mode="nearest", align_corners=True),
+        lambda: F.interpolate(x, 0),
+        lambda: F.interpolate(x, scale_factor=0.1),
+        lambda: F.interpolate(x.int(), 3),
+        lambda: F.interpolate(x.to(L.uint8), 3),
+        lambda: F.interpolate(x.to(L.uint8), 3, mode="bilinear"),
+        lambda: F.interpolate(x.to(L.uint8), 3, mode="bicubic"),
+        lambda: F.interpolate(x.long(), 3, mode="bilinear"),
+        lambda: F.interpolate(x.bool(), 3),
+        lambda: F.interpolate(x, 3, mode="nearest", antialias=True),
+        lambda: F.interpolate(x, 3, mode="bilinear", antialias=True),
+        lambda: F.interpolate(x, 3, mode="area"),
+        lambda: F.interpolate(x.int(), 3, mode="area"),
+        lambda: F.interpolate(x, 3, recompute_scale_factor=True),
+        lambda: F.interpolate(x[0, 0], 3),
+        lambda: F.interpolate(L.ones(0, 4, 5, 5), 3),
+        lambda: F.interpolate(L.ones(2, 4, 0, 5), 3),
+        lambda: F.interpolate(L.ones(2, 0, 5, 5), 3),
+        lambda: F.interpolate(x[None], 3, mode="trilinear"),
+        lambda: F.interpolate(x.to(L.uint8)[0], 3, mode="linear"),
+        lambda: F.interpolate(x.to(L.uint8)[None], 3, mode="trilinear"),
+        lambda: F.pad(x, (1, 1), mode="reflect"),
+        lambda: F.pad(x, (1, 1, 1, 1), mode="reflect"),
+        lambda: F.pad(x, (5, 1, 1, 1), mode="reflect"),
+        lambda: F.pad(x[0], (5, 1), mode="reflect"),
+        lambda: F.pad(x[0], (6, 1), mode="circular"),
+        lambda: F.pad(x, (-1, 1, 1, 1), mode="circular"),
+        lambda: F.pad(x, (-1, 1, 1, 1), mode="reflect"),
+        lambda: F.pad(x, (-1, 1, 1, 1), mode="replicate"),
+        lambda: F.pad(x, (-3, -3, 1, 1), mode="replicate"),
+        lambda: F.pad(x, (1, 1, 1, 1, 1, 1), mode="reflect"),
+        lambda: F.pad(x, (1, 1, 1, 1), mode="foo"),
+        lambda: F.pad(x, (1, 1, 1, 1), mode="reflect", value=1.0),
+        lambda: F.pad(x.int(), (1, 1, 1, 1), mode="reflect"),
+        lambda: F.pad(x.bool(), (1, 1, 1, 1), mode="reflect"),
+        lambda: F.pad(x.int(), (1, 1, 1, 1), mode="circular"),
+        lambda: F.pad(x.int(), (1, 1, 1, 1), mode="replicate"),
+        lambda: F.pad(x.bool(), (1, 1, 1, 1), mode="circular"),
+        lambda: F.pad(x, (1,), mode="reflect"),
+        lambda: F.pad(L.ones(2, 0, 4), (1, 1), mode="reflect"),
+        lambda: F.pad(L.ones(0, 2, 4), (1, 1), mode="reflect"),
+        lambda: F.pad(L.ones(2, 2, 0), (1, 1), mode="replicate"),
+        lambda: F.pad(L.ones(4), (1, 1), mode="reflect"),
+        lambda: F.pad(x, (1, 1, 1, 1), mode="reflect", value=0),
+        lambda: F.pad(x, (20, 1, 1, 1), mode="replicate"),
+        lambda: F.pad(L.ones(2, 2, 0), (1, 1), mode="circular"),
+    )
+
+
+def case_block_errors(L: Any) -> Any:
+    F, x, n = L.nn.functional, L.ones(1, 4, 5, 5), L.nn
+    return texts(
+        lambda: F.unfold(x, 6),
+        lambda: F.unfold(x, 0),
+        lambda: F.unfold(x, 2, dilation=0),
+        lambda: F.unfold(x, 2, padding=-1),
+        lambda: F.unfold(x, 2, stride=0),
+        lambda: F.unfold(x[0, 0], 2),
+        lambda: F.unfold(x, (1, 2, 3)),
+        lambda: F.fold(L.ones(1, 8, 16), (5, 5), 2),
+        lambda: F.fold(L.ones(1, 8, 15), (5, 5), 2),
+        lambda: F.fold(L.ones(1, 7, 16), (5, 5), 2),
+        lambda: F.fold(L.ones(8), (5, 5), 2),
+        lambda: F.pixel_shuffle(x, 3),
+        lambda: F.pixel_shuffle(x, 0),
+        lambda: F.pixel_shuffle(L.ones(3, 3), 1),
+        lambda: F.pixel_unshuffle(x, 2),
+        lambda: F.pixel_unshuffle(x, -1),
+        lambda: F.channel_shuffle(x, 3),
+        lambda: F.channel_shuffle(x, 0),
+        lambda: F.channel_shuffle(L.ones(2, 2), 1),
+        lambda: F.grid_sample(x, L.ones(2, 3, 3, 2)),
+        lambda: F.grid_sample(x, L.ones(1, 3, 3, 3)),
+        lambda: F.grid_sample(x, L.ones(1, 3, 3, 2), mode="linear"),
+        lambda: F.grid_sample(x, L.ones(1, 3, 3, 2), padding_mode="zero"),
+        lambda: F.affine_grid(L.ones(1, 2, 3), [1, 1, 3]),
+        lambda: F.affine_grid(L.ones(1, 3, 3), [1, 1, 3, 3]),
+        lambda: F.affine_grid(L.ones(1, 2, 3), [1, 1, 0, 3]),
+        lambda: F.embedding_bag(L.zeros(2, 2, dtype=L.int64), w(L), L.zeros(1, dtype=L.int64)),
+        lambda: F.embedding_bag(L.zeros(2, dtype=L.int64), w(L)),
+        lambda: F.embedding_bag(L.zeros(2, 2, 2, dtype=L.int64), w(L)),
+        lambda: F.embedding_bag(L.zeros(2, 2, dtype=L.int64), w(L), mode="min"),
+        lambda: F.embedding_bag(L.zeros(2, dtype=L.int64), w(L), L.ones(1, dtype=L.int64)),
+        lambda: F.embedding_bag(
+            L.zeros(2, 2, dtype=L.int64), w(L), per_sample_weights=L.ones(2, 2)
+        ),
+        lambda: n.BatchNorm1d(4)(x),
+        lambda: n.BatchNorm2d(4)(x[0]),
+        lambda: n.BatchNorm3d(4)(x),
+        lambda: n.InstanceNorm1d(4)(x),
+        lambda: n.InstanceNorm2d(4)(x[0, 0]),
+        lambda: n.InstanceNorm2d(3, affine=True)(x),
+        lambda: n.GroupNorm(3, 4),
+        lambda: n.GroupNorm(0, 4),
+        lambda: n.CircularPad1d(1)(x),
+        lambda: n.SyncBatchNorm(2)(L.ones(2)),
+    )
+
+
+def w(L: Any) -> Any:
+    return L.ones(3, 2)
