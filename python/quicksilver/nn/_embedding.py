@@ -1,4 +1,4 @@
-"""nn.functional's embedding and embedding_bag: rows of a table, and sums, means or largest of them."""
+"""nn.functional's embedding and embedding_bag: rows of a table; sums, means or largest of them."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def embedding(
     return rows
 
 
-# ---- bags --------------------------------------------------------------------------------------------
+# ---- bags ----------------------------------------------------------------------------------------
 def _check_bags(
     input: Tensor,
     offsets: Tensor | None,
@@ -114,14 +114,14 @@ def _check_bags(
 
 
 def _bag_of_each(offsets: Tensor, count: int) -> Tensor:
-    """Which bag each of `count` elements is in: how many bags have begun before or at it, less 1."""
+    """Which bag each of `count` elements is in: how many bags have begun by then, less 1."""
     begins = _C.zeros(count + 1, dtype=_C.int64, device=offsets.device)
     begins = begins.index_add(0, offsets, _C.ones_like(offsets))
     return begins.cumsum(0)[:count] - 1
 
 
 def _largest(rows: Tensor, bags: Tensor, count: int, keep: Tensor | None) -> Tensor:
-    """The largest of each bag's rows by column, 0 for an empty bag; the first of equals is chosen."""
+    """The largest of each bag's rows by column, 0 for an empty bag; the first of equals counts."""
     sizes = _C.zeros(count + 1, dtype=_C.int64, device=bags.device)
     sizes = sizes.index_add(0, bags, _C.ones_like(bags))
     longest = max(int(sizes[:count].max().item()), 1) if count else 1

@@ -19,7 +19,7 @@ avg_pool3d = _nn.avg_pool3d
 adaptive_avg_pool1d = _nn.adaptive_avg_pool1d
 
 
-# ---- the largest -----------------------------------------------------------------------------------
+# ---- the largest ---------------------------------------------------------------------------------
 def max_pool1d(
     input: Tensor,
     kernel_size: Sizes,
@@ -77,7 +77,7 @@ def max_pool3d_with_indices(input: Tensor, *args: Any, **options: Any) -> Any:
     return max_pool3d(input, *args, **{**options, "return_indices": True})
 
 
-# ---- adaptive: output_size says how many windows there are; None keeps a dimension ------------------
+# ---- adaptive: output_size says how many windows there are; None keeps a dimension ---------------
 def _sizes(output_size: Any, input: Tensor) -> Any:
     """output_size with None replaced by the input's own extents."""
     if isinstance(output_size, int):
@@ -136,7 +136,7 @@ def adaptive_max_pool3d_with_indices(input: Tensor, output_size: Any) -> Any:
     return adaptive_max_pool3d(input, output_size, True)
 
 
-# ---- back to the places that max_pool names ---------------------------------------------------------
+# ---- back to the places that max_pool names ------------------------------------------------------
 def _each(value: Sizes, n: int) -> list[int]:
     return [value] * n if isinstance(value, int) else list(value)
 
@@ -167,9 +167,9 @@ def _unpool_size(
     for d in range(n):
         low, high = default[d] - stride[d], default[d] + stride[d]
         if not low < wanted[d] < high:
+            shown = wanted if isinstance(output_size, list) else tuple(wanted)
             raise ValueError(
-                f'invalid output_size "{tuple(wanted) if not isinstance(output_size, list) else wanted}"'
-                f" (dim {d} must be between {low} and {high})"
+                f'invalid output_size "{shown}" (dim {d} must be between {low} and {high})'
             )
     return wanted
 
@@ -200,7 +200,7 @@ max_unpool2d = _unpool(2)
 max_unpool3d = _unpool(3)
 
 
-# ---- power averages -----------------------------------------------------------------------------------
+# ---- power averages ------------------------------------------------------------------------------
 def _lp(out: Tensor, count: int, norm_type: float) -> Tensor:
     return (out.sign() * _nn.relu(out.abs())).mul(count).pow(1.0 / norm_type)
 

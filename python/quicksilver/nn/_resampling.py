@@ -17,7 +17,7 @@ pixel_unshuffle = _nn.pixel_unshuffle
 channel_shuffle = _nn.channel_shuffle
 
 
-# ---- resizing --------------------------------------------------------------------------------------
+# ---- resizing ------------------------------------------------------------------------------------
 _INTERPOLATING = ("linear", "bilinear", "bicubic", "trilinear")
 _MODES = "nearest | linear | bilinear | bicubic | trilinear | lanczos | area | nearest-exact"
 _RANKS = {"linear": 3, "bilinear": 4, "bicubic": 4, "lanczos": 4, "trilinear": 5}
@@ -136,11 +136,11 @@ def upsample_bilinear(input: Tensor, size: Any = None, scale_factor: Any = None)
     return interpolate(input, size, scale_factor, mode="bilinear", align_corners=True)
 
 
-# ---- padding ----------------------------------------------------------------------------------------
+# ---- padding -------------------------------------------------------------------------------------
 def pad(
     input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None
 ) -> Tensor:
-    """Pads the last dimensions: pad is (left, right) of the last, then of the one before, and so on;
+    """Pads the last dimensions: pad is (left, right) of the last, then of the one before, ...;
     negative numbers cut off.
 
     Args:
@@ -153,7 +153,7 @@ def pad(
     return _nn.pad(input, pad, mode, value)
 
 
-# ---- blocks -------------------------------------------------------------------------------------------
+# ---- blocks --------------------------------------------------------------------------------------
 def unfold(
     input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
 ) -> Tensor:
@@ -175,7 +175,7 @@ def fold(
     return _nn.col2im(input, output_size, kernel_size, dilation, padding, stride)
 
 
-# ---- grids --------------------------------------------------------------------------------------------
+# ---- grids ---------------------------------------------------------------------------------------
 def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None = None) -> Tensor:
     """Sampling positions [N, *spatial, d] in [-1, 1] of affine maps theta [N, d, d + 1]."""
     if not theta.is_floating_point():

@@ -308,7 +308,7 @@ def dropout3d(
 def _alpha_dropout(
     input: Tensor, noise_shape: Sequence[int], p: float, training: bool, inplace: bool
 ) -> Tensor:
-    """Sets to selu's lower limit instead of zero; scaled and shifted so that mean and variance stay."""
+    """Sets to selu's lower limit, not to zero; scaled and shifted to keep mean and variance."""
     if p < 0.0 or p > 1.0:
         raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
     if not training or p == 0 or input.numel() == 0:
@@ -350,7 +350,8 @@ def normalize(
     return result if out is None else out.copy_(result)
 
 
-# ---- products -------------------------------------------------------------------------------------def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+# ---- products ----------------------------------------------------------------------------------
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """y_o = x1^T W_o x2 + b_o: input1 [..., I1], input2 [..., I2], weight [O, I1, I2]."""
     if input1.shape[:-1] != input2.shape[:-1]:
         raise RuntimeError(

@@ -61,7 +61,7 @@ inline void max_block(const float* first, const float* second, float* best, int3
                       int32_t first_base, int32_t second_base) {
   using F = typename Lanes<N>::F;
   using I = typename Lanes<N>::I;
-  I step;
+  I step = {};
   for (int i = 0; i < N; ++i) step[i] = 2 * i;
   F m = every_other<N, false>(first);
   I p = step + first_base;

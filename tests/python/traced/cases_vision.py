@@ -1,4 +1,4 @@
-"""Pooling, norms, resizing, padding, bags: modules and functions, with their gradients and errors."""
+"""Pooling, norms, resizing, padding, bags: modules and functions, gradients and errors."""
 
 from __future__ import annotations
 
@@ -245,11 +245,13 @@ def case_reprs(L: Any) -> Any:
         n.AvgPool2d(2, 1), n.AvgPool3d((1, 2, 2)), n.LPPool1d(2, 3), n.LPPool2d(2, 3, 1),
         n.LPPool3d(2, 2), n.AdaptiveAvgPool2d((None, 3)), n.AdaptiveMaxPool1d(2), n.MaxUnpool2d(2),
         n.BatchNorm1d(3), n.BatchNorm2d(3, affine=False), n.BatchNorm3d(2, momentum=None),
-        n.SyncBatchNorm(3), n.InstanceNorm1d(3), n.InstanceNorm2d(3, affine=True), n.GroupNorm(2, 4),
-        n.LocalResponseNorm(2), n.CrossMapLRN2d(2), n.Upsample(scale_factor=2), n.Upsample((3, 4)),
+        n.SyncBatchNorm(3), n.InstanceNorm1d(3), n.InstanceNorm2d(3, affine=True),
+        n.GroupNorm(2, 4), n.LocalResponseNorm(2), n.CrossMapLRN2d(2),
+        n.Upsample(scale_factor=2), n.Upsample((3, 4)),
         n.UpsamplingNearest2d(scale_factor=2), n.UpsamplingBilinear2d((3, 4)), n.ReflectionPad2d(1),
-        n.ZeroPad2d((1, 2, 3, 4)), n.ConstantPad1d(1, 2.0), n.CircularPad1d(2), n.ReplicationPad3d(1),
-        n.PixelShuffle(2), n.PixelUnshuffle(2), n.ChannelShuffle(2), n.Unfold(2), n.Fold(4, 2),
+        n.ZeroPad2d((1, 2, 3, 4)), n.ConstantPad1d(1, 2.0), n.CircularPad1d(2),
+        n.ReplicationPad3d(1), n.PixelShuffle(2), n.PixelUnshuffle(2),
+        n.ChannelShuffle(2), n.Unfold(2), n.Fold(4, 2),
         n.AlphaDropout(0.2), n.FeatureAlphaDropout(), n.Dropout1d(), n.Dropout3d(0.1),
         n.EmbeddingBag(5, 3), n.EmbeddingBag(5, 3, max_norm=1.0, mode="sum", padding_idx=1),
     ]  # fmt: skip
@@ -268,6 +270,31 @@ def case_states(L: Any) -> Any:
         list(n.InstanceNorm2d(2, affine=True, track_running_stats=True).state_dict()),
         [m.training for m in (bn.eval(), bn.train())],
     ]  # fmt: skip
+
+
+def case_reparametrised(L: Any) -> Any:
+    """Weights that are computed before each forward."""
+    n, u = L.nn, L.nn.utils
+    results = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for dim in (0, 1, None):
+            layer = u.weight_norm(fill(L, n.Linear(3, 4)), dim=dim)
+            results[f"norm {dim}"] = [list(layer.state_dict()), flow(L, layer, 5, 3)]
+        u.remove_weight_norm(layer)
+        results["removed"] = [sorted(layer.state_dict()), layer.weight.tolist()]
+        layer = u.spectral_norm(fill(L, n.Linear(3, 4)), n_power_iterations=3)
+    results["state"] = sorted(layer.state_dict())
+    with L.no_grad():
+        layer.weight_u.copy_(L.tensor([0.5, 0.5, 0.5, 0.5]))
+    layer.train()
+    x = numbers(L, 5, 3).requires_grad_()
+    layer(x).square().sum().backward()
+    later = [layer(x).tolist() for _ in range(60)][-1]
+    results["spectral"] = [x.grad.tolist(), layer.weight_orig.grad.tolist(), later]
+    u.remove_spectral_norm(layer)
+    results["after"] = [sorted(layer.state_dict()), outcome(lambda: u.remove_spectral_norm(layer))]
+    return results
 
 
 def case_dropouts(L: Any) -> Any:

@@ -165,5 +165,15 @@ from quicksilver.nn.modules.pooling import (
     MaxUnpool2d,
     MaxUnpool3d,
 )
+from quicksilver.nn.modules.rnn import (
+    GRU,
+    LSTM,
+    RNN,
+    GRUCell,
+    LSTMCell,
+    RNNBase,
+    RNNCell,
+    RNNCellBase,
+)
 from quicksilver.nn.modules.sparse import Embedding, EmbeddingBag
 from quicksilver.nn.modules.upsampling import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d

@@ -78,7 +78,8 @@ class _NormBase(Module):
     def extra_repr(self) -> str:
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum},"
-            f" affine={self.affine}, bias={self._has_bias()}, track_running_stats={self.track_running_stats}"
+            f" affine={self.affine}, bias={self._has_bias()},"
+            f" track_running_stats={self.track_running_stats}"
         )
 
     def _load_from_state_dict(
@@ -240,7 +241,7 @@ class _3d:
 class BatchNorm1d(_1d, _BatchNorm):
     """Normalises each channel of [N, C] or [N, C, L] over the batch.
 
-    Ioffe and Szegedy 2015, arXiv:1502.03167. While training by the batch's mean and biased variance,
+    Ioffe and Szegedy 2015, arXiv:1502.03167. While training by the batch's own mean and variance,
     with running ones that move by momentum (None: the average of all batches); in eval by those.
     """
 

@@ -15,8 +15,9 @@ class LazyModuleMixin:
     """Put before a Module class: parameters are made by initialize_parameters(*inputs) before the
     first forward, after which the object is of the class ``cls_to_become``.
 
-    A subclass makes its parameters as UninitializedParameter or UninitializedBuffer, and materializes
-    them in initialize_parameters. ``to`` and dtypes may change before; optimizers come after.
+    A subclass makes its parameters as UninitializedParameter or UninitializedBuffer and
+    materializes them in initialize_parameters. ``to`` and dtypes may change before; optimizers
+    come after.
     """
 
     cls_to_become: type | None = None
@@ -54,7 +55,7 @@ class LazyModuleMixin:
                 value.materialize(given.shape)
 
     def initialize_parameters(self, *args: Any, **kwargs: Any) -> None:
-        """Makes the parameters from the arguments of the first forward; each subclass defines it."""
+        """Makes the parameters from what the first forward gets; each subclass defines it."""
         raise NotImplementedError(
             f"initialize_parameters is not implemented for {self.__class__.__name__}"
         )

@@ -14,6 +14,12 @@ from quicksilver.nn.utils.clip_grad import (
     get_total_norm,
 )
 from quicksilver.nn.utils.convert_parameters import parameters_to_vector, vector_to_parameters
+from quicksilver.nn.utils.weight_norm import (
+    remove_spectral_norm,
+    remove_weight_norm,
+    spectral_norm,
+    weight_norm,
+)
 
 
 def __getattr__(name: str) -> Any:
