@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from quicksilver import _C
-from quicksilver._grad_mode import no_grad
 from quicksilver.nn._attention import (  # noqa: F401 -- names of this module
     multi_head_attention_forward,
 )

@@ -103,23 +103,6 @@ from quicksilver.nn.modules.margin_loss import (
 )
 from quicksilver.nn.modules.module import Module
 from quicksilver.nn.modules.multihead import MultiheadAttention
-from quicksilver.nn.modules.rnn import (
-    GRU,
-    LSTM,
-    RNN,
-    GRUCell,
-    LSTMCell,
-    RNNBase,
-    RNNCell,
-    RNNCellBase,
-)
-from quicksilver.nn.modules.transformer import (
-    Transformer,
-    TransformerDecoder,
-    TransformerDecoderLayer,
-    TransformerEncoder,
-    TransformerEncoderLayer,
-)
 from quicksilver.nn.modules.normalization import (
     CrossMapLRN2d,
     GroupNorm,
@@ -176,4 +159,11 @@ from quicksilver.nn.modules.rnn import (
     RNNCellBase,
 )
 from quicksilver.nn.modules.sparse import Embedding, EmbeddingBag
+from quicksilver.nn.modules.transformer import (
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 from quicksilver.nn.modules.upsampling import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
