@@ -278,10 +278,9 @@ Tensor grouped_norm(const char* name, const Tensor& x, const Tensor& weight, con
   Tensor out[3];
   {
     const NoGrad guard;
-    const auto parameter = [&](const Tensor& t) {
-      return t.defined() ? as_leading(t, rank - 3) : t;
-    };
-    const Operand in[] = {x, parameter(weight), parameter(bias)};
+    const Tensor scale = weight.defined() ? as_leading(weight, rank - 3) : weight;
+    const Tensor shift = bias.defined() ? as_leading(bias, rank - 3) : bias;
+    const Operand in[] = {x, scale, shift};
     const uint64_t attrs[] = {axes, 0, attr(eps)};
     record(Op::layer_norm, in, attrs, options, out);
   }
