@@ -285,6 +285,7 @@ class Module(_C._ModuleBase, HooksMixin, StateMixin, WalkMixin):
             MPSDeviceError: the device is unknown or not there.
         """
         device, dtype, non_blocking = _parse_to(*args, **kwargs)
+        memory_format = kwargs.get("memory_format")
         if dtype is not None and not (dtype.is_floating_point or dtype.is_complex):
             raise TypeError(
                 f"nn.Module.to only accepts floating point or complex dtypes, but got"
@@ -293,7 +294,11 @@ class Module(_C._ModuleBase, HooksMixin, StateMixin, WalkMixin):
 
         def convert(tensor: Tensor) -> Tensor:
             casts = dtype is not None and (tensor.is_floating_point() or tensor.is_complex())
-            return tensor.to(device, dtype if casts else None, non_blocking)
+            moved = tensor.to(device, dtype if casts else None, non_blocking)
+            # Channels-last is for images and volumes, weights of convolutions among them.
+            if memory_format is not None and tensor.dim() in (4, 5):
+                moved = moved.contiguous(memory_format=memory_format)
+            return moved
 
         return self._apply(convert)
 

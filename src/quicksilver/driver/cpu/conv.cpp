@@ -4,8 +4,10 @@
 #include <algorithm>
 
 #include "quicksilver/core/cpu_info.h"
+#include "quicksilver/core/env.h"
 #include "quicksilver/core/error.h"
 #include "quicksilver/core/thread_pool.h"
+#include "quicksilver/driver/cpu/conv_library.h"
 #include "quicksilver/driver/cpu/cpu_memory.h"
 #include "quicksilver/driver/cpu/gemm.h"
 
@@ -22,6 +24,8 @@ constexpr int64_t k_step = 256;
 constexpr int64_t k_range_lines = 288, k_weight_chunks = 16, k_weight_positions = 256;
 constexpr int64_t k_most_acc_bytes = 16 << 20;
 constexpr int64_t k_layout_rows = 8;
+constexpr int64_t k_library_pieces = 8;
+constexpr int64_t k_small_image = 14 * 14, k_tiny_image = 4 * 4;
 constexpr int64_t k_small_work = 256 << 10;  // multiply-adds that wake nobody
 
 const ConvTable& conv_table() {
@@ -50,6 +54,24 @@ int64_t reach_of(const std::vector<ConvTap>& taps, int d) {
   return reach;
 }
 
+// As measured on Zen 5 with AVX-512 (docs/decisions.md): the library's blocked kernels win where
+// the stride splits rows or images are small; on large images what they save goes into reordering,
+// and our own kernels win again where a group has next to no channels.
+bool library_is_better(const ConvCall& call, const ConvArgs& a) {
+  const int64_t work = a.batch * a.out * (a.in / a.groups) * volume(a.y_size) * volume(a.kernel);
+  if (work < k_small_work || a.batch < 2) return false;
+  if (a.in / a.groups < 3 || a.out / a.groups < 3) return call.kind == ConvCall::weight;
+  // Forward, its kernel for tiny images reads the weights more often than ours.
+  if (call.kind == ConvCall::forward && volume(a.y_size) <= k_tiny_image) return false;
+  return volume(a.stride) > 1 || volume(a.x_size) <= k_small_image;
+}
+
+bool library_is_wanted(const ConvCall& call, const ConvArgs& args) {
+  const std::string& text = env().conv;
+  if (call.dtype != DType::f32 || text == "own") return false;
+  return text == "dnnl" || library_is_better(call, args);
+}
+
 }  // namespace
 
 ConvPlan::ConvPlan(ConvPlan&&) noexcept = default;
@@ -58,11 +80,12 @@ ConvPlan::~ConvPlan() = default;
 
 bool ConvPlan::accepts(DType dtype) { return gemm_type(dtype) != g_types; }
 
-const char* ConvPlan::method() const { return "own"; }
+const char* ConvPlan::method() const { return library_ ? "oneDNN" : "own"; }
 
 ConvPlan::ConvPlan(const ConvCall& call, const ConvArgs& args) : call_(call), args_(args) {
   type_ = gemm_type(call.dtype);
   compute_size_ = std::max<int64_t>(4, static_cast<int64_t>(size_of(call.dtype)));
+  if (prepare_library()) return;
   if (call.kind == ConvCall::input) {
     add_input_passes();
     finish_gather();
@@ -73,6 +96,69 @@ ConvPlan::ConvPlan(const ConvCall& call, const ConvArgs& args) : call_(call), ar
     finish_gather();
   else
     finish_weight();
+}
+
+// The library works on one thread, so the batch is cut into pieces, by the shape alone: its bits
+// may depend on a piece's size.
+bool ConvPlan::prepare_library() {
+  const ConvArgs& a = args_;
+  if (a.batch == 0 || a.in == 0 || !library_is_wanted(call_, a)) return false;
+  // Each piece reads all weights: fewer pieces where these do not stay in the cache.
+  const int64_t weights = a.out * (a.in / a.groups) * volume(a.kernel) * compute_size_;
+  const int64_t most = weights > 8 << 20   ? k_library_pieces / 4
+                       : weights > 2 << 20 ? k_library_pieces / 2
+                                           : k_library_pieces;
+  piece_items_ = ceil_div(a.batch, std::min(a.batch, most));
+  if (call_.kind == ConvCall::weight) {
+    const int64_t affordable = std::clamp<int64_t>(k_most_acc_bytes / weights, 2, k_library_pieces);
+    piece_items_ = std::max(piece_items_, ceil_div(a.batch, affordable));
+  }
+  library_ = LibraryConv::make(call_, a, piece_items_);
+  const int64_t last = a.batch % piece_items_;
+  if (library_ && last) library_last_ = LibraryConv::make(call_, a, last);
+  // The pieces' weights are one: both must have them in one format.
+  if (!library_ || (last && (!library_last_ || !library_last_->same_weights(*library_)))) {
+    library_.reset();
+    library_last_.reset();
+    return false;
+  }
+  pieces_ = ceil_div(a.batch, piece_items_);
+  chunks_ = pieces_;
+  shared_ = library_->weight_bytes() * (call_.kind == ConvCall::weight ? pieces_ : 1);
+  return true;
+}
+
+void ConvPlan::run_library(const ConvPointers& p) const {
+  const bool input = call_.kind == ConvCall::input, weight = call_.kind == ConvCall::weight;
+  char* shared = static_cast<char*>(command_scratch(static_cast<size_t>(shared_)));
+  const int64_t own = library_->weight_bytes();
+  const auto scratch_of = [](const LibraryConv& conv) {
+    return static_cast<char*>(thread_scratch(static_cast<size_t>(conv.scratch_bytes())));
+  };
+  if (!weight) library_->read_weights(p.w, shared, scratch_of(*library_));
+  const ConvArgs::Tensor &first = input ? args_.y : args_.x, &second = input ? args_.x : args_.y;
+  const int64_t first_piece = piece_items_ * first.strides[0] * compute_size_,
+                second_piece = piece_items_ * second.strides[0] * compute_size_;
+  ThreadPool& pool = ThreadPool::instance();
+  pool.parallel_for(pieces_, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      const LibraryConv& conv = library_last_ && i + 1 == pieces_ ? *library_last_ : *library_;
+      conv.run(shifted(input ? p.y : p.x, i * first_piece),
+               shifted(input ? p.x : p.y, i * second_piece), shared + (weight ? i * own : 0),
+               p.bias, scratch_of(conv));
+    }
+  });
+  if (!weight) return;
+  const int64_t floats = own / compute_size_, grain = 1 << 14;
+  float* sums = reinterpret_cast<float*>(shared);
+  pool.parallel_for(ceil_div(floats, grain), [&](int64_t begin, int64_t end, int) {
+    const int64_t from = begin * grain, to = std::min(floats, end * grain);
+    for (int64_t piece = 1; piece < pieces_; ++piece) {
+      const float* add = sums + piece * floats;
+      for (int64_t k = from; k < to; ++k) sums[k] += add[k];
+    }
+  });
+  library_->write_weights(sums, const_cast<void*>(p.w), scratch_of(*library_));
 }
 
 // Position j of y under tap k reads x at j * stride + k * dilation - padding: with
@@ -435,7 +521,9 @@ void ConvPlan::run_weight(const ConvPointers& p) const {
 
 void ConvPlan::run(const ConvPointers& p) const {
   if (chunks_ == 0) return;
-  if (call_.kind == ConvCall::weight)
+  if (library_)
+    run_library(p);
+  else if (call_.kind == ConvCall::weight)
     run_weight(p);
   else
     run_gather(p);

@@ -3,7 +3,9 @@
 // The own method is an implicit matrix product on the packed kernels of gemm.h (conv_table.h says
 // how). The bits of a result follow from the shape alone: blocks of positions may be cut as the
 // threads need, because the order of additions of one element does not depend on them; the sums
-// over positions that make the gradient of the weights are cut by the shape.
+// over positions that make the gradient of the weights are cut by the shape. Where it was measured
+// faster, oneDNN computes instead (conv_library.h), on one thread for each piece of the batch, with
+// tensors reordered around it; QS_CONV=own|dnnl|auto chooses.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -14,6 +16,8 @@
 #include "quicksilver/driver/source.h"
 
 namespace qs::driver::cpu {
+
+class LibraryConv;
 
 struct ConvPointers {
   const void* x = nullptr;
@@ -59,6 +63,8 @@ class ConvPlan {
   void add_input_passes();
   void finish_gather();
   void finish_weight();
+  bool prepare_library();
+  void run_library(const ConvPointers& p) const;
   void run_gather(const ConvPointers& p) const;
   void run_weight(const ConvPointers& p) const;
 
@@ -72,6 +78,8 @@ class ConvPlan {
   // weight: pieces of the batch, ranges of channels
   int64_t pieces_ = 1, piece_items_ = 1, ranges_ = 1, range_channels_ = 1;
   int64_t acc_row_ = 0, acc_piece_ = 0;  // elements
+  // oneDNN: a piece of piece_items_, and the last one when it is shorter
+  std::unique_ptr<LibraryConv> library_, library_last_;
 };
 
 }  // namespace qs::driver::cpu
