@@ -197,12 +197,19 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
 
 
 def _triangle(row: int, col: int, offset: int, dtype: Any, device: Any, lower: bool) -> Tensor:
+    import numpy as np
+
     if row < 0 or col < 0:
         name = "row" if row < 0 else "col"
         raise RuntimeError(f"{name} must be non-negative, got{min(row, col)}")
-    ones = _C.ones(row, col, dtype=_C.bool, device=device)
-    mask = ones.tril(offset) if lower else ones.triu(offset)
-    return mask.nonzero().t().contiguous().to(dtype or _C.int64)
+    # The columns of row r: [0, edge) of the lower triangle, [edge, col) of the upper one.
+    edge = np.clip(np.arange(row, dtype=np.int64) + offset + (1 if lower else 0), 0, col)
+    counts, first = (edge, 0) if lower else (col - edge, edge)
+    ends = np.cumsum(counts)
+    places = np.empty((2, int(ends[-1]) if row else 0), np.int64)
+    places[0] = np.repeat(np.arange(row), counts)
+    places[1] = np.arange(places.shape[1]) + np.repeat(first - (ends - counts), counts)
+    return _C.from_numpy(places).to(device=device or "cpu", dtype=dtype or _C.int64)
 
 
 def tril_indices(

@@ -1,6 +1,5 @@
 """Mistakes in calls of composed and special functions: the error's type and text."""
 
-
 from __future__ import annotations
 
 from typing import Any
