@@ -216,6 +216,24 @@ void scatter_along(const KernelView& view, const Fields& p, T* dst, const T* val
   }
 }
 
+/// One index and no free dimension: a histogram.
+template <class T, class I, bool add>
+void scatter_flat(const KernelView& view, const Fields& p, T* dst, const T* values) {
+  const IndexReader& x = p.indices[0];
+  const int64_t points = p.serial_rank ? p.serial_shape[0] : 1;
+  const int64_t index_step = p.serial_rank ? x.strides[0] : 0;
+  const int64_t from_step = p.serial_rank ? p.values_serial[0] : 0;
+  for (int64_t k = 0; k < points; ++k) {
+    const int64_t index = x.wrapped<I>(view, k * index_step);
+    if (index < 0) continue;
+    T& to = dst[index * x.step];
+    if constexpr (add)
+      to = combine<T>(ScatterMode::add, to, values[k * from_step]);
+    else
+      to = values[k * from_step];
+  }
+}
+
 template <class T>
 void scatter_points(const KernelView& view, int64_t begin, int64_t end) {
   const Fields p(view);
@@ -226,6 +244,18 @@ void scatter_points(const KernelView& view, int64_t begin, int64_t end) {
   strides[1] = p.values_free;
   for (int j = 0; j < p.count; ++j) strides[2 + j] = p.index_free[j];
   const int64_t last = p.free_rank - 1;
+  if constexpr (!k_is_half<T>)
+    if (last < 0 && p.count == 1 && p.serial_rank <= 1 &&
+        (p.mode == ScatterMode::write || p.mode == ScatterMode::add)) {
+      if (begin < end)
+        dispatch_index(p.indices[0].dtype, [&]<class I>(I) {
+          if (p.mode == ScatterMode::write)
+            scatter_flat<T, I, false>(view, p, dst, values);
+          else
+            scatter_flat<T, I, true>(view, p, dst, values);
+        });
+      return;
+    }
   // A run is taken whole where memory and indices allow it; else point by point, which keeps the
   // walk over the serial points, the longer one, inside.
   const bool whole = last < 0 || (!p.index_varies && p.dst_free[last] == 1);

@@ -91,7 +91,20 @@ void order(std::vector<Item>& items, std::vector<Item>& other, int64_t first, in
     std::nth_element(items.begin(), items.begin() + first, items.end(), less);
     return;
   }
-  if (k < n / 8) {
+  constexpr int64_t few = 32;
+  if (k <= few && k < n / 8) {  // kept in order in front; most items are no better than the last
+    if (k == 0) return;
+    const auto begin = items.begin();
+    std::sort(begin, begin + k, less);
+    for (int64_t i = k; i < n; ++i) {
+      if (!less(items[i], items[k - 1])) continue;
+      const Item x = items[i];
+      int64_t at = k - 1;
+      items[i] = items[at];
+      for (; at > 0 && less(x, items[at - 1]); --at) items[at] = items[at - 1];
+      items[at] = x;
+    }
+  } else if (k < n / 8) {
     std::nth_element(items.begin(), items.begin() + k, items.end(), less);
     std::sort(items.begin(), items.begin() + k, less);
   } else if (n < 1024 || n > UINT32_MAX) {

@@ -153,6 +153,12 @@ QS_INLINE void copy_bytes(char* d, const char* s, int64_t n) {
   }
 }
 
+/// With the stride known the loop is one of vectors.
+template <class T, int64_t stride>
+QS_INLINE void gather_steps(T* d, const char* s, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) std::memcpy(&d[i], s + i * stride, sizeof(T));
+}
+
 /// One row: `n` elements, `stride` bytes apart on the strided side.
 template <class T>
 QS_INLINE void gather_row(T* d, const char* s, int64_t n, int64_t stride) {
@@ -162,6 +168,10 @@ QS_INLINE void gather_row(T* d, const char* s, int64_t n, int64_t stride) {
     T x;
     std::memcpy(&x, s, sizeof x);
     for (int64_t i = 0; i < n; ++i) d[i] = x;
+  } else if (stride == -int64_t{sizeof(T)}) {  // flipped
+    gather_steps<T, -int64_t{sizeof(T)}>(d, s, n);
+  } else if (stride == 2 * int64_t{sizeof(T)}) {  // a part of complex numbers
+    gather_steps<T, 2 * int64_t{sizeof(T)}>(d, s, n);
   } else {
     for (int64_t i = 0; i < n; ++i) std::memcpy(&d[i], s + i * stride, sizeof(T));
   }
@@ -355,7 +365,7 @@ void fill_conversions(IsaTable& t) {
   SIZE(2, uint32_t)
   SIZE(3, uint64_t)
 #undef SIZE
-      t.stream = stream;
+  t.stream = stream;
   t.ramp = ramp;
 }
 
