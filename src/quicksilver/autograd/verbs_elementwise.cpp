@@ -384,11 +384,13 @@ void check_lerp(const Tensor& x, const Tensor& end, const Operand& weight) {
 
 Tensor lerp(const Tensor& x, const Tensor& end, const Operand& weight) {
   check_lerp(x, end, weight);
+  if (is_complex(x.dtype())) return add(x, mul(sub(end, x), weight));
   return apply(Op::lerp, {x, end, weight});
 }
 
 const Tensor& lerp_(const Tensor& x, const Tensor& end, const Operand& weight) {
   check_lerp(x, end, weight);
+  if (is_complex(x.dtype())) return copy_(x, lerp(x, end, weight));
   return apply_in_place(Op::lerp, x, {x, end, weight});
 }
 

@@ -209,6 +209,9 @@ Tensor reduce(Op op, const Tensor& x, int64_t dim, const Tensor& index, const Te
     const Tensor count = counts_of(x, at, full_index, from.shape(), include_self);
     return is_integral(x.dtype()) ? div(total, count, "floor") : div(total, count);
   }
+  QS_CHECK(mode == "prod" || !is_complex(x.dtype()), NotImplementedError,
+           "\"{}\" not implemented for '{}'", by_vector ? "index_reduce" : "scatter_reduce",
+           scalar_type_name(x.dtype()));
   const Mode m = mode == "prod" ? product : mode == "amax" ? largest : smallest;
   const Tensor out =
       include_self ? row_major_copy(x) : scatter(x, at, full_index, identity_of(m, x.dtype()));

@@ -195,24 +195,30 @@ void extreme_rows(const KernelView& view, int64_t begin, int64_t end) {
     else
       return x;
   };
+  const bool largest = p.op == ScanOp::maximum;
   for_runs(p.rank, p.shape, 3, p.strides, begin, end, [&](const int64_t* at, int64_t rows) {
-    for (int64_t r = 0; r < rows; ++r) {
-      const auto start = [&](int o) {
-        return at[o] + (p.rank > 0 ? r * p.strides[o][p.rank - 1] : 0);
-      };
-      T best{};
-      int64_t best_index = 0;
+    int64_t step[3] = {};  // from row to row
+    for (int o = 0; o < 3 && p.rank > 0; ++o) step[o] = p.strides[o][p.rank - 1];
+    // Rows that lie side by side are walked together, others one after the other.
+    const int64_t side_most = std::abs(step[1]) < std::abs(p.step[1]) ? k_side : 1;
+    for (int64_t r0 = 0; r0 < rows; r0 += side_most) {
+      const int64_t side = std::min(side_most, rows - r0);
+      T best[k_side] = {};
+      int64_t best_index[k_side] = {};
       for (int64_t i = 0; i < p.length; ++i) {
-        const T x = src[start(1) + i * p.step[1]];
-        const auto a = value(x), b = value(best);
-        const bool replaces =
-            i == 0 || a != a || (b == b && (p.op == ScanOp::maximum ? a >= b : a <= b));
-        if (replaces) {
-          best = x;
-          best_index = i;
+        const T* from = src + at[1] + r0 * step[1] + i * p.step[1];
+        T* to = out + at[0] + r0 * step[0] + i * p.step[0];
+        for (int64_t r = 0; r < side; ++r) {
+          const T x = from[r * step[1]];
+          const auto a = value(x), b = value(best[r]);
+          const bool replaces = i == 0 || a != a || (b == b && (largest ? a >= b : a <= b));
+          best[r] = replaces ? x : best[r];
+          best_index[r] = replaces ? i : best_index[r];
+          to[r * step[0]] = best[r];
         }
-        out[start(0) + i * p.step[0]] = best;
-        if (indices) indices[start(2) + i * p.step[2]] = best_index;
+        if (!indices) continue;
+        int64_t* place = indices + at[2] + r0 * step[2] + i * p.step[2];
+        for (int64_t r = 0; r < side; ++r) place[r * step[2]] = best_index[r];
       }
     }
   });

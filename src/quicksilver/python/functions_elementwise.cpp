@@ -33,7 +33,8 @@ Tensor round_to(const Tensor& x, int64_t decimals) {
 Tensor true_divide(const Operand& x, const Operand& y) { return div(x, y); }
 const Tensor& true_divide_(const Tensor& x, const Operand& y) { return div_(x, y); }
 Tensor logit(const Tensor& x, std::optional<double> eps) {
-  const Tensor p = eps ? clamp(x, Scalar(*eps), Scalar(1 - *eps)) : x;
+  const Tensor from = is_integral(x.dtype()) ? to(x, {}, default_dtype()) : x;
+  const Tensor p = eps ? clamp(from, Scalar(*eps), Scalar(1 - *eps)) : from;
   return log(div(p, rsub(p, Scalar(1))));
 }
 Tensor rad2deg(const Tensor& x) { return mul(x, Scalar(57.29577951308232)); }

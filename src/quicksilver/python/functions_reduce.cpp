@@ -27,6 +27,7 @@ Tensor mean_of(const Tensor& x, const OptionalDims& d, bool keep, std::optional<
   return mean(x, some(d), keep, t);
 }
 Tensor nansum(const Tensor& x, const OptionalDims& d, bool keep, std::optional<DType> t) {
+  if (is_integral(x.dtype())) return sum(x, some(d), keep, t);
   return sum(masked_fill(x, isnan(x), Scalar(0.0)), some(d), keep, t);
 }
 PyObject* prod_all(Call& c) {

@@ -128,6 +128,9 @@ bool takes_complex(Op op) {
     case Op::real_part:
     case Op::imag_part:
     case Op::complex_sgn:
+    case Op::sinc:
+    case Op::scatter_reduce:
+    case Op::index_reduce:
     case Op::sum:
     case Op::mean:
     case Op::any:
