@@ -1,8 +1,9 @@
-"""Trains a small network on scikit-learn's handwritten digits (1797 images of 8 by 8 pixels).
+"""Trains a small convolutional network on scikit-learn's handwritten digits.
 
 A plain PyTorch loop on the device mps: each step is recorded, fused and replayed, with no call that
 asks for it. A fifth of the images, the same for every run, is held out; the network is trained from
-several seeds and the worst accuracy on the held-out images is what counts.
+several seeds and the worst accuracy on the held-out images is what counts. One more training holds
+out the data set's own last 360 rows, whose writers it has not seen.
 
     python examples/digits.py                       trains, writes out/digits.safetensors and .png
     python examples/digits.py --predict out/digits.safetensors    reads the weights and predicts
@@ -18,25 +19,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
+from digits_data import Data, by_writer, stratified
 from tqdm import tqdm
 
 import quicksilver as torch
 from quicksilver import nn
 
-SPLIT_SEED = 20  # which images are held out: fixed, whatever the seed of a training
 BATCH = 64
-TARGET = 0.97  # what every seed must reach
-
-
-class Data(NamedTuple):
-    """Images [N, 64] from 0 to 1 (float32) and their labels [N] (int64)."""
-
-    train_x: np.ndarray
-    test_x: np.ndarray
-    train_y: np.ndarray
-    test_y: np.ndarray
+TARGET = 0.98  # what every seed must reach
 
 
 class Run(NamedTuple):
@@ -48,30 +38,20 @@ class Run(NamedTuple):
     steps_per_second: float
 
 
-def load() -> Data:
-    """The images and labels, a fifth of each class held out."""
-    images, labels = load_digits(return_X_y=True)
-    return Data(
-        *train_test_split(
-            images.astype(np.float32) / 16,
-            labels.astype(np.int64),
-            test_size=0.2,
-            stratify=labels,
-            random_state=SPLIT_SEED,
-        )
-    )
-
-
 def make_model() -> nn.Module:
-    """64 pixels, two hidden layers of 512, 10 classes."""
+    """Two convolutions of 3 by 3, each normalised and halved, and a linear layer; 10 classes."""
     return nn.Sequential(
-        nn.Linear(64, 512),
+        nn.Conv2d(1, 32, 3, padding=1),
+        nn.BatchNorm2d(32),
         nn.ReLU(),
-        nn.Dropout(0.4),
-        nn.Linear(512, 512),
+        nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 3, padding=1),
+        nn.BatchNorm2d(64),
         nn.ReLU(),
-        nn.Dropout(0.4),
-        nn.Linear(512, 10),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Dropout(0.5),
+        nn.Linear(256, 10),
     )
 
 
@@ -89,7 +69,7 @@ def train(data: Data, device: str, epochs: int, seed: int) -> Run:
     torch.manual_seed(seed)
     train_x, test_x, train_y, test_y = (torch.from_numpy(part).to(device) for part in data)
     model = make_model().to(device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     losses, accuracies = [], []
     seconds, steps = 0.0, 0
@@ -137,7 +117,7 @@ def predict(path: Path, device: str) -> None:
     model = make_model()
     model.load_state_dict(torch.load(path))
     model.to(device).eval()
-    data = load()
+    data = stratified()
     x = torch.from_numpy(data.test_x).to(device)
     with torch.no_grad():
         classes = model(x).argmax(dim=1).cpu().numpy()
@@ -158,7 +138,7 @@ def run(arguments: argparse.Namespace) -> None:
         predict(arguments.predict, device)
         return
     print(f"device {where(device)}")
-    data = load()
+    data = stratified()
     runs: dict[int, Run] = {}
     for seed in range(arguments.seeds):
         runs[seed] = one = train(data, device, arguments.epochs, seed)
@@ -172,6 +152,8 @@ def run(arguments: argparse.Namespace) -> None:
             f"plans made {counts['plans_built']}, kernels made {counts['kernels_built']},"
             f" plans found again {counts['hits']}, launches {counts['launches']}"
         )
+    unseen = train(by_writer(), device, arguments.epochs, seed=0)
+    print(f"accuracy on the data set's own last 360 rows: {unseen.accuracies[-1]:.4f}")
     arguments.out.mkdir(parents=True, exist_ok=True)
     weights, picture = arguments.out / "digits.safetensors", arguments.out / "digits.png"
     torch.save(runs[0].model.state_dict(), weights)
@@ -190,7 +172,7 @@ def run(arguments: argparse.Namespace) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--device", default="mps", choices=["mps", "cpu"])
-    parser.add_argument("--epochs", type=int, default=40, help="a training (default 40)")
+    parser.add_argument("--epochs", type=int, default=30, help="a training (default 30)")
     parser.add_argument("--seeds", type=int, default=5, help="how many trainings (default 5)")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder (default out)")
     parser.add_argument("--predict", type=Path, metavar="FILE", help="weights to predict with")

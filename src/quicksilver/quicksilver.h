@@ -11,6 +11,7 @@
 #include "quicksilver/core/version.h"
 #include "quicksilver/io/files.h"
 #include "quicksilver/nn/layers.h"
+#include "quicksilver/nn/layers_2d.h"
 #include "quicksilver/nn/module.h"
 #include "quicksilver/optim/adam.h"
 #include "quicksilver/optim/sgd.h"

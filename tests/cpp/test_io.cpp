@@ -198,6 +198,33 @@ TEST(Layers, TheirTensorsHavePyTorchsNames) {
   EXPECT_TRUE(equal(model(x), model(x)));
 }
 
+TEST(Layers, ImagesAreNormalisedAndPooled) {
+  nn::Sequential model;
+  model.add<nn::Conv2d>(1, 4, 3, nn::Conv2dOptions{.padding = 1})
+      .add<nn::BatchNorm2d>(4)
+      .add<nn::ReLU>()
+      .add<nn::MaxPool2d>(2)
+      .add<nn::AvgPool2d>(2)
+      .add<nn::AdaptiveAvgPool2d>(1, 1)
+      .add<nn::Flatten>();
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : model.state_dict()) names.push_back(name);
+  EXPECT_EQ(names,
+            (std::vector<std::string>{"0.weight", "0.bias", "1.weight", "1.bias", "1.running_mean",
+                                      "1.running_var", "1.num_batches_tracked"}));
+  const Tensor x = normal_(empty(Dims{2, 1, 8, 8}));
+  const Tensor y = model(x);
+  EXPECT_EQ(Dims(y.shape()), (Dims{2, 4}));
+  y.sum().backward();
+  for (const Tensor& p : model.parameters()) EXPECT_TRUE(p.grad().defined());
+  EXPECT_EQ(find(model.state_dict(), "1.num_batches_tracked").item<int64_t>(), 1);
+  model.eval();
+  EXPECT_TRUE(equal(model(x), model(x)));
+  EXPECT_EQ(find(model.state_dict(), "1.num_batches_tracked").item<int64_t>(), 1);
+  EXPECT_THROW(nn::Conv2d(3, 4, 1, nn::Conv2dOptions{.groups = 2}), ValueError);
+  EXPECT_THROW(nn::BatchNorm2d(4)(ones({2, 4})), ValueError);
+}
+
 TEST(Layers, AStateIsTakenOverWholeOrNotAtAll) {
   nn::Linear one(2, 3), two(2, 3);
   EXPECT_FALSE(equal(one.weight, two.weight));

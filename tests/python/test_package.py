@@ -92,3 +92,20 @@ def test_find_package_builds_a_users_program(prefix: Path, tmp_path: Path) -> No
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert refused.returncode == 1 and "numpy.savez" in refused.stderr
+
+
+@pytest.mark.slow
+def test_the_digits_are_trained_in_cpp(prefix: Path, tmp_path: Path) -> None:
+    program = build_program(ROOT / "examples" / "cpp", prefix, tmp_path / "cpp")
+    data, weights = tmp_path / "digits.npz", tmp_path / "digits.safetensors"
+    run(sys.executable, ROOT / "examples" / "digits_data.py", data)
+    out = run(program / "digits", data, weights)
+    reached = float(out.split("held-out accuracy ")[1].split()[0])
+    assert reached >= 0.98, out
+    # Python reads the weights and finds the same.
+    again = run(sys.executable, ROOT / "examples" / "digits.py", "--predict", weights)
+    assert f"accuracy {reached:.4f} on 360" in again
+    failed = subprocess.run(
+        [program / "digits", weights, weights], capture_output=True, text=True, check=False
+    )
+    assert failed.returncode == 1 and "no .npz file" in failed.stderr

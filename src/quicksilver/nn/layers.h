@@ -1,4 +1,5 @@
-// The layers of C++ models: PyTorch's names, weights, initial values and defaults.
+// The layers of C++ models: PyTorch's names, weights, initial values and defaults. Those over
+// images are in nn/layers_2d.h.
 #pragma once
 #include "quicksilver/nn/module.h"
 

@@ -15,7 +15,10 @@ STEPS = 20
 TRAININGS: dict[str, Callable[[Any, str], Any]] = {
     "mlp sgd": lambda L, device: workloads.make_mlp(L, device),
     "mlp adamw": lambda L, device: workloads.make_mlp(L, device, opt=workloads.adamw),
+    "lenet": lambda L, device: workloads.make_lenet(L, device, batch=16),
     "lstm": lambda L, device: workloads.make_lstm(L, device),
+    "dcgan generator": lambda L, device: workloads.make_dcgan_generator(L, device, batch=4),
+    "resnet18": lambda L, device: workloads.make_resnet18(L, device, batch=4),
     "char_gpt": lambda L, device: workloads.make_char_gpt(L, device),
 }
 
