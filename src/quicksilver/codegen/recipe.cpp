@@ -102,15 +102,12 @@ bool locate(const Cause& cause, const GroupNode& group_node, const Axes& axes, D
   switch (cause.kind) {
     case Cause::operand: {
       const Operand& o = node.operands[cause.index];
-      if (o.word < 0) offset = o.layout.offset;
+      offset = o.layout.offset;
       return place(space, operand_strides(node, space, cause.index), axes, strides);
     }
     case Cause::result: {
       const graph::Result& r = node.results[cause.index];
-      if (r.target >= 0) {
-        const Operand& t = node.operands[static_cast<size_t>(r.target)];
-        if (t.word < 0) offset = t.layout.offset;
-      }
+      if (r.target >= 0) offset = node.operands[static_cast<size_t>(r.target)].layout.offset;
       return place(space, result_strides(node, space, cause.index), axes, strides);
     }
     case Cause::iota: {

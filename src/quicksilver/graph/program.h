@@ -25,7 +25,7 @@ using ValueId = uint32_t;
 /// of the same operand at the same place, so a finished plan can be fitted to it
 /// (plan/structure.h). Passes copy it along with the layout.
 struct Origin {
-  int32_t at = -1;     // the record's first word; -1 for what has no dimensions, or is made up
+  int32_t at = -1;     // the record's first word; -1 for what has no dimensions; below: plan/ir.h
   bool dense = false;  // the recorded shape, row-major from the storage's start
   Origin made_dense() const { return {at, true}; }
   friend bool operator==(const Origin&, const Origin&) = default;
@@ -40,6 +40,7 @@ struct Operand {
   int32_t word = -1;  // scalar: its launch word; external value: the word with its start offset
   Layout layout;      // word >= 0: layout.offset is what is added to the word, 0 when recorded
   Origin origin;      // of the layout
+  Origin recorded;  // of the layout it was recorded with, when a pass has put another in its place
 };
 
 struct Result {

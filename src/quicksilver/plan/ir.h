@@ -64,6 +64,16 @@ struct SameLayout {
   bool shape_only = false;
 };
 
+/// A layout that a pass made of others; its origin is below -1.
+struct Derived {
+  enum Kind : uint8_t {
+    broadcast,  // a, over the shape of b
+    through,    // operand a of a node whose result is b, as a reader sees it who sees c of b
+  } kind = broadcast;
+  graph::Origin a, b, c = {};
+  static size_t index(graph::Origin o) { return static_cast<size_t>(-2 - o.at); }
+};
+
 /// A question about one recorded layout, and the answer that some pass acted on.
 struct Choice {
   bool (*question)(const Layout&);
@@ -109,6 +119,7 @@ struct Ir {
   std::vector<Guard> guards;
   std::vector<SameLayout> same_layouts;
   std::vector<Choice> choices;
+  std::vector<Derived> derived;
   std::vector<Group> groups;
   std::vector<int32_t> order;   // of groups, by step
   std::vector<Buffer> buffers;  // by value id; used where value.root == id
@@ -121,6 +132,10 @@ struct Ir {
   bool external(ValueId v) const { return values[values[v].root].external; }
   /// A fresh storage holding `layout` dense and row-major; returns its value.
   ValueId add_value(NodeId node, int32_t result, int64_t bytes);
+  graph::Origin derive(Derived d) {
+    derived.push_back(d);
+    return {-1 - static_cast<int32_t>(derived.size()), false};
+  }
 };
 
 /// The element a node's operand or result touches, in terms of its own space.

@@ -47,6 +47,9 @@ void verify(const Ir& ir, const char* pass);
 bool verifying();
 
 // Shared by the passes.
+/// Operand layout `operand` of a node whose result has layout `made`, as a reader needs it who
+/// reads `view` of the result (recompute.cpp); false when that is no layout.
+bool see_through(const Layout& operand, const Layout& made, const Layout& view, Layout& out);
 /// Whether the dimensions before the last two are walked with one stride. emit_matmul.cpp.
 bool has_one_batch_stride(const Layout& layout);
 Touch touch_operand(const Node& node, size_t operand);

@@ -112,7 +112,7 @@ std::unique_ptr<CompiledPlan> build_plan(DeviceRuntime& device, const Recording&
   plan->structure = structure;
   emit(ir, device, *plan);
   if (Explaining* to = explaining()) note_plan(ir, *plan, recording, device.type(), *to);
-  structure->keep(std::move(ir));
+  structure->keep(std::move(ir), recording.key);
   plan->build_us = whole.us();
   if (log) std::fputs(plan->text().c_str(), stderr);
   return plan;

@@ -78,21 +78,18 @@ bool find_walk(const Layout& tensor, const Layout& view, Walk& out) {
   return true;
 }
 
-/// An operand of shape `shape` (broadcast), seen through a walk over that shape.
-bool look_through(const Operand& o, DimSpan shape, const Walk& walk, DimSpan view, Operand& out) {
-  out = o;
-  if (o.kind != Operand::value) return true;
-  const Layout whole = broadcast_to(o.layout, shape);
+/// A layout of shape `shape` (broadcast), seen through a walk over that shape.
+Layout look_through(const Layout& operand, DimSpan shape, const Walk& walk, DimSpan view) {
+  const Layout whole = broadcast_to(operand, shape);
   Layout l;
   l.shape = Dims(view.data(), view.data() + view.size());
   int64_t offset = 0;
   for (size_t d = 0; d < walk.start.size(); ++d) offset += walk.start[d] * whole.strides[d];
-  l.offset = o.layout.offset + offset;
+  l.offset = operand.offset + offset;
   for (size_t e = 0; e < view.size(); ++e)
     l.strides.push_back(
         walk.dim[e] < 0 ? 0 : whole.strides[static_cast<size_t>(walk.dim[e])] * walk.step[e]);
-  out.layout = l;
-  return true;
+  return l;
 }
 
 bool knows_its_place(Op op) {
@@ -151,9 +148,10 @@ class Recomputer {
 
  private:
   struct Clones {
-    std::vector<Node> nodes;   // behind what they read
-    std::vector<ValueId> of;   // the value each stands for
-    std::vector<Layout> seen;  // … and the view of it
+    std::vector<Node> nodes;            // behind what they read
+    std::vector<ValueId> of;            // the value each stands for
+    std::vector<Layout> seen;           // … and the view of it
+    std::vector<graph::Origin> origin;  // of that view
     double work = 0;
     int64_t bytes = 0;  // read that the reader's group did not read before
     int64_t held = 0;   // of storages that have to live longer
@@ -242,16 +240,20 @@ class Recomputer {
   }
 
   /// The nodes that compute view `seen` of value `v` just before `reader`; false when they cannot.
-  bool clone(ValueId v, const Layout& seen, NodeId reader, int depth, Clones& out) {
+  bool clone(ValueId v, const Layout& seen, graph::Origin origin, NodeId reader, int depth,
+             Clones& out) {
     const Node& maker = node(ir_.values[v].node);
     if (depth > k_deepest || !repeatable(maker)) return false;
     Walk walk;
     if (!find_walk(maker.results[0].layout, seen, walk)) return false;
     Node copy = maker;
     for (size_t i = 0; i < copy.operands.size(); ++i) {
-      if (!look_through(maker.operands[i], maker.results[0].layout.shape, walk, seen.shape,
-                        copy.operands[i]))
-        return false;
+      Operand& o = copy.operands[i];
+      if (o.kind == Operand::value) {
+        const Result& made = maker.results[0];
+        o.layout = look_through(o.layout, made.layout.shape, walk, seen.shape);
+        o.origin = ir_.derive({Derived::through, o.origin, made.origin, origin});
+      }
       if (!reads(maker, i)) continue;
       const ValueId u = maker.operands[i].value_id;
       if (u < replaced_.size() && replaced_[u] <= position_[static_cast<size_t>(reader)])
@@ -266,10 +268,12 @@ class Recomputer {
           out.held += root.bytes;
         continue;
       }
-      if (!clone(u, copy.operands[i].layout, reader, depth + 1, out)) return false;
+      if (!clone(u, copy.operands[i].layout, copy.operands[i].origin, reader, depth + 1, out))
+        return false;
     }
     Layout dense = Layout::contiguous(seen.shape);
     copy.results[0].layout = dense;
+    copy.results[0].origin = origin.made_dense();
     copy.space = codegen::space_of(copy);
     copy.clone = true;
     const bool single = maker.results[0].layout.numel() == 1;
@@ -277,16 +281,26 @@ class Recomputer {
     out.nodes.push_back(std::move(copy));
     out.of.push_back(v);
     out.seen.push_back(seen);
+    out.origin.push_back(origin);
     return true;
   }
 
   /// Operand `i` over all the loops of its reader, so that the clone can share them; one that has a
   /// value for each row of folds is left so.
-  Layout seen_by(const Node& n, size_t i) {
+  Layout seen_by(const Node& n, size_t i, graph::Origin& origin) {
     const Operand& o = n.operands[i];
     const Axes& axes = ir_.groups[static_cast<size_t>(group_of(id_of(n)))].axes;
+    origin = o.origin;
     const bool lacks = n.space.has_axes && (graph::info(n.op).kept_inputs >> i & 1);
     if (lacks || (axes.folds() && o.layout.numel() == axes.kept_numel())) return o.layout;
+    if (o.layout.shape == n.space.shape) return o.layout;
+    origin = {};
+    for (const Result& r : n.results)
+      if (r.layout.shape == n.space.shape) origin = r.origin;
+    for (const Operand& other : n.operands)
+      if (other.kind == Operand::value && other.layout.shape == n.space.shape)
+        origin = other.origin;
+    origin = ir_.derive({Derived::broadcast, o.origin, origin});
     return broadcast_to(o.layout, n.space.shape);
   }
   NodeId id_of(const Node& n) const { return static_cast<NodeId>(&n - ir_.nodes.data()); }
@@ -314,7 +328,9 @@ class Recomputer {
           if (r.target == static_cast<int32_t>(i)) return 0;
         if (before_[static_cast<size_t>(reader)].size() > 16) return 0;
         uses.push_back({reader, i, {}});
-        if (!clone(v, seen_by(n, i), reader, 0, uses.back().clones)) return 0;
+        graph::Origin origin;
+        const Layout seen = seen_by(n, i, origin);
+        if (!clone(v, seen, origin, reader, 0, uses.back().clones)) return 0;
         saved += static_cast<double>(bytes_read(n.operands[i]));
         extra += static_cast<double>(uses.back().clones.bytes);
         work += uses.back().clones.work;
@@ -372,7 +388,9 @@ class Recomputer {
         for (size_t m = 0; reads(n, i) && m < k; ++m)
           if (clones.of[m] == o.value_id && clones.seen[m] == o.layout) {
             o.value_id = fresh[m];
+            ir_.same_layouts.push_back({clones.origin[m], o.origin, false});
             o.layout = Layout::contiguous(o.layout.shape);
+            o.origin = o.origin.made_dense();
             break;
           }
       }
@@ -383,6 +401,8 @@ class Recomputer {
     Operand& o = node(reader).operands[operand];
     o.value_id = fresh.back();
     o.layout = Layout::contiguous(clones.seen.back().shape);
+    if (o.recorded.at < 0) o.recorded = o.origin;
+    o.origin = clones.origin.back().made_dense();
   }
 
   void place_clones() {
@@ -405,6 +425,13 @@ class Recomputer {
 };
 
 }  // namespace
+
+bool see_through(const Layout& operand, const Layout& made, const Layout& view, Layout& out) {
+  Walk walk;
+  if (!find_walk(made, view, walk)) return false;
+  out = look_through(operand, made.shape, walk, view.shape);
+  return true;
+}
 
 int recompute(Ir& ir) { return unfused() ? 0 : Recomputer(ir).run(); }
 

@@ -42,22 +42,6 @@ class ClassWriter {
   std::vector<uint64_t>& out_;
 };
 
-/// Compares two layouts in the key.
-bool same_in_key(std::span<const uint64_t> key, Origin a, Origin b, bool shape_only) {
-  if (a.at < 0 || b.at < 0) return a.at == b.at;
-  if (a == b) return true;
-  const uint64_t *x = &key[static_cast<size_t>(a.at)], *y = &key[static_cast<size_t>(b.at)];
-  const size_t rank = *x >> 10 & 0xff;
-  if ((*y >> 10 & 0xff) != rank ||
-      (rank && std::memcmp(x + 1, y + 1, rank * sizeof(uint64_t)) != 0))
-    return false;
-  if (shape_only) return true;
-  Layout l, m;
-  graph::read_layout(key, a, l);
-  graph::read_layout(key, b, m);
-  return l == m;
-}
-
 // Folds of few long rows are not fused with what follows them (group.cpp).
 constexpr int64_t k_few_rows = 8;
 constexpr int64_t k_long_row = int64_t{1} << 15;
@@ -103,7 +87,7 @@ Structure::Folding::Folding(const codegen::Space& space) : mode(space.mode), ord
   few_long_rows = kept < k_few_rows && reduced >= k_long_row;
 }
 
-void Structure::keep(Ir ir) {
+void Structure::keep(Ir ir, std::span<const uint64_t> key) {
   ir_ = std::move(ir);
   guards = std::move(ir_.guards);
   std::sort(guards.begin(), guards.end(),
@@ -113,6 +97,34 @@ void Structure::keep(Ir ir) {
   for (const Group& g : ir_.groups) {
     for (NodeId id : g.nodes) group_ops_.push_back(node(id).op);
     group_ends_.push_back(static_cast<uint32_t>(group_ops_.size()));
+  }
+  if (verifying()) check_origins(key);
+}
+
+/// What will be read for other recordings must give, for this one, what is there.
+void Structure::check_origins(std::span<const uint64_t> key) {
+  if (!has_origins()) return;
+  QS_CHECK(derive_layouts(key), InternalError, "a derived layout cannot be derived again");
+  QS_CHECK(layouts_agree(key), InternalError, "what a pass relied on does not hold");
+  Layout l;
+  for (NodeId id : ir_.sequence) {
+    const Node& n = node(id);
+    auto check = [&](Origin o, const Layout& have, const char* what, size_t i) {
+      if (o.at == -1) return;
+      read(key, o, l);
+      QS_CHECK(l == have, InternalError, "{} {} of {} has a wrong origin: {} {} {}, not {} {} {}",
+               what, i, graph::name_of(n.op), to_string(l.shape), to_string(l.strides), l.offset,
+               to_string(have.shape), to_string(have.strides), have.offset);
+    };
+    for (size_t i = 0; i < n.operands.size(); ++i)
+      check(n.operands[i].origin, n.operands[i].layout, "operand", i);
+    for (size_t i = 0; i < n.results.size(); ++i)
+      check(n.results[i].origin, n.results[i].layout, "result", i);
+    if (!n.tile) continue;
+    const codegen::Space space = space_of(n, key);
+    QS_CHECK(space.shape == n.space.shape && (!space.folds || Folding(space) == Folding(n.space)),
+             InternalError, "the space of {} does not follow from its layouts",
+             graph::name_of(n.op));
   }
 }
 
@@ -138,7 +150,7 @@ void Structure::prepare() {
 
 /// Whether every layout that commands depend on can be read again.
 bool Structure::has_origins() const {
-  auto known = [](Origin o, const Layout& l) { return o.at >= 0 || l.rank() == 0; };
+  auto known = [](Origin o, const Layout& l) { return o.at != -1 || l.rank() == 0; };
   for (NodeId id : ir_.sequence) {
     for (const Operand& o : node(id).operands)
       if (o.kind == Operand::value && !known(o.origin, o.layout)) return false;
@@ -260,16 +272,69 @@ bool Structure::meets(const Meeting& m) const {
 
 // ---- for another recording ----------------------------------------------------------------------
 
+bool Structure::derive_layouts(std::span<const uint64_t> key) {
+  derived_.resize(ir_.derived.size());
+  Layout a, b, c;
+  for (size_t i = 0; i < derived_.size(); ++i) {
+    const Derived& d = ir_.derived[i];
+    read(key, d.a, a);
+    read(key, d.b, b);
+    if (d.kind == Derived::broadcast) {
+      derived_[i] = broadcast_to(a, b.shape);
+      continue;
+    }
+    read(key, d.c, c);
+    if (!see_through(a, b, c, derived_[i])) return false;
+  }
+  return true;
+}
+
+void Structure::read(std::span<const uint64_t> key, Origin origin, Layout& out) const {
+  if (origin.at >= 0) return graph::read_layout(key, origin, out);
+  out = origin.at < -1 ? derived_[Derived::index(origin)] : Layout();
+  if (!origin.dense) return;
+  out.strides = contiguous_strides(out.shape);
+  out.offset = 0;
+}
+
+bool Structure::same(std::span<const uint64_t> key, Origin a, Origin b, bool shape_only) const {
+  if (a == b) return true;
+  if (a.at >= 0 && b.at >= 0) {  // most differ, if at all, in the words behind the head
+    const uint64_t *x = &key[static_cast<size_t>(a.at)], *y = &key[static_cast<size_t>(b.at)];
+    const size_t rank = *x >> 10 & 0xff;
+    if ((*y >> 10 & 0xff) != rank ||
+        (rank && std::memcmp(x + 1, y + 1, rank * sizeof(uint64_t)) != 0))
+      return false;
+    if (shape_only) return true;
+  }
+  Layout l, m;
+  read(key, a, l);
+  read(key, b, m);
+  return shape_only ? l.shape == m.shape : l == m;
+}
+
 bool Structure::layouts_agree(std::span<const uint64_t> key) const {
   for (const SameLayout& s : ir_.same_layouts)
-    if (!same_in_key(key, s.a, s.b, s.shape_only)) return false;
+    if (!same(key, s.a, s.b, s.shape_only)) return false;
   Layout l;
   for (const Choice& c : ir_.choices) {
-    if (c.origin.at < 0) continue;
-    graph::read_layout(key, c.origin, l);
+    if (c.origin.at == -1) continue;
+    read(key, c.origin, l);
     if (c.question(l) != c.answer) return false;
   }
   return true;
+}
+
+/// A node keeps the order of folds that follows from the operands it was recorded with.
+codegen::Space Structure::space_of(const Node& n, std::span<const uint64_t> key) const {
+  const bool replaced = std::any_of(n.operands.begin(), n.operands.end(),
+                                    [](const Operand& o) { return o.recorded.at != -1; });
+  if (!replaced) [[likely]]
+    return codegen::space_of(n);
+  graph::Node recorded = n;
+  for (Operand& o : recorded.operands)
+    if (o.recorded.at != -1) read(key, o.recorded, o.layout);
+  return codegen::space_of(recorded);
 }
 
 bool Structure::read_layouts(std::span<const uint64_t> key) {
@@ -277,14 +342,14 @@ bool Structure::read_layouts(std::span<const uint64_t> key) {
   for (NodeId id : ir_.sequence) {
     Node& n = ir_.nodes[static_cast<size_t>(id)];
     for (Operand& o : n.operands)
-      if (o.origin.at >= 0) graph::read_layout(key, o.origin, o.layout);
+      if (o.origin.at != -1) read(key, o.origin, o.layout);
     for (Result& r : n.results) {
-      if (r.origin.at >= 0) graph::read_layout(key, r.origin, r.layout);
+      if (r.origin.at != -1) read(key, r.origin, r.layout);
       if (r.target < 0)
         ir_.values[r.value_id].bytes = r.layout.numel() * static_cast<int64_t>(size_of(r.dtype));
     }
     if (!n.tile) continue;
-    n.space = codegen::space_of(n);
+    n.space = space_of(n, key);
     if (n.space.folds && !(Folding(n.space) == foldings_[folding++])) return false;
   }
   return true;
@@ -312,8 +377,8 @@ bool Structure::combine_groups(bool compare) {
 std::unique_ptr<CompiledPlan> Structure::instantiate(DeviceRuntime& device,
                                                      const Recording& recording) {
   if (!prepared_) prepare();
-  if (!usable_ || !layouts_agree(recording.key) || !read_layouts(recording.key) ||
-      !combine_groups(false))
+  if (!usable_ || !derive_layouts(recording.key) || !layouts_agree(recording.key) ||
+      !read_layouts(recording.key) || !combine_groups(false))
     return nullptr;
   for (const Meeting& m : meetings_)
     if (!meets(m)) return nullptr;

@@ -57,7 +57,7 @@ class Structure final : public RefCounted {
   int32_t nodes = 0;           // recorded
 
   /// The Ir when all passes have run and commands were emitted.
-  void keep(Ir ir);
+  void keep(Ir ir, std::span<const uint64_t> key);
   /// Names of the ops of a group: "add relu".
   std::string names_of(int32_t group) const;
   /// A plan for another recording of the same class; null when something it rests on does not hold.
@@ -91,6 +91,11 @@ class Structure final : public RefCounted {
 
   void prepare();
   bool has_origins() const;
+  void check_origins(std::span<const uint64_t> key);
+  bool derive_layouts(std::span<const uint64_t> key);
+  void read(std::span<const uint64_t> key, graph::Origin origin, Layout& out) const;
+  bool same(std::span<const uint64_t> key, graph::Origin a, graph::Origin b, bool shape_only) const;
+  codegen::Space space_of(const Node& n, std::span<const uint64_t> key) const;
   void order_nodes();
   bool find_meetings();
   void add_meetings(int32_t group, const std::vector<At>& touches);
@@ -103,6 +108,7 @@ class Structure final : public RefCounted {
   const Node& node(NodeId id) const { return ir_.nodes[static_cast<size_t>(id)]; }
 
   Ir ir_;
+  std::vector<Layout> derived_;  // Ir::derived, for the key at hand
   bool prepared_ = false, usable_ = true;
   std::vector<std::vector<NodeId>>
       joins_;  // by group: its nodes in an order in which loops combine
