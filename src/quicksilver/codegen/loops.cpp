@@ -77,6 +77,26 @@ Loops arrange(const LoopNest& nest) {
   return loops;
 }
 
+bool frame_strides(const Axes& axes, const Dims& strides, const Dims& frame, Dims& out) {
+  out.assign(nullptr, 0);
+  out.resize(frame.size(), 0);
+  size_t axis = axes.extents.size();
+  for (size_t f = frame.size(); f-- > 0;) {
+    int64_t covered = 1;
+    while (covered < frame[f]) {
+      if (axis == 0 || (axes.reduced >> (axis - 1) & 1)) return false;
+      --axis;
+      if (covered == 1)
+        out[f] = strides[axis];
+      else if (strides[axis] != out[f] * covered)
+        return false;
+      covered *= axes.extents[axis];
+    }
+    if (covered != frame[f]) return false;
+  }
+  return axis == 0;
+}
+
 bool holds_rows(const Axes& axes, const Loops& loops) {
   if (axes.mode != driver::TileMode::row) return false;
   int64_t points = 1;

@@ -21,7 +21,7 @@ constexpr int k_persist_cost = 4;
 
 class Lowering {
  public:
-  explicit Lowering(const LoopNest& nest) : nest_(nest), loops_(arrange(nest)) {}
+  Lowering(const LoopNest& nest, Loops loops) : nest_(nest), loops_(std::move(loops)) {}
 
   TileKernel run() {
     schedule();
@@ -326,6 +326,18 @@ int cost_of(Prim p) {
   }
 }
 
-TileKernel lower_to_tile(const LoopNest& nest) { return Lowering(nest).run(); }
+TileKernel lower_to_tile(const LoopNest& nest) { return Lowering(nest, arrange(nest)).run(); }
+
+bool lower_to_tile(const LoopNest& nest, const Dims& frame, TileKernel& out) {
+  Loops loops;
+  loops.extents = frame;
+  loops.kept = static_cast<int>(frame.size());
+  for (const Access& a : nest.accesses) {
+    loops.strides.emplace_back();
+    if (!frame_strides(nest.axes, a.strides, frame, loops.strides.back())) return false;
+  }
+  out = Lowering(nest, std::move(loops)).run();
+  return true;
+}
 
 }  // namespace qs::codegen

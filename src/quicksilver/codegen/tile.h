@@ -17,6 +17,11 @@ struct TileKernel {
 /// extent or stride otherwise.
 TileKernel lower_to_tile(const LoopNest& nest);
 
+/// The same with the loops `frame` (outer to inner, extents of 1 kept), each a run of the nest's
+/// axes: what a matrix product runs on its blocks. False when some access cannot be walked so. No
+/// folds.
+bool lower_to_tile(const LoopNest& nest, const Dims& frame, TileKernel& out);
+
 /// Rough cost of a primitive, in additions.
 int cost_of(Prim prim);
 

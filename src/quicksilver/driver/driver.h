@@ -15,6 +15,18 @@ class Kernel {
   virtual ~Kernel() = default;
 };
 
+/// What a matrix product does with each piece of C that is finished, while it is in the cache: a
+/// map over the loops [batch, m, n]. Its operands at C's address read or replace C itself.
+struct Epilogue {
+  const Kernel* kernel = nullptr;  // of a tile program; null: nothing follows
+  TileArgs args;
+};
+
+/// Whether an operand of an epilogue lies where C does: that it is touched costs no memory traffic.
+inline bool is_same_place(const PtrRef& x, const PtrRef& y) {
+  return x.base == y.base && x.bytes == y.bytes && x.offset_word == y.offset_word;
+}
+
 /// One launch. A tile kernel may be given several parts: the same program over other memory and
 /// extents. Parts touch nothing that another part writes, and run in any order or at once.
 struct Command {
@@ -22,7 +34,8 @@ struct Command {
   Args args;
   int32_t tag = 0;  // what an error record names: the recorded node in the plan
   std::vector<TileArgs> more =
-      {};  // the parts beyond `args`; a kernel that has them records no error
+      {};                  // the parts beyond `args`; a kernel that has them records no error
+  Epilogue epilogue = {};  // of a matrix product
 };
 
 /// A command list prepared for many runs.

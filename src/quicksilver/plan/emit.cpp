@@ -52,6 +52,7 @@ bool Emitter::nodes_of(const Group& group, SmallVector<codegen::GroupNode, 8>& n
   bool anything = false;
   for (NodeId id : group.nodes) {
     const Node& n = ir_.nodes[static_cast<size_t>(id)];
+    if (!n.tile) continue;  // the matrix product that the others follow
     codegen::GroupNode g;
     g.node = &n;
     g.space = &n.space;
@@ -68,13 +69,14 @@ bool Emitter::nodes_of(const Group& group, SmallVector<codegen::GroupNode, 8>& n
 
 /// Pointers, and the bytes that are moved: each operand as often as it varies.
 void Emitter::bind(const codegen::LoopNest& nest, const std::vector<uint32_t>& access,
-                   Lowered& out) const {
+                   Lowered& out, const PtrRef* cached) const {
   for (size_t i = 0; i < access.size(); ++i) {
     const codegen::Access& a = nest.accesses[access[i]];
     if (a.affine) continue;
     driver::TileArgs::Operand& operand = out.args.operands[i];
     operand.ptr = address(a.value, a.dtype, a.word, a.offset);
     if (a.item_size) operand.ptr.item_size = a.item_size;
+    if (cached && driver::is_same_place(operand.ptr, *cached)) continue;
     int64_t n = 1;
     for (size_t d = 0; d < out.args.extents.size(); ++d)
       if (operand.strides[d] != 0) n *= out.args.extents[d];
@@ -120,6 +122,19 @@ bool Emitter::lower(int32_t g, Lowered& out) {
     if (group.recipes.size() == k_most_recipes) group.recipes.pop_back();
     group.recipes.insert(group.recipes.begin(), {std::move(*recipe), out.kernel});
   }
+  return true;
+}
+
+bool Emitter::lower_epilogue(const Group& group, const Dims& frame, const PtrRef& cached,
+                             Lowered& out) {
+  SmallVector<codegen::GroupNode, 8> nodes;
+  if (!nodes_of(group, nodes)) return false;
+  const codegen::LoopNest nest = codegen::build_nest(nodes, group.axes);
+  codegen::TileKernel kernel;
+  QS_ASSERT(codegen::lower_to_tile(nest, frame, kernel), "an epilogue does not fit its matrix");
+  out.kernel = device_.kernel(kernel.program);
+  out.args = std::move(kernel.args);
+  bind(nest, kernel.access, out, &cached);
   return true;
 }
 
@@ -175,7 +190,7 @@ void Emitter::run() {
         tiles({ir_.order.data() + p, end - p});
         break;
       case Group::matmul:
-        matmul(first);
+        matmul(group);
         break;
       case Group::kernel:
         kernel(first);

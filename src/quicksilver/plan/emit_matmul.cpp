@@ -25,9 +25,8 @@ Dims batch_strides(const Layout& l, DimSpan batch) {
   return out;
 }
 
-MatmulArgs::Matrix matrix(const driver::PtrRef& ptr, const Layout& l) {
+MatmulArgs::Matrix matrix(const Layout& l) {
   MatmulArgs::Matrix m;
-  m.ptr = ptr;
   const int r = l.rank();
   if (r >= 1) m.column = l.shape[r - 1] == 1 ? 0 : l.strides[r - 1];
   if (r >= 2) m.row = l.shape[r - 2] == 1 ? 0 : l.strides[r - 2];
@@ -47,34 +46,36 @@ bool has_one_batch_stride(const Layout& l) {
   return true;
 }
 
-void Emitter::matmul(const Node& node) {
+MatmulLoops matmul_loops(const Ir& ir, const Node& node) {
   const Operand &a = node.operands[0], &b = node.operands[1];
   const bool has_bias = node.operands.size() > 2 && reads(node, 2);
   const Layout& c = node.results[0].layout;
-  if (c.numel() == 0) return;
   const int rank = c.rank();
   QS_ASSERT(rank >= 2 && a.layout.rank() >= 2 && b.layout.rank() >= 2);
   Dims batch(c.shape.data(), c.shape.data() + rank - 2);
-  MatmulArgs args;
+  MatmulLoops loops;
+  MatmulArgs& args = loops.args;
   args.m = c.shape[rank - 2];
   args.n = c.shape[rank - 1];
   args.k = a.layout.shape[a.layout.rank() - 1];
   args.alpha = std::bit_cast<double>(node.attrs[0]);
   const double bias_scale = node.attrs.size() > 1 ? std::bit_cast<double>(node.attrs[1]) : 1.0;
-  args.a = matrix(address(a), a.layout);
-  args.b = matrix(address(b), b.layout);
-  args.c = matrix(result_address(node, 0), c);
-  Dims sa = batch_strides(a.layout, batch), sb = batch_strides(b.layout, batch),
-       sc = batch_strides(c, batch), sd(batch.size(), 0);
-  driver::MatmulCall call;
-  call.dtype = node.results[0].dtype;
+  args.a = matrix(a.layout);
+  args.b = matrix(b.layout);
+  args.c = matrix(c);
+  Dims &sa = loops.a, &sb = loops.b, &sc = loops.c, &sd = loops.bias;
+  sa = batch_strides(a.layout, batch);
+  sb = batch_strides(b.layout, batch);
+  sc = batch_strides(c, batch);
+  sd = Dims(batch.size(), 0);
+  loops.call.dtype = node.results[0].dtype;
   if (has_bias) {
     const Operand& bias = node.operands[2];
     Layout full = broadcast_to(bias.layout, c.shape);
-    const bool is_result = ir_.root(bias.value_id) == ir_.root(node.results[0].value_id);
+    const bool is_result = ir.root(bias.value_id) == ir.root(node.results[0].value_id);
     if (bias_scale == 1.0 && !is_result) {
-      call.bias = true;
-      args.bias = matrix(address(bias), full);
+      loops.call.bias = true;
+      args.bias = matrix(full);
       sd = batch_strides(full, batch);
     } else {
       // C starts as the bias; prepare_calls has put it there, or it is C itself.
@@ -84,7 +85,6 @@ void Emitter::matmul(const Node& node) {
   }
   // Join batch dimensions that all four walk alike; what is left beyond one becomes single
   // commands.
-  Dims extents;
   SmallVector<Dims*, 4> walks;
   for (Dims* s : {&sa, &sb, &sc, &sd}) walks.push_back(s);
   for (size_t d = 0; d < batch.size();) {
@@ -104,7 +104,7 @@ void Emitter::matmul(const Node& node) {
     for (Dims* s : walks) s->erase(d - 1);
   }
   // A stack of matrices against one shared right factor is one taller matrix.
-  if (batch.size() == 1 && sb[0] == 0 && sd[0] == (call.bias ? args.bias.row * args.m : 0) &&
+  if (batch.size() == 1 && sb[0] == 0 && sd[0] == (loops.call.bias ? args.bias.row * args.m : 0) &&
       sa[0] == args.a.row * args.m && sc[0] == args.c.row * args.m && args.m > 1) {
     args.m *= batch[0];
     batch.clear();
@@ -116,39 +116,63 @@ void Emitter::matmul(const Node& node) {
     std::swap(batch[d], batch.back());
     for (Dims* s : walks) std::swap((*s)[d], s->back());
   }
-  const size_t inner = batch.empty() ? 0 : batch.size() - 1;
   if (!batch.empty()) {
-    args.batch = batch[inner];
-    args.a.batch = sa[inner];
-    args.b.batch = sb[inner];
-    args.c.batch = sc[inner];
-    args.bias.batch = sd[inner];
+    args.batch = batch.back();
+    args.a.batch = sa.back();
+    args.b.batch = sb.back();
+    args.c.batch = sc.back();
+    args.bias.batch = sd.back();
+    batch.pop_back();
   }
-  Dims index(inner, 0);
+  loops.outer = batch;
+  return loops;
+}
+
+void Emitter::matmul(const Group& group) {
+  const Node& node = ir_.nodes[static_cast<size_t>(group.nodes[0])];
+  if (node.results[0].layout.numel() == 0) return;
+  const MatmulLoops loops = matmul_loops(ir_, node);
+  MatmulArgs args = loops.args;
+  args.a.ptr = address(node.operands[0]);
+  args.b.ptr = address(node.operands[1]);
+  args.c.ptr = result_address(node, 0);
+  if (loops.call.bias) args.bias.ptr = address(node.operands[2]);
+  Dims index(loops.outer.size(), 0);
   for (;;) {
     MatmulArgs one = args;
-    auto shift = [&](MatmulArgs::Matrix& m, const Dims& s, DType dtype) {
-      for (size_t d = 0; d < inner; ++d)
-        m.ptr.bytes += index[d] * s[d] * static_cast<int64_t>(size_of(dtype));
+    const int64_t size = static_cast<int64_t>(size_of(loops.call.dtype));
+    auto shift = [&](MatmulArgs::Matrix& m, const Dims& s) {
+      for (size_t d = 0; d < index.size(); ++d) m.ptr.bytes += index[d] * s[d] * size;
     };
-    shift(one.a, sa, call.dtype);
-    shift(one.b, sb, call.dtype);
-    shift(one.c, sc, call.dtype);
-    if (call.bias) shift(one.bias, sd, call.dtype);
-    const int64_t size = static_cast<int64_t>(size_of(call.dtype));
+    shift(one.a, loops.a);
+    shift(one.b, loops.b);
+    shift(one.c, loops.c);
+    if (loops.call.bias) shift(one.bias, loops.bias);
     auto elements = [&](const MatmulArgs::Matrix& x, int64_t rows, int64_t columns) {
       return (x.row ? rows : 1) * (x.column ? columns : 1) * (x.batch ? args.batch : 1);
     };
     int64_t moved = elements(args.c, args.m, args.n) * (args.beta != 0 ? 2 : 1);
     if (args.k > 0) moved += elements(args.a, args.m, args.k) + elements(args.b, args.k, args.n);
-    if (call.bias) moved += elements(args.bias, args.m, args.n);
+    if (loops.call.bias) moved += elements(args.bias, args.m, args.n);
     moved *= size;
+    Lowered behind;
+    std::string then;
+    if (group.nodes.size() > 1) {
+      const Dims frame{args.batch, args.m, args.n};
+      if (lower_epilogue(group, frame, one.c.ptr, behind)) {
+        moved += behind.bytes;
+        then = " then";
+        for (size_t i = 1; i < group.nodes.size(); ++i)
+          then += format(" {}", graph::name_of(ir_.nodes[static_cast<size_t>(group.nodes[i])].op));
+      }
+    }
     plan_.bytes_moved += moved;
-    push(call, std::move(one), node.tag,
-         format("  matmul {}x{}x{} batch {} ({} bytes)\n", args.m, args.n, args.k, args.batch,
-                moved));
-    size_t d = inner;
-    while (d > 0 && ++index[d - 1] == batch[d - 1]) index[--d] = 0;
+    push(loops.call, std::move(one), node.tag,
+         format("  matmul {}x{}x{} batch {}{} ({} bytes)\n", args.m, args.n, args.k, args.batch,
+                then, moved));
+    plan_.commands.back().epilogue = {behind.kernel, std::move(behind.args)};
+    size_t d = index.size();
+    while (d > 0 && ++index[d - 1] == loops.outer[d - 1]) index[--d] = 0;
     if (d == 0) break;
   }
 }

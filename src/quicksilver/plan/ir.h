@@ -89,7 +89,7 @@ struct TileRecipe {
 
 struct Group {
   enum Kind : uint8_t { tile, matmul, kernel } kind = tile;
-  std::vector<NodeId> nodes;  // in order; all of a tile group, one of the others
+  std::vector<NodeId> nodes;  // in order; a matrix product may be followed by maps over its result
   codegen::Axes axes;
   bool gone = false;   // merged into another
   bool check = false;  // may set the error record

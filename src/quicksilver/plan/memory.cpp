@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "quicksilver/core/error.h"
+#include "quicksilver/plan/arena.h"
 #include "quicksilver/plan/passes.h"
 
 namespace qs::plan {
@@ -116,8 +117,9 @@ class Placer {
           if (!ir_.values[n.results[i].value_id].in_memory) continue;
           const ValueId root = ir_.root(n.results[i].value_id);
           bool read = false;
-          each_touch(g, [&](const Node&, NodeId, int, bool write, ValueId v) {
-            read |= !write && ir_.root(v) == root;
+          each_touch(g, [&](const Node& m, NodeId, int, bool write, ValueId v) {
+            // The result of a matrix product comes to its epilogue through memory.
+            read |= (!write || !m.tile) && ir_.root(v) == root;
           });
           if (read) ir_.late[static_cast<size_t>(id)] |= 1u << i;
         }
@@ -146,10 +148,6 @@ class Placer {
 
   /// How many storages take the place of another; -1 when one that did has another size now.
   int assign_arena(bool choose) {
-    struct Busy {
-      int64_t offset, bytes;
-      int32_t last;
-    };
     std::vector<ValueId> roots;
     for (size_t v = 0; v < ir_.values.size(); ++v)
       if (ir_.root(static_cast<ValueId>(v)) == v &&
@@ -159,33 +157,31 @@ class Placer {
     std::stable_sort(roots.begin(), roots.end(), [&](ValueId a, ValueId b) {
       return ir_.buffers[a].first < ir_.buffers[b].first;
     });
-    std::vector<Busy> busy;  // by offset
+    // Storages that hand their memory on are one buffer of the packing.
+    std::vector<Lifetime> buffers;
+    std::vector<size_t> buffer_of(ir_.values.size(), 0);
     int donated = 0;
     for (ValueId root : roots) {
       Buffer& b = ir_.buffers[root];
       b.place = Buffer::arena;
       b.bytes = (std::max<int64_t>(ir_.values[root].bytes, 1) + k_align - 1) / k_align * k_align;
-      std::erase_if(busy, [&](const Busy& x) { return x.last < b.first; });
       const ValueId giver = choose ? find_giver(root, roots) : b.given_in >= 0 ? b.giver : root;
-      if (giver != root) {
-        if (b.bytes != ir_.buffers[giver].bytes) return -1;
-        if (choose) b.given_in = uses_[root].first;
-        b.giver = giver;
-        b.offset = ir_.buffers[giver].offset;
-        for (Busy& x : busy)
-          if (x.offset == b.offset) x.last = b.last;
-        given_.push_back(giver);
-        ++donated;
+      if (giver == root) {
+        buffer_of[root] = buffers.size();
+        buffers.push_back({b.bytes, b.first, b.last});
         continue;
       }
-      int64_t at = 0;
-      size_t i = 0;
-      for (; i < busy.size() && busy[i].offset - at < b.bytes; ++i)
-        at = std::max(at, busy[i].offset + busy[i].bytes);
-      b.offset = at;
-      busy.insert(busy.begin() + static_cast<std::ptrdiff_t>(i), {at, b.bytes, b.last});
-      ir_.arena_bytes = std::max(ir_.arena_bytes, at + b.bytes);
+      if (b.bytes != ir_.buffers[giver].bytes) return -1;
+      if (choose) b.given_in = uses_[root].first;
+      b.giver = giver;
+      buffer_of[root] = buffer_of[giver];
+      buffers[buffer_of[giver]].last = b.last;
+      given_.push_back(giver);
+      ++donated;
     }
+    const Packing packing = pack_arena(buffers);
+    for (ValueId root : roots) ir_.buffers[root].offset = packing.offsets[buffer_of[root]];
+    ir_.arena_bytes = packing.bytes;
     return donated;
   }
 

@@ -22,7 +22,11 @@ int order_groups(Ir& ir) {
     checks += group.check;
     missing[g] = static_cast<int32_t>(group.before.size());
     for (int32_t b : group.before) after[static_cast<size_t>(b)].push_back(static_cast<int32_t>(g));
-    for (NodeId id : group.nodes) key[g] = std::max(key[g], position[static_cast<size_t>(id)]);
+    // A matrix product keeps its place: what follows it in its kernel goes with it.
+    if (group.kind == Group::matmul)
+      key[g] = position[static_cast<size_t>(group.nodes[0])];
+    else
+      for (NodeId id : group.nodes) key[g] = std::max(key[g], position[static_cast<size_t>(id)]);
   }
   using Entry = std::pair<int32_t, int32_t>;  // key, group: smallest first
   std::priority_queue<Entry, std::vector<Entry>, std::greater<>> ready, waiting;

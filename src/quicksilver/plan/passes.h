@@ -30,6 +30,10 @@ int prepare_calls(Ir& ir);
 int group_nodes(Ir& ir);
 /// Cheap values computed again in their readers' groups rather than stored.
 int recompute(Ir& ir);
+/// Maps over the result of a matrix product, run on its blocks while they are in the cache.
+int attach_epilogues(Ir& ir);
+/// Whether the maps of a matmul's group still fit its result, for other extents.
+bool epilogue_fits(const Ir& ir, const Group& group);
 /// Order of the groups.
 int order_groups(Ir& ir);
 /// Steps: groups that do the same to other memory may become one launch.
@@ -50,10 +54,20 @@ bool verifying();
 /// Operand layout `operand` of a node whose result has layout `made`, as a reader needs it who
 /// reads `view` of the result (recompute.cpp); false when that is no layout.
 bool see_through(const Layout& operand, const Layout& made, const Layout& view, Layout& out);
+/// A matrix product as library calls: one for each point of `outer`, whose strides are a, b, c and
+/// bias (elements). Pointers are left out. emit_matmul.cpp.
+struct MatmulLoops {
+  driver::MatmulCall call;
+  driver::MatmulArgs args;
+  Dims outer, a, b, c, bias;
+};
+MatmulLoops matmul_loops(const Ir& ir, const Node& node);
 /// Whether the dimensions before the last two are walked with one stride. emit_matmul.cpp.
 bool has_one_batch_stride(const Layout& layout);
 Touch touch_operand(const Node& node, size_t operand);
 Touch touch_result(const Node& node, size_t result);
+/// Whether an op computes from its elements' indices (arange, tril); draws count only linearly.
+bool knows_its_place(graph::Op op);
 /// Whether node `n` reads operand `i` from memory or a register.
 bool reads(const Node& n, size_t i);
 /// Adds dead-node-free readers of each value: readers[v].

@@ -30,6 +30,7 @@ constexpr Pass k_passes[] = {
     {"prepare_calls", prepare_calls},  // copies around library calls and kernels
     {"group", group_nodes},            // one kernel each
     {"recompute", recompute},          // cheap values again, rather than through memory
+    {"epilogues", attach_epilogues},   // maps on the blocks of a matrix product
     {"order", order_groups},           // recorded order, weights after checks
     {"batch", batch_groups},           // many small equal groups in one launch
     {"place_buffers", place_buffers},  // arena, outputs, donation

@@ -92,11 +92,6 @@ Layout look_through(const Layout& operand, DimSpan shape, const Walk& walk, DimS
   return l;
 }
 
-bool knows_its_place(Op op) {
-  return op == Op::arange || op == Op::linspace || op == Op::eye || op == Op::tril ||
-         op == Op::triu;
-}
-
 /// Of the innermost dimension that moves at all.
 int64_t inner_stride(const Layout& l) {
   for (int d = l.rank(); d-- > 0;)
@@ -425,6 +420,11 @@ class Recomputer {
 };
 
 }  // namespace
+
+bool knows_its_place(Op op) {
+  return op == Op::arange || op == Op::linspace || op == Op::eye || op == Op::tril ||
+         op == Op::triu;
+}
 
 bool see_through(const Layout& operand, const Layout& made, const Layout& view, Layout& out) {
   Walk walk;

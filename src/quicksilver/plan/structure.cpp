@@ -166,12 +166,12 @@ void Structure::order_nodes() {
   joins_.resize(ir_.groups.size());
   for (size_t g = 0; g < ir_.groups.size(); ++g) {
     const Group& group = ir_.groups[g];
-    if (group.kind != Group::tile) continue;
     auto rank = [&](NodeId id) {
       const codegen::Space& s = node(id).space;
       return s.folds ? 0 : Layout::contiguous(s.shape).numel() == group.axes.numel() ? 1 : 2;
     };
-    joins_[g] = group.nodes;
+    for (NodeId id : group.nodes)
+      if (node(id).tile) joins_[g].push_back(id);
     std::stable_sort(joins_[g].begin(), joins_[g].end(),
                      [&](NodeId a, NodeId b) { return rank(a) < rank(b); });
   }
@@ -187,9 +187,8 @@ bool Structure::find_meetings() {
   std::vector<Access> all;
   std::vector<At> touches;
   for (size_t g = 0; g < ir_.groups.size(); ++g) {
-    if (ir_.groups[g].kind != Group::tile) continue;
     all.clear();
-    for (NodeId id : ir_.groups[g].nodes) {
+    for (NodeId id : joins_[g]) {
       group_of[static_cast<size_t>(id)] = static_cast<int32_t>(g);
       const Node& n = node(id);
       for (size_t i = 0; i < n.operands.size(); ++i)
@@ -360,7 +359,7 @@ bool Structure::combine_groups(bool compare) {
   codegen::Axes joined;
   for (size_t g = 0; g < ir_.groups.size(); ++g) {
     Group& group = ir_.groups[g];
-    if (group.kind != Group::tile) continue;
+    if (joins_[g].empty()) continue;
     codegen::Axes axes = codegen::axes_of(node(joins_[g][0]).space);
     for (size_t i = 1; i < joins_[g].size(); ++i) {
       if (!codegen::combine(axes, codegen::axes_of(node(joins_[g][i]).space), joined)) return false;
@@ -382,6 +381,8 @@ std::unique_ptr<CompiledPlan> Structure::instantiate(DeviceRuntime& device,
     return nullptr;
   for (const Meeting& m : meetings_)
     if (!meets(m)) return nullptr;
+  for (const Group& g : ir_.groups)
+    if (g.kind == Group::matmul && g.nodes.size() > 1 && !epilogue_fits(ir_, g)) return nullptr;
   if (!place_again(ir_)) return nullptr;
   if (verifying()) {
     ir_.words = recording.words;

@@ -96,22 +96,6 @@ void run_portable(const PortableKernel& kernel, const KernelArgs& args, int32_t 
   });
 }
 
-void run_matmul(const GemmPlan& plan, const MatmulArgs& args, const Launch& launch) {
-  const int64_t chunks = plan.chunks();
-  if (chunks == 0) return;
-  GemmPointers p;
-  p.a = resolve(args.a.ptr, launch);
-  p.b = resolve(args.b.ptr, launch);
-  p.c = resolve(args.c.ptr, launch);
-  p.bias = resolve(args.bias.ptr, launch);
-  if (chunks == 1) {
-    plan.run(p, 0, 1);
-  } else {
-    ThreadPool::instance().parallel_for(
-        chunks, [&](int64_t first, int64_t last, int) { plan.run(p, first, last); });
-  }
-}
-
 void run_attention(const AttentionPlan& plan, const AttentionArgs& args, const Launch& launch) {
   const int64_t chunks = plan.chunks();
   if (chunks == 0) return;
@@ -195,6 +179,51 @@ void run_tiles(std::span<const cpu::TileLaunch> tiles, const Launch& launch) {
       });
 }
 
+/// A matrix product and, for each of its chunks, what is done with that part of C.
+struct PreparedMatmul {
+  GemmPlan plan;
+  std::vector<cpu::TileLaunch> behind;
+
+  explicit PreparedMatmul(const Command& c)
+      : plan(GemmShape::of(static_cast<const BuiltMatmul*>(c.kernel)->call,
+                           std::get<MatmulArgs>(c.args))) {
+    if (!c.epilogue.kernel) return;
+    const auto& kernel = static_cast<const cpu::TileKernel&>(*c.epilogue.kernel);
+    behind.reserve(static_cast<size_t>(plan.chunks()));
+    for (int64_t chunk = 0; chunk < plan.chunks(); ++chunk) {
+      const GemmPlan::Box box = plan.box(chunk);
+      behind.emplace_back(kernel,
+                          kernel.part(c.epilogue.args, {box.batch, box.row, box.column},
+                                      {box.items, box.rows, box.columns}),
+                          c.tag);
+    }
+  }
+
+  void run(const MatmulArgs& args, const Launch& launch) const {
+    const int64_t chunks = plan.chunks();
+    if (chunks == 0) return;
+    GemmPointers p;
+    p.a = resolve(args.a.ptr, launch);
+    p.b = resolve(args.b.ptr, launch);
+    p.c = resolve(args.c.ptr, launch);
+    p.bias = resolve(args.bias.ptr, launch);
+    for (const cpu::TileLaunch& t : behind) t.begin(launch);
+    const auto run = [&](int64_t first, int64_t last, int) {
+      if (behind.empty()) return plan.run(p, first, last);
+      for (int64_t chunk = first; chunk < last; ++chunk) {
+        plan.run(p, chunk, chunk + 1);
+        const cpu::TileLaunch& t = behind[static_cast<size_t>(chunk)];
+        t.run(launch, 0, t.chunks(), tile_scratch());
+      }
+    };
+    if (chunks == 1) {
+      run(0, 1, 0);
+    } else {
+      ThreadPool::instance().parallel_for(chunks, run);
+    }
+  }
+};
+
 /// Fits a command to the machine: one launch for each part.
 std::vector<cpu::TileLaunch> prepare_tiles(const Command& c) {
   const auto& kernel = static_cast<const cpu::TileKernel&>(*c.kernel);
@@ -219,10 +248,9 @@ class CpuProgram final : public Program {
           ns += t.estimated_ns();
         }
         wide_ = wide_ || (step.tiles.size() > 1 && ns >= k_worth_sharing_ns);
-      } else if (auto* matmul = std::get_if<MatmulArgs>(&c.args)) {
-        const MatmulCall& call = static_cast<const BuiltMatmul*>(c.kernel)->call;
-        step.matmul.emplace(GemmShape::of(call, *matmul));
-        wide_ = wide_ || step.matmul->chunks() > 1;
+      } else if (std::holds_alternative<MatmulArgs>(c.args)) {
+        step.matmul.emplace(c);
+        wide_ = wide_ || step.matmul->plan.chunks() > 1;
       } else if (auto* attention = std::get_if<AttentionArgs>(&c.args)) {
         step.attention.emplace(static_cast<const BuiltAttention*>(c.kernel)->call, *attention);
         wide_ = wide_ || step.attention->chunks() > 1;
@@ -247,7 +275,7 @@ class CpuProgram final : public Program {
       if (!s.tiles.empty()) {
         run_tiles(s.tiles, launch);
       } else if (s.matmul) {
-        run_matmul(*s.matmul, std::get<MatmulArgs>(c.args), launch);
+        s.matmul->run(std::get<MatmulArgs>(c.args), launch);
       } else if (s.attention) {
         run_attention(*s.attention, std::get<AttentionArgs>(c.args), launch);
       } else if (s.conv) {
@@ -263,7 +291,7 @@ class CpuProgram final : public Program {
  private:
   struct Prepared {  // one of them
     std::vector<cpu::TileLaunch> tiles;
-    std::optional<GemmPlan> matmul;
+    std::optional<PreparedMatmul> matmul;
     std::optional<AttentionPlan> attention;
     std::optional<ConvPlan> conv;
     const PortableKernel* portable = nullptr;
@@ -339,8 +367,7 @@ class CpuDriver final : public Driver {
     const bool failed_before = launch.error->set != 0;
     for (const Command& c : commands) {
       if (auto* matmul = std::get_if<MatmulArgs>(&c.args)) {
-        const MatmulCall& call = static_cast<const BuiltMatmul*>(c.kernel)->call;
-        run_matmul(GemmPlan(GemmShape::of(call, *matmul)), *matmul, launch);
+        PreparedMatmul(c).run(*matmul, launch);
       } else if (auto* attention = std::get_if<AttentionArgs>(&c.args)) {
         const AttentionCall& call = static_cast<const BuiltAttention*>(c.kernel)->call;
         run_attention(AttentionPlan(call, *attention), *attention, launch);

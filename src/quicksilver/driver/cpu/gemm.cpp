@@ -307,6 +307,21 @@ void GemmPlan::choose_pieces() {
   column_chunks_ = ceil_div(s_.n, column_step_);
 }
 
+GemmPlan::Box GemmPlan::box(int64_t chunk) const {
+  Box x;
+  x.column = chunk % column_chunks_ * column_step_;
+  x.row = chunk / column_chunks_ % row_chunks_ * row_step_;
+  x.batch = chunk / (column_chunks_ * row_chunks_) * batch_step_;
+  x.columns = std::min(column_step_, s_.n - x.column);
+  x.rows = std::min(row_step_, s_.m - x.row);
+  x.items = std::min(batch_step_, s_.batch - x.batch);
+  if (swapped_) {
+    std::swap(x.row, x.column);
+    std::swap(x.rows, x.columns);
+  }
+  return x;
+}
+
 void GemmPlan::run(const GemmPointers& given, int64_t first, int64_t last) const {
   GemmPointers p = given;
   if (swapped_) std::swap(p.a, p.b);

@@ -47,6 +47,11 @@ class GemmPlan {
 
   int64_t chunks() const { return batch_chunks_ * row_chunks_ * column_chunks_; }
   void run(const GemmPointers& pointers, int64_t first, int64_t last) const;
+  /// The part of C that a chunk computes.
+  struct Box {
+    int64_t batch = 0, items = 0, row = 0, rows = 0, column = 0, columns = 0;
+  };
+  Box box(int64_t chunk) const;
   /// "own packed", "own vector", "dnnl_sgemm": who computes.
   const char* method() const;
 

@@ -46,6 +46,8 @@ class TileKernel : public Kernel {
   explicit TileKernel(const TileProgram& program);
   ~TileKernel() override;
   const TileCode& code() const { return *code_; }
+  /// The arguments of a launch over the part of `args`' loops that begins at `start`.
+  TileArgs part(const TileArgs& args, const Dims& start, const Dims& extents) const;
 
  private:
   std::unique_ptr<const TileCode> code_;

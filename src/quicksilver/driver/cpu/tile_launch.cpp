@@ -413,6 +413,23 @@ TileKernel::TileKernel(const TileProgram& program)
     : code_(std::make_unique<const TileCode>(build_tile_code(program))) {}
 TileKernel::~TileKernel() = default;
 
+TileArgs TileKernel::part(const TileArgs& args, const Dims& start, const Dims& extents) const {
+  TileArgs out = args;
+  out.extents = extents;
+  for (size_t o = 0; o < out.operands.size(); ++o) {
+    TileArgs::Operand& operand = out.operands[o];
+    const TileOperand& kind = code_->operands[o];
+    int64_t offset = 0;
+    for (size_t l = 0; l < start.size(); ++l) offset += start[l] * operand.strides[l];
+    if (kind.kind == TileOperand::memory) {
+      operand.ptr.bytes += offset * static_cast<int64_t>(size_of(kind.dtype));
+    } else {
+      operand.base.value += static_cast<uint64_t>(offset);  // a counter that starts at a constant
+    }
+  }
+  return out;
+}
+
 TileLaunch::TileLaunch(const TileKernel& kernel, const TileArgs& args, int32_t tag)
     : state_(std::make_unique<TileState>()) {
   state_->plan(kernel.code(), args, tag, false);

@@ -16,11 +16,13 @@ AtomicCounters& counters() {
   return c;
 }
 
-int64_t touched(const TileProgram& program, const TileArgs& args) {
+/// `except`: memory that is in the cache.
+int64_t touched(const TileProgram& program, const TileArgs& args, const PtrRef* except = nullptr) {
   int64_t total = 0;
   for (size_t i = 0; i < program.operands.size(); ++i) {
     const TileOperand& o = program.operands[i];
     if (o.kind != TileOperand::memory) continue;
+    if (except && is_same_place(args.operands[i].ptr, *except)) continue;
     int64_t elements = 1;
     for (size_t d = 0; d < args.extents.size(); ++d) {
       const bool moves = args.operands[i].strides[d] != 0;
@@ -117,6 +119,10 @@ class NullDriver final : public Driver {
       counters().touched_bytes += touched_bytes(kernel->source, c.args);
       for (const TileArgs& part : c.more)
         counters().touched_bytes += touched_bytes(kernel->source, part);
+      if (c.epilogue.kernel)
+        counters().touched_bytes += touched(
+            std::get<TileProgram>(static_cast<const NullKernel*>(c.epilogue.kernel)->source),
+            c.epilogue.args, &std::get<MatmulArgs>(c.args).c.ptr);
     }
     return 0;
   }

@@ -120,7 +120,11 @@ class RecordDriver final : public Driver, public CommandLog {
   }
   static std::vector<Command> unwrap(std::span<const Command> commands) {
     std::vector<Command> list(commands.begin(), commands.end());
-    for (Command& c : list) c.kernel = kernel_of(c).inner.get();
+    for (Command& c : list) {
+      c.kernel = kernel_of(c).inner.get();
+      if (c.epilogue.kernel)
+        c.epilogue.kernel = static_cast<const RecordKernel*>(c.epilogue.kernel)->inner.get();
+    }
     return list;
   }
   static std::string line(const Command& c) {
@@ -130,8 +134,15 @@ class RecordDriver final : public Driver, public CommandLog {
       if (!c.more.empty()) text += format(" parts {}", c.more.size() + 1);
       return text;
     }
-    if (auto* call = std::get_if<MatmulCall>(&s))
-      return describe(*call, std::get<MatmulArgs>(c.args));
+    if (auto* call = std::get_if<MatmulCall>(&s)) {
+      std::string text = describe(*call, std::get<MatmulArgs>(c.args));
+      if (c.epilogue.kernel)
+        text +=
+            " then " + describe(std::get<TileProgram>(
+                                    static_cast<const RecordKernel*>(c.epilogue.kernel)->source),
+                                c.epilogue.args);
+      return text;
+    }
     if (auto* call = std::get_if<AttentionCall>(&s))
       return describe(*call, std::get<AttentionArgs>(c.args));
     if (auto* call = std::get_if<ConvCall>(&s)) return describe(*call, std::get<ConvArgs>(c.args));
