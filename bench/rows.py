@@ -164,6 +164,20 @@ def chain(bench: Bench) -> list[Line]:
     return lines
 
 
+def hand(bench: Bench) -> list[Line]:
+    """Fused chains against hand-written loops, one thread, from C++."""
+    lines = []
+    program = Path(qs.__file__).absolute().parents[2] / "qs_hand_loops"
+    if program.exists():
+        output = subprocess.run([program], capture_output=True, text=True, check=True).stdout
+        for text in output.splitlines():
+            name, ours, by_hand = text.split()
+            most = 1.3 if "1e+05" in name else 1.6
+            asked = float(by_hand) * most
+            lines.append(Line(f"hand: {name}", float(ours), {"by hand": float(by_hand)}, asked))
+    return lines
+
+
 def mlp(bench: Bench) -> list[Line]:
     """A training step of an MLP 784-256-10, batch 64."""
     lines = []
@@ -250,6 +264,7 @@ ROWS: dict[str, Callable[[Bench], list[Line]]] = {
     "module": module,
     "import": importing,
     "chain": chain,
+    "hand": hand,
     "mlp": mlp,
     "steady": steady,
     **{name: models.row(name) for name in models.MODELS},

@@ -1,7 +1,9 @@
-// Random programs: fused, with one kernel a node, and cut after every node, they must agree bit for
-// bit.
+// Random programs: fused, with one kernel a node, cut after every node and cut at other places,
+// they must agree bit for bit. QS_TEST_SEED runs one of them, QS_TEST_PROGRAMS says how many there
+// are, QS_TEST_FIRST_SEED where they begin.
 #include <gtest/gtest.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
@@ -10,12 +12,12 @@
 namespace qs::test {
 namespace {
 
-enum class Mode { fused, unfused, cut_each };
+enum class Mode { fused, unfused, cut_each, cut_anywhere };
 
 /// Runs one program; all choices depend on the seed alone. Gives what is alive at the end.
 class Random {
  public:
-  Random(uint64_t seed, Mode mode) : engine_(seed), mode_(mode), p_("cpu") {
+  Random(uint64_t seed, Mode mode) : engine_(seed), cuts_(seed * 31 + 7), mode_(mode), p_("cpu") {
     plan::set_unfused(mode == Mode::unfused);
   }
   ~Random() { plan::set_unfused(false); }
@@ -30,7 +32,8 @@ class Random {
     for (int i = 0; i < steps; ++i) {
       step();
       const bool now = below(12) == 0;
-      if (now || mode_ == Mode::cut_each) p_.cut();
+      if (now || mode_ == Mode::cut_each || (mode_ == Mode::cut_anywhere && cuts_() % 4 == 0))
+        p_.cut();
       if (below(5) == 0 && pool_.size() > 5)
         pool_.erase(pool_.begin() + below(static_cast<int>(pool_.size())));
     }
@@ -82,7 +85,7 @@ class Random {
     constexpr Op unary[] = {Op::relu, Op::exp, Op::neg, Op::sigmoid, Op::tanh, Op::square, Op::abs};
     constexpr Op binary[] = {Op::add, Op::sub, Op::mul, Op::maximum, Op::div, Op::relu_backward};
     constexpr Op folds[] = {Op::sum, Op::amax, Op::mean, Op::logsumexp, Op::argmax, Op::amin};
-    switch (below(23)) {
+    switch (below(30)) {
       case 0:
       case 1:
         add(p_.unary(unary[below(7)], whole()));
@@ -213,6 +216,71 @@ class Random {
         add(m);
         break;
       }
+      case 23: {  // any part of a storage, by rows and columns with steps, from another tensor
+        T part = some_part(whole());
+        T source = p_.random(part.layout.shape, engine_());
+        if (below(2)) {
+          p_.copy_into(part, Arg(p_.unary(unary[below(7)], source)));
+        } else {
+          p_.update(binary[below(4)], part, source);
+        }
+        break;
+      }
+      case 24: {  // a part is read on, and summed
+        T part = some_part(whole());
+        T y = p_.binary(binary[below(4)], part, 1.5);
+        add(p_.reduce(Op::sum, y, 3));
+        if (below(2)) p_.copy_into(part, Arg(y));
+        break;
+      }
+      case 25: {  // in place through the transposed view
+        T x = whole();
+        T t = x.t();
+        p_.update(Op::mul, t, p_.random({columns_, 1}, engine_()));
+        break;
+      }
+      case 26: {  // a small producer that many rows read
+        T v = p_.random({columns_}, engine_());
+        T scaled = p_.binary(Op::mul, v, 0.5);
+        T number = p_.unary(Op::exp, p_.reduce(Op::amax, v, 1));
+        add(p_.binary(Op::add, p_.binary(Op::mul, whole(), scaled), p_.unary(Op::sqrt, number)));
+        if (below(3) == 0) add(scaled);
+        break;
+      }
+      case 27: {  // maps behind a product, one of them in place on a storage of its own
+        T x = whole(), w = p_.random({columns_, columns_}, engine_());
+        T c = p_.matmul(x, w, below(2) ? Arg(p_.random({columns_}, engine_())) : Arg());
+        T y = p_.binary(binary[below(4)], p_.unary(unary[below(7)], c), operand());
+        if (below(3) == 0) add(c);
+        add(y);
+        T acc = p_.binary(Op::add, whole(), 0.0);
+        p_.update(Op::add, acc, p_.matmul(x, w.t()));
+        add(acc);
+        break;
+      }
+      case 28: {  // many small equal kernels, with a reader behind them
+        T total;
+        for (int k = 0, n = 2 + below(5); k < n; ++k) {
+          T a = p_.random({1 + below(9), 1 + below(7)}, engine_());
+          T g = p_.random(a.layout.shape, engine_());
+          p_.record(Op::sgd_step, {a, g, 0.1, {}}, {DType::f32, {}, {}, {0}, {0}});
+          T s = p_.reduce(Op::sum, p_.unary(Op::square, a), 3);
+          total = total.content ? p_.binary(Op::add, total, s) : s;
+          if (below(3) == 0) add(p_.reduce(Op::sum, a, 3));
+        }
+        add(total);
+        break;
+      }
+      case 29: {  // put together from parts
+        T whole_thing = p_.full({rows_ + 2, columns_}, 0);
+        T x = whole();
+        p_.copy_into(whole_thing.slice(0, 0, rows_), Arg(p_.unary(Op::tanh, x)));
+        p_.copy_into(whole_thing.slice(0, rows_, rows_ + 2),
+                     Arg(p_.random({2, columns_}, engine_())));
+        add(p_.reduce(Op::sum, whole_thing, 1));
+        add(p_.binary(Op::mul, whole_thing.slice(0, 1, rows_ + 1), 2.0));
+        break;
+      }
       case 22: {  // doubles
         T d = p_.cast(whole(), DType::f64);
         T e = p_.unary(Op::exp, d, DType::f64);
@@ -223,6 +291,20 @@ class Random {
       }
     }
   }
+  /// Rows and columns of `x` in steps, at least one of each.
+  T some_part(const T& x) {
+    auto range = [&](int64_t n, int64_t& from, int64_t& to, int64_t& step) {
+      from = below(static_cast<int>(n));
+      to = from + 1 + below(static_cast<int>(n - from));
+      step = 1 + below(3);
+    };
+    int64_t from, to, step;
+    range(rows_, from, to, step);
+    T part = x.slice(0, from, to, step);
+    range(columns_, from, to, step);
+    return part.slice(1, from, to, step);
+  }
+
   /// An operand that does not share storage with `x` (unless it is the very same view).
   T whole_apart(const T& x) {
     for (int tries = 0; tries < 50; ++tries) {
@@ -232,7 +314,7 @@ class Random {
     return p_.random(shape(), engine_());
   }
 
-  std::mt19937_64 engine_;
+  std::mt19937_64 engine_, cuts_;
   Mode mode_;
   Program p_;
   int64_t rows_ = 0, columns_ = 0;
@@ -253,9 +335,14 @@ void expect_same(const std::vector<std::vector<double>>& a,
 
 TEST(PlanRandom, FusedEqualsNodeByNodeBitForBit) {
   const char* given = std::getenv("QS_TEST_SEED");
-  const uint64_t first = given ? std::strtoull(given, nullptr, 10) : 1;
+  const char* from = std::getenv("QS_TEST_FIRST_SEED");
+  const uint64_t first = given  ? std::strtoull(given, nullptr, 10)
+                         : from ? std::strtoull(from, nullptr, 10)
+                                : 1;
   const char* count = std::getenv("QS_TEST_PROGRAMS");
   const uint64_t programs = given ? 1 : count ? std::strtoull(count, nullptr, 10) : 150;
+  std::printf("random programs of seeds %llu to %llu\n", static_cast<unsigned long long>(first),
+              static_cast<unsigned long long>(first + programs - 1));
   for (uint64_t seed = first; seed < first + programs; ++seed) {
     SCOPED_TRACE("QS_TEST_SEED=" + std::to_string(seed));
     const auto fused = Random(seed, Mode::fused).run();
@@ -264,6 +351,9 @@ TEST(PlanRandom, FusedEqualsNodeByNodeBitForBit) {
     if (::testing::Test::HasFatalFailure()) return;
     const auto cut = Random(seed, Mode::cut_each).run();
     expect_same(fused, cut, seed, "a cut after each node");
+    if (::testing::Test::HasFatalFailure()) return;
+    const auto anywhere = Random(seed, Mode::cut_anywhere).run();
+    expect_same(fused, anywhere, seed, "cuts at other places");
     if (::testing::Test::HasFatalFailure()) return;
   }
 }
