@@ -41,7 +41,7 @@ void compare(const char* name, int64_t n, Ours&& ours, Hand&& hand) {
 int main() {
   setenv("QS_NUM_THREADS", "1", 1);
   for (const int64_t n : {int64_t{100'000}, int64_t{10'000'000}}) {
-    const qs::Tensor x = qs::rand({n}, qs::mps), w = qs::rand({n}, qs::mps);
+    const qs::Tensor x = qs::rand(qs::Dims{n}, qs::mps), w = qs::rand(qs::Dims{n}, qs::mps);
     std::vector<float> a(static_cast<size_t>(n)), b(a.size()), c(a.size());
     for (size_t i = 0; i < a.size(); ++i) {
       a[i] = static_cast<float>(i % 1000) * 0.001f;

@@ -104,12 +104,12 @@ class Attacher {
     const ValueId c = node(group(g).nodes[0]).results[0].value_id;
     for (NodeId reader : readers_[c]) {
       const int32_t t = group_[static_cast<size_t>(reader)];
-      if (t >= 0 && t != g && follows(g, t, c)) return t;
+      if (t >= 0 && t != g && follows(g, t)) return t;
     }
     return -1;
   }
 
-  bool follows(int32_t g, int32_t t, ValueId c) {
+  bool follows(int32_t g, int32_t t) {
     const Group &product = group(g), &maps = group(t);
     if (maps.kind != Group::tile || maps.gone || maps.check || maps.axes.folds()) return false;
     const Node& n = node(product.nodes[0]);
