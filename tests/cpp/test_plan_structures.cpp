@@ -180,7 +180,7 @@ TEST(PlanStructures, DonationsAreChecked) {
         ASSERT_NEAR(got[static_cast<size_t>(r * 8 + c)], want, 1e-3 * (1 + std::abs(want)));
       }
   }
-  EXPECT_EQ(counts(p), (Counts{1, 2, 2, 9}));
+  EXPECT_EQ(counts(p), (Counts{1, 2, 2, 6}));
 }
 
 /// Short rows are held, long ones are not; few columns are folded by rows, many by columns.
