@@ -249,4 +249,8 @@ def _repeated(repeats: Tensor, output_size: int | None) -> Tensor:
         raise RuntimeError("repeats can not be negative")
     ends = repeats.cumsum(0)
     total = (int(ends[-1]) if repeats.numel() else 0) if output_size is None else output_size
-    return _C._searchsorted(ends, _C.arange(total, device=repeats.device), True)
+    # A mark where each element's run ends: their running count is the index.
+    marks = _C.zeros(total + 1, dtype=_C.int64, device=repeats.device)
+    one = _C.ones((), dtype=_C.int64, device=repeats.device)
+    marks.scatter_add_(0, ends.long(), one.expand(ends.shape))
+    return marks.cumsum(0)[:total]
