@@ -20,6 +20,7 @@ from oracle.compare import EPS, mismatch
 from oracle.convolution import Geometry
 from oracle.layouts import arrange
 from oracle.library import DEVICES, IS_TORCH, Array, L, serves, to_library, to_numpy
+from traced import cases_conv
 
 F = L.nn.functional
 ON_DEVICES = pytest.mark.parametrize("device", DEVICES)
@@ -525,9 +526,15 @@ def test_memory_formats(device: str) -> None:
     assert np.allclose(to_numpy(y), to_numpy(plain), atol=1e-5)
 
 
-@pytest.mark.parametrize("case", ["modules", "output_size"])
+@pytest.mark.parametrize("case", ["modules", "output_size", "padding_modes"])
 def test_modules_are_pytorchs(case: str) -> None:
     traced.check("conv", case, L, 1e-4, 1e-4)
+
+
+@ON_DEVICES
+def test_lenet_trains_as_in_pytorch(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cases_conv, "DEVICE", device)
+    traced.check("conv", "lenet", L, 2e-4, 1e-5)
 
 
 _BITS = """
