@@ -220,6 +220,74 @@ TEST(Gemm, BF16) { sweep(DType::bf16, 150, 4); }
 TEST(Gemm, I32) { sweep(DType::i32, 150, 5); }
 TEST(Gemm, I64) { sweep(DType::i64, 150, 6); }
 
+// Few rows times a transposed matrix: dot products and the turned product, and bf16 by pairs with
+// odd depths, panels in part and rows that lie 4096 bytes apart.
+TEST(Gemm, FewRowsByTransposed) {
+  IsaScope scope;
+  std::mt19937 random(8);
+  for (const DType dtype : {DType::f32, DType::f64, DType::f16, DType::bf16, DType::i32})
+    for (const int64_t m : {2, 5, 8, 9, 33, 64})
+      for (const auto& [n, k] : {std::pair<int64_t, int64_t>{16, 32}, {97, 45}, {150, 1024}}) {
+        Case c;
+        c.s.dtype = dtype;
+        c.s.m = m, c.s.n = n, c.s.k = k;
+        c.s.a = layout(m % 2 ? 2 : 0, m, k, false);
+        c.s.b = layout(k == 45 ? 3 : 1, k, n, false);
+        c.s.c = layout(n == 97 ? 2 : 0, m, n, false);
+        c.s.has_bias = m != 33;
+        c.s.bias = {0, 1, 0};
+        c.s.alpha = n == 16 && !is_integral(dtype) ? 0.5 : 1;
+        c.s.beta = m == 5 ? 1 : 0;
+        c.fill(random);
+        for (Isa isa : isas()) {
+          set_isa_for_tests(isa);
+          c.run();
+          c.check();
+          if (testing::Test::HasFatalFailure()) return;
+        }
+      }
+}
+
+TEST(Gemm, PairsOfBF16) {
+  std::mt19937 random(9);
+  for (const int64_t k : {1, 2, 31, 512, 513, 1030})
+    for (int kind = 0; kind < 25; ++kind) {
+      Case c;
+      c.s.dtype = DType::bf16;
+      c.s.m = 40, c.s.n = 210, c.s.k = k;
+      c.s.a = layout(kind % 5, 40, k, false);
+      c.s.b = layout(kind / 5, k, 210, false);
+      c.s.c = layout(0, 40, 210, false);
+      c.fill(random);
+      c.run();
+      c.check();
+      if (testing::Test::HasFatalFailure()) return;
+    }
+}
+
+// A^T that is laid out because many columns pass over it, and A^T that is read in place.
+TEST(Gemm, TransposedLeftFactor) {
+  IsaScope scope;
+  std::mt19937 random(10);
+  for (const DType dtype : {DType::f32, DType::f64, DType::f16, DType::bf16, DType::i32})
+    for (const int64_t m : {13, 128, 250})
+      for (const int64_t n : {40, 70, 210}) {
+        Case c;
+        c.s.dtype = dtype;
+        c.s.m = m, c.s.n = n, c.s.k = 67;
+        c.s.a = layout(1, m, 67, false);
+        c.s.b = layout(0, 67, n, false);
+        c.s.c = layout(0, m, n, false);
+        c.fill(random);
+        for (Isa isa : isas()) {
+          set_isa_for_tests(isa);
+          c.run();
+          c.check();
+          if (testing::Test::HasFatalFailure()) return;
+        }
+      }
+}
+
 TEST(Gemm, IntegersWrap) {
   for (DType d : {DType::i32, DType::i64}) {
     Case c;
@@ -243,7 +311,7 @@ TEST(Gemm, BitsDoNotDependOnThreads) {
   const int before = pool.threads();
   const int64_t shapes[][4] = {{1, 64, 256, 784}, {1, 256, 784, 64}, {1, 513, 311, 300},
                                {9, 65, 70, 129},  {1, 1, 3000, 768}, {1, 2000, 1, 513},
-                               {3, 200, 210, 70}};
+                               {3, 200, 210, 70}, {1, 6, 1000, 300}, {1, 64, 1000, 700}};
   for (const auto& x : shapes)
     for (int kind = 0; kind < 2; ++kind) {
       Case c;

@@ -2,14 +2,17 @@
 //
 //   dot, axpy  matrix times vector where the matrix is read along its rows: limited by memory
 //   library    dnnl_sgemm, f32 with one stride of 1 in each matrix, when it was measured faster
-//   packed     own kernels, everything else
+//   dots       a few rows times B^T, both read along k: B is read once (GPT's decoding)
+//   packed     own kernels, everything else; a moderate number of rows times B^T is computed as
+//              C^T = B A^T, so that B, the larger one, need not be laid out again, and turned
 //
 // A product is cut into chunks: over the batch when it is deep, else over rows and columns of C,
 // never over k. Own kernels give the same bits however C is cut, so the cut may follow the number
 // of threads; a library may not, so its cut follows the shape alone.
 //
-// f16 and bf16 are widened while they are packed; C is computed in f32 beside the destination and
-// rounded once. A bias is written to C first and added to (as PyTorch's addmm does).
+// f16 and bf16 are widened while they are packed (bf16 is multiplied as it is where the processor
+// can, gemm_pairs.inl); C is computed in f32 beside the destination and rounded once. A bias is
+// written to C first and added to (as PyTorch's addmm does).
 #include "quicksilver/driver/cpu/gemm.h"
 
 #include <algorithm>
@@ -52,12 +55,23 @@ bool library_fits(const GemmShape& s) {
 }
 
 // As measured on Zen 5 with AVX-512 (bench/, docs/decisions.md): own kernels are as fast or faster
-// except where B is large and few rows pass over it, so that laying it out is most of the work
-// (B^T) or it comes from memory at a stride.
+// except where B is large, few rows pass over it and it comes from memory at a stride.
 bool library_is_better(const GemmShape& s) {
-  const int64_t elements = s.k * s.n;
-  if (s.m < 4) return false;
-  return s.b.column == 1 ? s.m <= 96 && elements >= 1 << 20 : s.m <= 16 && elements >= 1 << 18;
+  return s.m >= 4 && s.m <= 96 && s.b.column == 1 && s.k * s.n >= 1 << 20;
+}
+
+// Few rows times B^T: dot products, or C^T.
+constexpr int64_t k_most_dot_rows = 8, k_most_turned_rows = 128;
+bool reads_along_k(const GemmShape& s) {
+  return s.b.row == 1 && s.b.column != 1 && s.n >= 16 && s.k >= 32;
+}
+/// bf16 is multiplied as it is, not widened.
+bool multiplies_pairs(const GemmShape& s) {
+  return s.dtype == DType::bf16 && cpu_info().has_avx512_bf16 && gemm_table().packed_pairs;
+}
+bool turning_pays(const GemmShape& s) {
+  return (s.dtype == DType::f32 || multiplies_pairs(s)) && reads_along_k(s) &&
+         s.m <= k_most_turned_rows && s.n >= 2 * s.m && s.c.column == 1 && s.beta == 0 && s.k > 0;
 }
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -105,6 +119,22 @@ void prepare_piece(T* c, const GemmMatrix& cs, const T* bias, const GemmMatrix& 
       const T old = beta == T(0) ? T(0) : beta * to[j * cs.column];
       to[j * cs.column] = old + (from ? from[j * bs.column] : T(0));
     }
+  }
+}
+
+// A dense f32 copy of a piece, the bias.
+template <class T>
+void widen_piece(T* to, const char* from, DType dtype, const GemmMatrix& s, int64_t rows,
+                 int64_t columns) {
+  const int64_t size = static_cast<int64_t>(size_of(dtype));
+  for (int64_t i = 0; i < rows; ++i) {
+    if (i > 0 && s.row == 0) {
+      std::memcpy(to + i * columns, to, static_cast<size_t>(columns) * sizeof(T));
+      continue;
+    }
+    for (int64_t j = 0; j < columns; ++j)
+      to[i * columns + j] =
+          static_cast<T>(load_element(dtype, from + (i * s.row + j * s.column) * size));
   }
 }
 
@@ -248,25 +278,32 @@ GemmPlan::GemmPlan(const GemmShape& shape) : s_(shape) {
     method_ = Method::dot;
   } else if (s_.m == 1 && s_.n > 1 && s_.b.column == 1 && (s_.c.column == 1 || !same_type)) {
     method_ = Method::axpy;
+  } else if (s_.m <= k_most_dot_rows && s_.a.column == 1 && reads_along_k(s_) && s_.k > 0) {
+    method_ = Method::dots;
   } else {
     if (s_.c.column != 1 && s_.c.row == 1) transpose();
     const Preference p = preference();
     if (p != Preference::own && library_fits(s_) &&
         (p == Preference::library || library_is_better(s_)) && SgemmLibrary::get())
       method_ = Method::library;
+    if (method_ == Method::packed && turning_pays(s_)) {
+      transpose();
+      turned_ = true;
+    }
   }
   choose_pieces();
 }
 
 const char* GemmPlan::method() const {
-  constexpr const char* names[] = {"own packed", "own dot", "own axpy", "dnnl_sgemm"};
+  constexpr const char* names[] = {"own packed", "own dot", "own dots", "own axpy", "dnnl_sgemm"};
+  if (turned_) return "own turned";
   return names[static_cast<int>(method_)];
 }
 
 // Pieces are worth a few microseconds at least; own kernels are cut no finer than the threads need.
 void GemmPlan::choose_pieces() {
   const int64_t threads = ThreadPool::instance().threads();
-  const bool vector = method_ == Method::dot || method_ == Method::axpy;
+  const bool vector = method_ == Method::dot || method_ == Method::dots || method_ == Method::axpy;
   // In multiply-adds: about 4 us either way (a vector product waits for memory).
   const int64_t least = vector ? 64 << 10 : 512 << 10;
   const int64_t item = std::max<int64_t>(s_.m * s_.n * std::max<int64_t>(s_.k, 1), 1);
@@ -384,16 +421,37 @@ void GemmPlan::run_piece(const GemmPointers& p, int64_t rows, int64_t columns) c
     const size_t piece_bytes = static_cast<size_t>(rows * columns) * sizeof(T);
     const size_t aligned = (piece_bytes + 127) & ~size_t{63};
     T* ab = nullptr;
+    // f32 and halves: the product is added to the bias, and what comes out is stored as it is.
+    const bool bias_first =
+        std::is_same_v<T, float> && s_.k > 0 && p.bias && s_.beta == 0 && s_.alpha != 0;
     if (s_.k > 0) {
-      char* scratch = static_cast<char*>(thread_scratch(aligned + k_gemm_scratch_bytes));
+      const size_t pieces = turned_ && half ? 2 : 1;  // one more to turn in
+      char* scratch = static_cast<char*>(thread_scratch(pieces * aligned + k_gemm_scratch_bytes));
       ab = reinterpret_cast<T*>(scratch);
       g.c = ab;
       g.c_row = columns;
-      g.scratch = scratch + aligned;
+      g.scratch = scratch + pieces * aligned;
+      if (bias_first) {
+        widen_piece(ab, static_cast<const char*>(p.bias), s_.dtype, s_.bias, rows, columns);
+        g.beta = 1;
+      }
       kernel()(g);
     }
-    store_piece<T>(ab, static_cast<char*>(p.c), s_.dtype, s_.c, static_cast<const char*>(p.bias),
-                   s_.bias, s_.beta, rows, columns, gemm_table().narrow[gemm_type(s_.dtype)]);
+    if constexpr (std::is_same_v<T, float>) {
+      if (turned_ && !half)
+        return gemm_table().turn(static_cast<float*>(p.c), s_.c.column, ab, columns, rows, columns);
+      if (turned_) {
+        float* turned = ab + aligned / sizeof(T);
+        gemm_table().turn(turned, rows, ab, columns, rows, columns);
+        for (int64_t j = 0; j < columns; ++j)
+          gemm_table().narrow[gemm_type(s_.dtype)](static_cast<uint16_t*>(p.c) + j * s_.c.column,
+                                                   turned + j * rows, rows);
+        return;
+      }
+    }
+    store_piece<T>(ab, static_cast<char*>(p.c), s_.dtype, s_.c,
+                   bias_first ? nullptr : static_cast<const char*>(p.bias), s_.bias, s_.beta, rows,
+                   columns, gemm_table().narrow[gemm_type(s_.dtype)]);
   });
 }
 
@@ -401,7 +459,9 @@ GemmBlockFn GemmPlan::kernel() const {
   const GemmTable& t = gemm_table();
   const GemmType type = gemm_type(s_.dtype);
   return method_ == Method::dot    ? t.dot[type]
+         : method_ == Method::dots ? t.dots[type]
          : method_ == Method::axpy ? t.axpy[type]
+         : multiplies_pairs(s_)    ? t.packed_pairs
                                    : t.packed[type];
 }
 

@@ -52,7 +52,7 @@ class GemmPlan {
     int64_t batch = 0, items = 0, row = 0, rows = 0, column = 0, columns = 0;
   };
   Box box(int64_t chunk) const;
-  /// "own packed", "own vector", "dnnl_sgemm": who computes.
+  /// "own packed", "own turned", "own dot", "dnnl_sgemm": who computes.
   const char* method() const;
 
   static bool accepts(DType dtype);
@@ -60,7 +60,7 @@ class GemmPlan {
   static std::string description();
 
  private:
-  enum class Method : uint8_t { packed, dot, axpy, library };
+  enum class Method : uint8_t { packed, dot, dots, axpy, library };
   void choose_pieces();
   void run_piece(const GemmPointers& p, int64_t rows, int64_t columns) const;
   GemmBlockFn kernel() const;
@@ -68,6 +68,7 @@ class GemmPlan {
 
   GemmShape s_;  // of C^T = B^T A^T when `swapped_`
   bool swapped_ = false;
+  bool turned_ = false;  // C^T is computed beside C and turned into it
   Method method_ = Method::packed;
   int64_t batch_chunks_ = 1, batch_step_ = 1;    // items of the batch a chunk
   int64_t row_chunks_ = 1, row_step_ = 0;        // rows of C a chunk

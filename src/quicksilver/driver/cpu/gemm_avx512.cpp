@@ -166,9 +166,18 @@ void transpose_panel(float* dst, int64_t width, const S* src, int64_t line, int 
 
 }  // namespace
 }  // namespace gemm_avx512
+}  // namespace qs::driver::cpu
+
+#include "quicksilver/driver/cpu/gemm_pairs.inl"
+
+namespace qs::driver::cpu {
 
 const GemmTable& gemm_avx512_table() {
-  static const GemmTable table = gemm_avx512::make_table();
+  static const GemmTable table = [] {
+    GemmTable t = gemm_avx512::make_table();
+    t.packed_pairs = gemm_avx512::packed_pairs_block;
+    return t;
+  }();
   return table;
 }
 

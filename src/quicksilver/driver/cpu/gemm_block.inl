@@ -5,7 +5,8 @@
 // (tile_rows high) are laid out so that the inner kernel reads both with stride 1; the kernel keeps
 // one tile of C in registers over the whole step. What is already laid out well enough is read in
 // place: B with contiguous rows when few rows of A pass over it, A when it is A^T (its columns are
-// contiguous, which is what a panel looks like) or when few columns of B pass over it.
+// contiguous, which is what a panel looks like) or when few columns of B pass over it; then rows
+// that would meet in the same cache sets are copied side by side first.
 //
 // Given: fma(a, b, c) for vectors; load_part / store_part for the last, incomplete vector;
 // load_half for a vector of f16 or bf16; transpose_panel for f32 panels whose source is contiguous
@@ -29,6 +30,8 @@ QS_INLINE float widen<float, BF16>(BF16 x) {
 
 // Operands are read in place when so few panels of the other one pass over them.
 constexpr int64_t k_direct_b_rows = 96, k_direct_a_columns = 192;
+constexpr int64_t k_row_gap = 16;  // elements between copied rows of A
+static_assert(k_gemm_m * (k_gemm_k + k_row_gap) <= (k_gemm_m + 32) * k_gemm_k);
 constexpr int64_t k_small_b_bytes = 24 << 10;
 
 // alpha and beta of an integer product: whole numbers, which may be negative.
@@ -67,18 +70,26 @@ void micro(const MicroArgs<T>& g) {
   const int64_t a_row = g.a_row, a_k = RowsOfA ? 1 : g.a_k, b_k = g.b_k;
   const bool part = g.last_columns < lanes;
   if (!part) {
-    for (int64_t k = g.k; k > 0; --k) {
-      V bv[NV];
+    for (int64_t k = g.k; k > 0;) {
+      // Rows read in place come from far when each is used but once or twice: ask for the same
+      // piece of the next panel's.
+      constexpr int64_t line = 64 / sizeof(T);
+      if constexpr (RowsOfA)
+        for (int i = 0; i < MR; ++i) __builtin_prefetch(a + (MR + i) * a_row);
+      const int64_t stop = RowsOfA && k > line ? k - line : 0;
+      for (; k > stop; --k) {
+        V bv[NV];
 #pragma GCC unroll 2
-      for (int j = 0; j < NV; ++j) bv[j] = load<T>(b + j * lanes);
+        for (int j = 0; j < NV; ++j) bv[j] = load<T>(b + j * lanes);
 #pragma GCC unroll 32
-      for (int i = 0; i < MR; ++i) {
-        const V av = splat<T>(a[RowsOfA ? i * a_row : i]);
+        for (int i = 0; i < MR; ++i) {
+          const V av = splat<T>(a[RowsOfA ? i * a_row : i]);
 #pragma GCC unroll 2
-        for (int j = 0; j < NV; ++j) acc[i][j] = fma(av, bv[j], acc[i][j]);
+          for (int j = 0; j < NV; ++j) acc[i][j] = fma(av, bv[j], acc[i][j]);
+        }
+        a += a_k;
+        b += b_k;
       }
-      a += a_k;
-      b += b_k;
     }
   } else {
     const auto mask = part_mask<T>(g.last_columns);
@@ -178,19 +189,32 @@ void pack_panel(T* dst, const S* src, int64_t line, int64_t step, int h, int wid
   }
   if constexpr (std::is_same_v<T, S>) {
     if (line == 1) {
-      // Whole vectors; what a narrow line writes too much is overwritten by the next one.
+      // Whole vectors; what a narrow line writes too much is overwritten by the next one, but for the
+      // second vector of a line, which would write into what the first has put there.
       constexpr int lanes = k_vector_bytes / sizeof(T);
       for (int at = 0; at < width; at += lanes) {
         const int left = h - at < 0 ? 0 : h - at < lanes ? h - at : lanes;
         const auto mask = part_mask<T>(left);
         const T* from = src + at;
         T* to = dst + at;
-        for (int64_t p = 0; p + 1 < k; ++p)
-          store<T>(to + p * width, load_part<T>(from + p * step, mask));
-        if (k > 0) {
-          const auto room = part_mask<T>(width - at < lanes ? width - at : lanes);
-          store_part<T>(to + (k - 1) * width, load_part<T>(from + (k - 1) * step, mask), room);
-        }
+        const auto room = part_mask<T>(width - at < lanes ? width - at : lanes);
+        const int64_t whole = at > 0 && width - at < lanes ? 0 : k - 1;
+        int64_t p = 0;
+        for (; p < whole; ++p) store<T>(to + p * width, load_part<T>(from + p * step, mask));
+        for (; p < k; ++p) store_part<T>(to + p * width, load_part<T>(from + p * step, mask), room);
+      }
+      return;
+    }
+  }
+  if constexpr (std::is_same_v<T, float> && (std::is_same_v<S, F16> || std::is_same_v<S, BF16>)) {
+    if (line == 1) {
+      constexpr int lanes = k_vector_bytes / sizeof(T);
+      for (int64_t p = 0; p < k; ++p) {
+        int i = 0;
+        for (; i + lanes <= h; i += lanes)
+          store<T>(dst + p * width + i, load_half(src + p * step + i));
+        for (; i < h; ++i) dst[p * width + i] = widen<T, S>(src[p * step + i]);
+        for (i = h; fill && i < width; ++i) dst[p * width + i] = T(0);
       }
       return;
     }
@@ -223,7 +247,8 @@ void packed_block(const GemmBlock& g) {
   const bool direct_b = same && g.b_column == 1 && (g.m <= k_direct_b_rows || small_b);
   const bool direct_at = same && g.a_row == 1 && g.n <= k_direct_a_columns;
   const bool direct_a = std::is_same_v<T, float> && same && g.a_column == 1 && !direct_at &&
-                        g.n <= k_direct_a_columns && (g.a_row * 4) % 1024 != 0;
+                        g.n <= k_direct_a_columns;
+  const bool copied_a = direct_a && (g.a_row * 4) % 4096 == 0;
   const int64_t steps = (g.k + k_gemm_k - 1) / k_gemm_k;
   for (int64_t s = 0; s < steps; ++s) {
     // Multiples of 8, so that rows of a packed panel stay aligned; the last step takes the rest.
@@ -240,7 +265,16 @@ void packed_block(const GemmBlock& g) {
         }
       for (int64_t m0 = 0; m0 < g.m; m0 += k_gemm_m) {
         const int64_t mc = g.m - m0 < k_gemm_m ? g.m - m0 : k_gemm_m;
-        if (!direct_a && !direct_at) {
+        if (copied_a) {
+          if constexpr (same)
+            for (int64_t i = 0; i < mc; ++i) {
+              const S* from = a + (m0 + i) * g.a_row + k0;
+              for (int64_t p = 0; p < kc; p += 64 / static_cast<int64_t>(sizeof(S)))
+                __builtin_prefetch(from + 4 * g.a_row + p);
+              std::memcpy(pack_a + i * (kc + k_row_gap), from,
+                          static_cast<size_t>(kc) * sizeof(S));
+            }
+        } else if (!direct_a && !direct_at) {
           T* to = pack_a;
           for (int64_t i = 0; i < mc;) {
             const int h = panel_rows<T>(mc - i);
@@ -269,7 +303,10 @@ void packed_block(const GemmBlock& g) {
           }
           for (int64_t i = 0; i < mc;) {
             const int h = panel_rows<T>(mc - i);
-            if (direct_a || direct_at) {
+            if (copied_a) {
+              t.a = pack_a + i * (kc + k_row_gap);
+              t.a_row = kc + k_row_gap;
+            } else if (direct_a || direct_at) {
               if constexpr (same) t.a = a + (m0 + i) * g.a_row + k0 * g.a_column;
               t.a_row = g.a_row;
               t.a_k = g.a_column;
@@ -485,6 +522,68 @@ void dot_block(const GemmBlock& g) {
   for (; row < g.m; ++row) dot_rows<T, S, 1>(g, row);
 }
 
+template <class T>
+QS_INLINE T sum_lanes(Vec<T> v) {
+#if defined(__AVX512F__)
+  if constexpr (std::is_same_v<T, float>) return _mm512_reduce_add_ps((__m512)v);
+#endif
+  constexpr int lanes = k_vector_bytes / sizeof(T);
+  T parts[lanes];
+  std::memcpy(parts, &v, sizeof v);
+  for (int half = lanes / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i) parts[i] += parts[i + half];
+  return parts[0];
+}
+
+// R rows of A against N columns of B, one sum of vectors each.
+template <class T, class S, int R, int N>
+void dot_tile(const GemmBlock& g, int64_t row, int64_t column) {
+  constexpr int lanes = k_vector_bytes / sizeof(T);
+  const S* a = static_cast<const S*>(g.a) + row * g.a_row;
+  const S* b = static_cast<const S*>(g.b) + column * g.b_column;
+  Vec<T> acc[R][N];
+  for (int r = 0; r < R; ++r)
+    for (int j = 0; j < N; ++j) acc[r][j] = Vec<T>{};
+  int64_t k = 0;
+  for (; k + lanes <= g.k; k += lanes) {
+    Vec<T> av[R];
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) av[r] = load_widened<T, S>(a + r * g.a_row + k);
+#pragma GCC unroll 4
+    for (int j = 0; j < N; ++j) {
+      const Vec<T> bv = load_widened<T, S>(b + j * g.b_column + k);
+#pragma GCC unroll 4
+      for (int r = 0; r < R; ++r) acc[r][j] = fma(av[r], bv, acc[r][j]);
+    }
+  }
+  T* c = static_cast<T*>(g.c);
+  for (int r = 0; r < R; ++r)
+    for (int j = 0; j < N; ++j) {
+      T sum = sum_lanes<T>(acc[r][j]);
+      for (int64_t p = k; p < g.k; ++p)
+        sum += widen<T, S>(a[r * g.a_row + p]) * widen<T, S>(b[j * g.b_column + p]);
+      T& out = c[(row + r) * g.c_row + column + j];
+      out = finish<T>(g, sum, g.beta == 0 ? T(0) : out);
+    }
+}
+
+// Four columns of B stay in the first cache while all rows of A pass over them.
+template <class T, class S>
+void dots_block(const GemmBlock& g) {
+  const auto rows = [&]<int N>(int64_t column, std::integral_constant<int, N>) {
+    int64_t row = 0;
+    for (; row + 4 <= g.m; row += 4) dot_tile<T, S, 4, N>(g, row, column);
+    if (g.m - row >= 2) {
+      dot_tile<T, S, 2, N>(g, row, column);
+      row += 2;
+    }
+    if (row < g.m) dot_tile<T, S, 1, N>(g, row, column);
+  };
+  int64_t column = 0;
+  for (; column + 4 <= g.n; column += 4) rows(column, std::integral_constant<int, 4>{});
+  for (; column < g.n; ++column) rows(column, std::integral_constant<int, 1>{});
+}
+
 // Column j is summed over k in order. Rows of B are read eight at a time, left to right, as memory
 // likes them, into a strip of sums that stays in the first cache.
 template <class T, class S>
@@ -524,6 +623,17 @@ void axpy_block(const GemmBlock& g) {
   }
 }
 
+// Strips of whole vectors, the rest one by one.
+void turn(float* dst, int64_t dst_row, const float* src, int64_t src_row, int64_t rows,
+          int64_t columns) {
+  constexpr int lanes = k_vector_bytes / sizeof(float);
+  int64_t i = 0;
+  for (; i + lanes <= rows; i += lanes)
+    transpose_panel(dst + i, dst_row, src + i * src_row, src_row, lanes, columns);
+  for (; i < rows; ++i)
+    for (int64_t j = 0; j < columns; ++j) dst[j * dst_row + i] = src[i * src_row + j];
+}
+
 void narrow_f16(void* dst, const float* src, int64_t n) {
   uint16_t* d = static_cast<uint16_t*>(dst);
   for (int64_t i = 0; i < n; ++i) d[i] = f32_to_f16(src[i]);
@@ -538,6 +648,7 @@ GemmTable make_table() {
   const auto row = [&]<class T, class S>(GemmType type, T, S) {
     t.packed[type] = packed_block<T, S>;
     t.dot[type] = dot_block<T, S>;
+    t.dots[type] = dots_block<T, S>;
     t.axpy[type] = axpy_block<T, S>;
     t.panels[type] = panels_block<T>;
     t.shifted[type] = shifted_block<T>;
@@ -552,6 +663,7 @@ GemmTable make_table() {
   row(g_bf16, float{}, BF16{});
   row(g_i32, uint32_t{}, uint32_t{});
   row(g_i64, uint64_t{}, uint64_t{});
+  t.turn = turn;
   t.narrow[g_f16] = narrow_f16;
   t.narrow[g_bf16] = narrow_bf16;
   t.tile_rows = k_tile_rows;

@@ -57,12 +57,20 @@ struct GemmShifted {
 
 struct GemmTable {
   GemmBlockFn packed[g_types] = {};  // any shape and strides
+  /// The same for bf16 on a processor that multiplies pairs of them (AVX512-BF16). beta is 0 or 1.
+  GemmBlockFn packed_pairs = nullptr;
   /// n == 1, B and the rows of A contiguous (a_column == b_row == 1): a dot product a row.
   GemmBlockFn dot[g_types] = {};
+  /// Few rows of A, all contiguous along k as the columns of B are (a_column == b_row == 1): every
+  /// element of C is a dot product, and B is read once.
+  GemmBlockFn dots[g_types] = {};
   /// m == 1, the rows of B contiguous (b_column == 1): sums of rows of B.
   GemmBlockFn axpy[g_types] = {};
   /// Compute type to memory, one row.
   void (*narrow[g_types])(void* dst, const float* src, int64_t n) = {};  // g_f16, g_bf16 only
+  /// dst[j][i] = src[i][j] for `rows` rows of src, `columns` elements each.
+  void (*turn)(float* dst, int64_t dst_row, const float* src, int64_t src_row, int64_t rows,
+               int64_t columns) = nullptr;
   /// By compute type. What convolutions, which lay out operands themselves, are made of.
   void (*panels[g_types])(const GemmPanels&) = {};
   void (*shifted[g_types])(const GemmShifted&) = {};
