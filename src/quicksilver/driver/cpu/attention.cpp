@@ -26,11 +26,13 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <type_traits>
 
 #include "quicksilver/core/cpu_info.h"
 #include "quicksilver/core/thread_pool.h"
 #include "quicksilver/driver/cpu/attention_table.h"
 #include "quicksilver/driver/cpu/cpu_memory.h"
+#include "quicksilver/driver/cpu/gemm.h"
 #include "quicksilver/driver/cpu/gemm_table.h"
 
 namespace qs::driver::cpu {
@@ -48,14 +50,6 @@ const AttentionTable& row_table() {
 #endif
   return attention_generic_table();
 }
-const GemmTable& product_table() {
-#if defined(__x86_64__)
-  if (cpu_info().isa == Isa::avx512) return gemm_avx512_table();
-  if (cpu_info().isa == Isa::avx2) return gemm_avx2_table();
-#endif
-  return gemm_generic_table();
-}
-
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t padded(int64_t n) { return ceil_div(n, k_attention_lanes) * k_attention_lanes; }
 
@@ -78,7 +72,7 @@ class AttentionWork {
         a_(plan.args_),
         p_(pointers),
         rows_(row_functions()),
-        multiply_(product_table().packed[sizeof(T) == 8 ? g_f64 : g_f32]),
+        multiply_(gemm_table().packed[sizeof(T) == 8 ? g_f64 : g_f32]),
         size_(static_cast<int64_t>(size_of(plan.call_.dtype))),
         plain_(size_ == static_cast<int64_t>(sizeof(T))),
         group_(a_.heads / a_.key_heads),
@@ -86,7 +80,7 @@ class AttentionWork {
         line_f_(padded(a_.value_width)) {
     const int64_t wide = line_e_ + line_f_;
     int64_t elements = 2 * k_rows * k_keys + 4 * k_rows + k_rows * wide;  // scores, row facts, Q dO
-    elements += k_keys * wide * 2 + k_rows * wide;                        // K V, dK dV, O or dQ
+    elements += k_keys * wide * 3 + k_rows * wide;                        // K V, K^T V^T, dK dV, O
     if (call_.dropout) elements += k_rows * k_keys;
     if (plan.together_ && !adds_in_place()) elements += group_ * a_.rows * line_e_;
     if (plan.together_) elements += group_ * padded(a_.rows);
@@ -105,6 +99,8 @@ class AttentionWork {
     go_block_ = take(k_rows * line_f_);
     k_block_ = take(k_keys * line_e_);
     v_block_ = take(k_keys * line_f_);
+    k_turned_ = take(k_keys * line_e_);
+    v_turned_ = take(k_keys * line_f_);
     gk_block_ = take(k_keys * line_e_);
     gv_block_ = take(k_keys * line_f_);
     sum_block_ = take(k_rows * std::max(line_e_, line_f_));
@@ -125,7 +121,7 @@ class AttentionWork {
     for (int64_t k0 = 0; k0 < end; k0 += k_keys) {
       const int64_t keys = seen_keys(r0, rows, k0);
       const Span2<T> k = block(k_block_, line_e_, p_.k, a_.k, batch, key_head, k0, keys, a_.width);
-      const ScoreBlock<T> s = scores(q, k, batch, head, r0, rows, k0, keys);
+      const ScoreBlock<T> s = scores(q, k.transposed(), batch, head, r0, rows, k0, keys);
       rows_.softmax(s, top_, total_, factor_);
       if (call_.dropout) drop(s, batch, head, r0, k0);
       if (k0 > 0) rows_.scale_rows(out.at, out.row, rows, a_.value_width, factor_);
@@ -172,6 +168,8 @@ class AttentionWork {
     const Span2<T> k = block(k_block_, line_e_, p_.k, a_.k, batch, key_head, k0, keys, a_.width);
     const Span2<T> v =
         block(v_block_, line_f_, p_.v, a_.v, batch, key_head, k0, keys, a_.value_width);
+    const Span2<T> k_turned = turned(k, k_turned_, keys, a_.width);
+    const Span2<T> v_turned = turned(v, v_turned_, keys, a_.value_width);
     const Span2<T> gk{gk_block_, line_e_, 1}, gv{gv_block_, line_f_, 1};
     std::fill_n(gk_block_, keys * line_e_, T(0));
     std::fill_n(gv_block_, keys * line_f_, T(0));
@@ -188,7 +186,7 @@ class AttentionWork {
           row_deltas(batch, head, r0, delta_);
         const RowBlock of = row_block(batch, head, r0, rows);
         const int64_t seen = seen_keys(r0, rows, k0);
-        slopes(of, k, v, batch, head, r0, rows, k0, seen, delta);
+        slopes(of, k_turned, v_turned, batch, head, r0, rows, k0, seen, delta);
         const Span2<T> p{call_.dropout ? dropped_ : scores_, k_keys, 1}, slope{slopes_, k_keys, 1};
         multiply(p.transposed(), of.go, gv, seen, a_.value_width, rows, 1, true);
         multiply(slope.transposed(), of.q, gk, seen, a_.width, rows, a_.scale, true);
@@ -219,7 +217,7 @@ class AttentionWork {
       const Span2<T> k = block(k_block_, line_e_, p_.k, a_.k, batch, key_head, k0, keys, a_.width);
       const Span2<T> v =
           block(v_block_, line_f_, p_.v, a_.v, batch, key_head, k0, keys, a_.value_width);
-      slopes(of, k, v, batch, head, r0, rows, k0, keys, delta_);
+      slopes(of, k.transposed(), v.transposed(), batch, head, r0, rows, k0, keys, delta_);
       multiply({slopes_, k_keys, 1}, k, gq, rows, a_.width, keys, a_.scale, k0 > 0);
     }
     if (end == 0) std::fill_n(sum_block_, rows * line_e_, T(0));
@@ -308,10 +306,20 @@ class AttentionWork {
     return {at, k_keys, rows, keys, call_.causal ? r0 - k0 + 1 : keys};
   }
 
-  /// scale Q K^T + mask of a block.
+  /// A block of keys or values [keys, columns] as [columns, keys], laid out once for all rows.
+  Span2<T> turned(Span2<T> x, T* room, int64_t keys, int64_t columns) const {
+    if constexpr (std::is_same_v<T, float>)
+      if (x.column == 1) {
+        gemm_table().turn(room, k_keys, x.at, x.row, keys, columns);
+        return {room, k_keys, 1};
+      }
+    return x.transposed();
+  }
+
+  /// scale Q K^T + mask of a block; `k` is [width, keys].
   ScoreBlock<T> scores(Span2<T> q, Span2<T> k, int64_t batch, int64_t head, int64_t r0,
                        int64_t rows, int64_t k0, int64_t keys) const {
-    multiply(q, k.transposed(), {scores_, k_keys, 1}, rows, keys, a_.width, a_.scale, false);
+    multiply(q, k, {scores_, k_keys, 1}, rows, keys, a_.width, a_.scale, false);
     const ScoreBlock<T> s = score_block(scores_, r0, rows, k0, keys);
     if (call_.mask != AttentionCall::none) {
       const int64_t at = start(a_.mask, batch, head, r0) + k0 * a_.mask.column;
@@ -329,29 +337,24 @@ class AttentionWork {
                p_.drop_scale, p_.seed, p_.offset);
   }
 
-  /// delta = rowsum(dO * O), in order of the columns.
+  /// delta = rowsum(dO * O).
   void row_deltas(int64_t batch, int64_t head, int64_t r0, T* delta) const {
     const int64_t rows = std::min(k_rows, a_.rows - r0);
     const Span2<T> out =
         block(sum_block_, line_f_, p_.out, a_.out, batch, head, r0, rows, a_.value_width);
     const Span2<T> go =
         block(go_block_, line_f_, p_.grad_out, a_.grad_out, batch, head, r0, rows, a_.value_width);
-    for (int64_t i = 0; i < rows; ++i) {
-      T part[8] = {};
-      for (int64_t j = 0; j < a_.value_width; ++j)
-        part[j % 8] += out.at[i * out.row + j * out.column] * go.at[i * go.row + j * go.column];
-      delta[i] =
-          ((part[0] + part[4]) + (part[2] + part[6])) + ((part[1] + part[5]) + (part[3] + part[7]));
-    }
+    rows_.delta(out.at, out.row, out.column, go.at, go.row, go.column, rows, a_.value_width, delta);
   }
 
   /// Probabilities of a block into scores_ (after dropout into dropped_), dS / scale into slopes_.
+  /// `k` and `v` are [columns, keys].
   void slopes(const RowBlock& of, Span2<T> k, Span2<T> v, int64_t batch, int64_t head, int64_t r0,
               int64_t rows, int64_t k0, int64_t keys, const T* delta) const {
     const ScoreBlock<T> s = scores(of.q, k, batch, head, r0, rows, k0, keys);
     rows_.probability(
         s, static_cast<const T*>(p_.logsumexp) + (batch * a_.heads + head) * a_.rows + r0);
-    multiply(of.go, v.transposed(), {slopes_, k_keys, 1}, rows, keys, a_.value_width, 1, false);
+    multiply(of.go, v, {slopes_, k_keys, 1}, rows, keys, a_.value_width, 1, false);
     const ScoreBlock<T> slope = score_block(slopes_, r0, rows, k0, keys);
     if (call_.dropout) {
       std::copy_n(scores_, rows * k_keys, dropped_);
@@ -373,7 +376,8 @@ class AttentionWork {
   char* scratch_ = nullptr;
   T* next_ = nullptr;
   T *scores_, *slopes_, *dropped_, *top_, *total_, *factor_, *delta_;
-  T *q_block_, *go_block_, *k_block_, *v_block_, *gk_block_, *gv_block_, *sum_block_;
+  T *q_block_, *go_block_, *k_block_, *v_block_, *k_turned_, *v_turned_, *gk_block_, *gv_block_,
+      *sum_block_;
   T *gq_heads_ = nullptr, *deltas_ = nullptr;
 };
 

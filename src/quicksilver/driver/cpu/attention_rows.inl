@@ -228,6 +228,31 @@ void mask_rows(const ScoreBlock<T>& s, const void* mask, DType dtype, int64_t ro
 }
 
 template <class T>
+void delta_rows(const T* a, int64_t a_row, int64_t a_column, const T* b, int64_t b_row,
+                int64_t b_column, int64_t rows, int64_t columns, T* delta) {
+  for (int64_t i = 0; i < rows; ++i) {
+    const T *x = a + i * a_row, *y = b + i * b_row;
+    Group<T> sum{};
+    int64_t j = 0;
+    if (a_column == 1 && b_column == 1)
+      for (; j + k_group <= columns; j += k_group)
+#pragma GCC unroll 8
+        for (int u = 0; u < k_vectors<T>; ++u) {
+          const int64_t at = j + u * VecOf<T>::lanes;
+          sum.v[u] += load<Vec<T>>(x + at) * load<Vec<T>>(y + at);
+        }
+    for (; j < columns; j += k_group) {  // the rest, or all of it
+      T products[k_group] = {};
+      for (int64_t u = 0; u < k_group && j + u < columns; ++u)
+        products[u] = x[(j + u) * a_column] * y[(j + u) * b_column];
+      for (int u = 0; u < k_vectors<T>; ++u)
+        sum.v[u] += load<Vec<T>>(products + u * VecOf<T>::lanes);
+    }
+    delta[i] = fold(sum, [](T p, T q) { return p + q; });
+  }
+}
+
+template <class T>
 void scale_all_rows(T* x, int64_t line, int64_t rows, int64_t columns, const T* factor) {
   for (int64_t i = 0; i < rows; ++i) {
     if (factor[i] == T(1)) continue;
@@ -293,7 +318,8 @@ void narrow_rows(void* dst, DType dtype, int64_t row, int64_t column, const T* s
 template <class T>
 AttentionRows<T> make_rows() {
   return {mask_rows<T>, softmax_rows<T>,   probability_rows<T>, score_gradient_rows<T>,
-          drop_rows<T>, scale_all_rows<T>, widen_rows<T>,       narrow_rows<T>};
+          drop_rows<T>, delta_rows<T>,     scale_all_rows<T>,   widen_rows<T>,
+          narrow_rows<T>};
 }
 
 AttentionTable make_attention_table() { return {make_rows<float>(), make_rows<double>()}; }

@@ -36,6 +36,9 @@ struct AttentionRows {
   /// number `first` of the stream; a row further is `row_step` draws further.
   void (*drop)(const ScoreBlock<T>& s, uint64_t first, uint64_t row_step, double keep, double scale,
                uint64_t seed, uint64_t offset);
+  /// delta[i] = sum over j of a[i][j] b[i][j]; strides in elements.
+  void (*delta)(const T* a, int64_t a_row, int64_t a_column, const T* b, int64_t b_row,
+                int64_t b_column, int64_t rows, int64_t columns, T* delta);
   /// x[i] *= factor[i] for rows of `columns` elements.
   void (*scale_rows)(T* x, int64_t line, int64_t rows, int64_t columns, const T* factor);
   /// Dense rows in the compute dtype from memory of any dtype and strides.
