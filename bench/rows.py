@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import kernels
 import models
 import ops
 import workloads
@@ -270,6 +271,7 @@ ROWS: dict[str, Callable[[Bench], list[Line]]] = {
     **{name: models.row(name) for name in models.MODELS},
     "memory": models.memory,
     "ops": ops.ops,
+    **kernels.ROWS,
 }
 
 

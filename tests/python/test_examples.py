@@ -72,6 +72,50 @@ def test_digits_fails_in_one_sentence(tmp_path: Path) -> None:
     run("--epochs", 0, cwd=tmp_path, code=2)
 
 
+CHARGPT = ROOT / "examples" / "chargpt.py"
+
+
+def run_chargpt(*arguments: object, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    result = subprocess.run(
+        [sys.executable, str(CHARGPT), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+    )
+    assert result.returncode == code, result.stdout + result.stderr
+    return result
+
+
+@pytest.mark.slow
+def test_chargpt_beats_pairs_of_characters(tmp_path: Path) -> None:
+    """A text whose next character follows from the two before: pairs cannot know it."""
+    text = "".join("abcabdacbadc"[i % 12] + ("\n" if i % 60 == 59 else "") for i in range(6000))
+    (tmp_path / "pattern.txt").write_text(text)
+    out = run_chargpt("--text", "pattern.txt", "--steps", 120, cwd=tmp_path).stdout
+    losses = out.rsplit("held-out loss ", 1)[1].split()
+    assert float(losses[0]) < 0.5 * float(losses[-1])
+    assert "device mps, driver " in out and "steps a second" in out and "####" in out
+    again = run_chargpt(
+        "--text", "pattern.txt", "--sample", "out/chargpt.safetensors", "--count", 50,
+        "--prompt", "abcabdacbadc", cwd=tmp_path,
+    ).stdout  # fmt: skip
+    assert len(again.rstrip("\n")) >= 40 and set(again) <= set(text)
+
+
+@pytest.mark.slow
+def test_chargpt_fails_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "short.txt").write_text("too short")
+    for arguments, says in (
+        (("--text", "short.txt"), "characters; at least"),
+        (("--text", "none.txt"), "No such file"),
+        (("--steps", 1), "train for more steps"),
+    ):
+        err = run_chargpt(*arguments, cwd=tmp_path, code=1).stderr
+        lines = [line for line in err.splitlines() if line.startswith("chargpt: ")]
+        assert len(lines) == 1 and says in lines[0] and "Traceback" not in err, err
+
+
 @pytest.mark.slow
 def test_info_runs_with_and_without_mps() -> None:
     for env, says in (({}, "available: "), ({"QS_MPS_DRIVER": "none"}, "not available:")):
