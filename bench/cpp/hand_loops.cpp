@@ -1,6 +1,6 @@
-// Fused chains against the best loop a person would write for them, on one thread: prints one line a
-// chain and size, "name ours hand" in seconds. Ours records, looks the plan up and runs it; the loop
-// writes into memory it has had before, compiled for this machine with vector math functions.
+// Fused chains against the best loop a person would write for them, on one thread: prints one line
+// a chain and size, "name ours hand" in seconds. Ours records, looks the plan up and runs it; the
+// loop writes into memory it has had before, compiled for this machine with vector math functions.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>

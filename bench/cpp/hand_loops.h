@@ -1,4 +1,5 @@
-// The loops that fused chains are compared with; hand_loops_native.cpp is compiled for this machine.
+// The loops that fused chains are compared with; hand_loops_native.cpp is compiled for this
+// machine.
 #pragma once
 #include <cstdint>
 

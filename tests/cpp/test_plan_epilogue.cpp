@@ -203,5 +203,40 @@ TEST(PlanEpilogue, TwoProductsInOneSum) {
       2);
 }
 
+/// Sizes never seen before: the structure of the first is used again, with the epilogue, with a
+/// producer that is computed again in its readers, and with one number for all of them.
+TEST(PlanEpilogue, OtherExtentsTakeTheSameStructure) {
+  for (const bool unfused : {true, false}) {
+    static std::vector<Values> reference;
+    plan::set_unfused(unfused);
+    Program p("cpu");
+    T w = p.random({30, 44}, 2), b = p.random({44}, 3), scale = p.random({}, 4);
+    size_t at = 0;
+    for (const int64_t rows : {12, 5, 33, 21, 300}) {
+      T x = p.random({rows, 30}, 10 + static_cast<uint64_t>(rows));
+      T factor = p.unary(Op::sqrt, p.unary(Op::exp, scale));
+      T shift = p.binary(Op::mul, b, 2.0);
+      T y = p.binary(Op::mul, p.unary(Op::tanh, p.matmul(x, w, b)), factor);
+      T z = p.binary(Op::add, x, p.binary(Op::mul, p.random({30}, 5), 0.5));
+      factor = shift = {};
+      const Values got_y = p.read(y), got_z = p.read(z);
+      if (unfused) {
+        reference.push_back(got_y);
+        reference.push_back(got_z);
+      } else {
+        EXPECT_EQ(got_y, reference[at]) << rows;
+        EXPECT_EQ(got_z, reference[at + 1]) << rows;
+      }
+      at += 2;
+    }
+    if (!unfused) {
+      EXPECT_EQ(plan::stats(k_mps).structures_built, 1);
+      EXPECT_EQ(plan::stats(k_mps).instances_built, 4);
+      EXPECT_EQ(plan::stats(k_mps).launches, 5 * 2);
+    }
+  }
+  plan::set_unfused(false);
+}
+
 }  // namespace
 }  // namespace qs::test

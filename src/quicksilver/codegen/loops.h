@@ -21,7 +21,8 @@ struct Loops {
 Loops arrange(const LoopNest& nest);
 
 /// Strides along the loops `frame` (outer to inner), each of which runs over one or several
-/// neighbouring axes, from strides along the axes; false when they cannot be walked so. Without folds.
+/// neighbouring axes, from strides along the axes; false when they cannot be walked so. Without
+/// folds.
 bool frame_strides(const Axes& axes, const Dims& strides, const Dims& frame, Dims& out);
 
 /// Whether a row is short enough for values to be held until a later phase.

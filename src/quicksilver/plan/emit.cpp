@@ -68,8 +68,8 @@ bool Emitter::nodes_of(const Group& group, SmallVector<codegen::GroupNode, 8>& n
 }
 
 /// Pointers, and the bytes that are moved: each operand as often as it varies.
-void Emitter::bind(const codegen::LoopNest& nest, const std::vector<uint32_t>& access,
-                   Lowered& out, const PtrRef* cached) const {
+void Emitter::bind(const codegen::LoopNest& nest, const std::vector<uint32_t>& access, Lowered& out,
+                   const PtrRef* cached) const {
   for (size_t i = 0; i < access.size(); ++i) {
     const codegen::Access& a = nest.accesses[access[i]];
     if (a.affine) continue;
