@@ -184,7 +184,7 @@ def test_avx2_agrees() -> None:
 @DEVICES
 def test_alpha_dropout_keeps_mean_and_variance(device: str) -> None:
     torch.manual_seed(5)
-    x = torch.randn(200, 500).to(device)
+    x = torch.randn(200, 500, device=device)
     y = F.alpha_dropout(x, 0.3, training=True).cpu().numpy()
     assert abs(y.mean()) < 0.02 and abs(y.std() - 1) < 0.02
     planes = F.feature_alpha_dropout(torch.zeros(50, 40, 3, 3, device=device), 0.5, training=True)

@@ -496,7 +496,6 @@ def case_norm_errors(L: Any) -> Any:
         lambda: F.group_norm(x, 0),
         lambda: F.group_norm(x, -1),
         lambda: F.group_norm(x, 2, L.ones(3)),
-        lambda: F.group_norm(x, 2, w, L.ones(3)),
         lambda: F.group_norm(L.ones(4), 2),
         lambda: F.group_norm(L.ones(2, 4), 4),
         lambda: F.group_norm(L.ones(1, 4), 4),
