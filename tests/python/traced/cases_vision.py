@@ -238,6 +238,30 @@ def case_lazy(L: Any) -> Any:
     return [before, after, list(loaded.running_mean.shape), list(instance.weight.shape)]
 
 
+def case_lazy_layers(L: Any) -> Any:
+    n = L.nn
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        layers = [
+            (n.LazyLinear(4), (5, 3)), (n.LazyLinear(4, bias=False), (2, 5, 3)),
+            (n.LazyConv1d(4, 3, 2, 1), (2, 3, 9)),
+            (n.LazyConv2d(4, (3, 2), groups=2), (2, 6, 5, 5)),
+            (n.LazyConv3d(2, 2, bias=False), (3, 4, 4, 4)),
+            (n.LazyConvTranspose1d(4, 3, 2, 1, 1), (2, 3, 5)),
+            (n.LazyConvTranspose2d(4, 3, groups=2), (2, 6, 3, 3)),
+            (n.LazyConvTranspose3d(2, 2), (2, 3, 3, 3, 3)),
+        ]  # fmt: skip
+    results = []
+    for layer, shape in layers:
+        before = [repr(layer), sorted(layer.state_dict())]
+        layer(numbers(L, *shape))
+        fill(L, layer)
+        parameters = [list(p.shape) for p in layer.parameters()]
+        results.append([before, repr(layer), parameters, layer(numbers(L, *shape)).tolist()])
+    wrong = outcome(lambda: n.LazyConv2d(4, 3)(L.ones(2, 3)))
+    return [results, wrong["error"]]
+
+
 def case_reprs(L: Any) -> Any:
     n = L.nn
     modules = [

@@ -73,6 +73,15 @@ from quicksilver.nn.modules.dropout import (
 )
 from quicksilver.nn.modules.flatten import Flatten, Unflatten
 from quicksilver.nn.modules.fold import Fold, Unfold
+from quicksilver.nn.modules.lazy_layers import (
+    LazyConv1d,
+    LazyConv2d,
+    LazyConv3d,
+    LazyConvTranspose1d,
+    LazyConvTranspose2d,
+    LazyConvTranspose3d,
+    LazyLinear,
+)
 from quicksilver.nn.modules.linear import Bilinear, Identity, Linear
 from quicksilver.nn.modules.loss import (
     BCELoss,
