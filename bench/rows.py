@@ -16,6 +16,7 @@ from typing import Any
 import kernels
 import models
 import ops
+import sizes
 import workloads
 from measure import Line, Subject, compare, show, small
 
@@ -268,6 +269,7 @@ ROWS: dict[str, Callable[[Bench], list[Line]]] = {
     "hand": hand,
     "mlp": mlp,
     "steady": steady,
+    "unseen": sizes.unseen,
     **{name: models.row(name) for name in models.MODELS},
     "memory": models.memory,
     "ops": ops.ops,
