@@ -40,7 +40,7 @@ ALLOWED_HEADERS: dict[str, set[str]] = {
 }
 
 # The folders that know a device, and the one file outside that may name them.
-DEVICES = {"cpu", "cuda", "metal", "null", "record"}
+DEVICES = {"cpu", "cuda", "fault", "late", "metal", "null", "record"}
 KNOWS_ALL_DEVICES = "driver/all.cpp"
 
 # Preprocessor conditions on a device belong into its folder. core picks instructions that every

@@ -9,10 +9,12 @@
 #include <vector>
 
 #include "quicksilver/core/error.h"
+#include "quicksilver/driver/late/late_driver.h"
 #include "quicksilver/driver/null/null_driver.h"
 #include "quicksilver/driver/record/record_driver.h"
 #include "quicksilver/graph/op.h"
 #include "quicksilver/plan/execute.h"
+#include "quicksilver/plan/flight.h"
 #include "quicksilver/plan/tape.h"
 
 namespace qs::test {
@@ -71,7 +73,15 @@ class Program {
     plan::reset_stats(DeviceType::mps);
     driver::reset_null_counters();
   }
-  ~Program() { plan::clear_plans(DeviceType::mps); }
+  ~Program() {
+    driver::set_late_orders({0, false});
+    try {
+      finish();
+      plan::raise_fault(DeviceType::mps);
+    } catch (const Error&) {  // a test need not look at it
+    }
+    plan::clear_plans(DeviceType::mps);
+  }
 
   DeviceRuntime& device() { return *device_; }
 
@@ -162,6 +172,17 @@ class Program {
     return out;
   }
 
+  /// Drops what is recorded and not cut.
+  void forget() {
+    r_.clear();
+    held_.clear();
+    newest_.clear();
+  }
+  /// Waits for all runs under way.
+  void finish() {
+    const plan::Turn turn(DeviceType::mps);
+    plan::flight_of(DeviceType::mps).finish_all();
+  }
   /// Runs what was recorded. Storages that only this class still holds are dead.
   void cut() { timed_cut(); }
   int64_t nodes() const { return r_.nodes; }
@@ -174,22 +195,23 @@ class Program {
     }
     struct Clear {
       Program& p;
-      ~Clear() {
-        p.r_.clear();
-        p.held_.clear();
-        p.newest_.clear();
-      }
+      ~Clear() { p.forget(); }
     } clear{*this};
-    std::lock_guard lock(plan::recording_mutex());
+    const plan::Turn turn(DeviceType::mps);
+    r_.find_live();
     const auto from = std::chrono::steady_clock::now();
-    plan::execute(*device_, r_);
-    return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - from)
-        .count();
+    const Ref<plan::Fault> fault = plan::execute(*device_, r_);
+    const double us =
+        std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - from).count();
+    if (fault && !device_->failed()) fault->raise();
+    if (fault) plan::leave_fault(*device_, fault);
+    return us;
   }
 
   std::vector<double> read(const T& t) {
     if (!newest_.empty()) cut();
-    if (!t.content->block) throw Error(t.content->error);
+    finish();
+    if (!t.content->block) t.content->error->raise();
     std::vector<char> raw(static_cast<size_t>(t.content->bytes) + 8);
     device_->driver().read(raw.data(), t.content->block->ptr(),
                            static_cast<size_t>(t.content->bytes));
@@ -309,7 +331,7 @@ class Program {
     const auto it = newest_.find(t.content.get());
     if (it != newest_.end()) return it->second;
     const auto id = static_cast<uint32_t>(r_.values.size());
-    QS_CHECK(t.content->block, Error, "no content: {}", t.content->error);
+    QS_CHECK(t.content->block, Error, "no content: {}", t.content->error->text);
     r_.values.push_back({nullptr, t.content->block, true, true});
     newest_[t.content.get()] = id;
     held_.push_back(t.content);

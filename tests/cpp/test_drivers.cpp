@@ -138,24 +138,31 @@ TEST(Drivers, SubmitAndReplayAgree) {
   pool.set_threads(before);
 }
 
-TEST(Drivers, WhatFollowsARefusalIsSkipped) {
+TEST(Drivers, WhatIsPredicatedIsSkippedBehindARefusal) {
   const auto d = open_driver("cpu");
   const auto add = d->build(PortableKernel{"add_one", {}, add_one});
   const auto bad = d->build(PortableKernel{"refuse", {}, refuse});
   std::vector<Command> commands = {portable(add.get(), 0, 4, 1, 1), portable(bad.get(), 0, 4, 1, 5),
-                                   portable(add.get(), 0, 4, 1, 2)};
+                                   portable(add.get(), 0, 4, 1, 2),
+                                   portable(add.get(), 0, 4, 1, 3)};
+  commands[2].predicated = true;
   const auto program = d->freeze(commands);
   std::vector<float> x(4, 0);
   void* bases[] = {x.data()};
   const uint64_t words[] = {std::bit_cast<uint64_t>(1.0)};
   ErrorRecord error;
-  d->submit(commands, {bases, words, &error});
+  d->submit(commands, {bases, words, &error, 41});
   EXPECT_EQ(error.set, 6);
-  EXPECT_EQ(x[0], 1);
-  error = {};
-  d->replay(*program, {bases, words, &error});
-  EXPECT_EQ(error.set, 6);
+  EXPECT_EQ(error.run, 41u);
   EXPECT_EQ(x[0], 2);
+  d->replay(*program, {bases, words, &error, 42});  // queued behind it: the record is sticky
+  EXPECT_EQ(error.run, 41u);
+  EXPECT_EQ(x[0], 4);
+  error = {};
+  d->replay(*program, {bases, words, &error, 43});
+  EXPECT_EQ(error.set, 6);
+  EXPECT_EQ(error.run, 43u);
+  EXPECT_EQ(x[0], 6);
 }
 
 TEST(Drivers, NullCounts) {

@@ -49,6 +49,31 @@ class QS_API SavingHooks {
 };
 QS_API void set_saving_hooks(SavingHooks* hooks);  // null: none; not owned
 
+/// A storage that a history keeps; it knows how many do (plan/tape.h, Content::saves).
+class SavedStorage {
+ public:
+  SavedStorage() = default;
+  SavedStorage(Ref<Storage> storage) : storage_(std::move(storage)) { count(1); }
+  SavedStorage(const SavedStorage& o) : SavedStorage(o.storage_) {}
+  SavedStorage(SavedStorage&& o) noexcept : storage_(std::move(o.storage_)) {}
+  SavedStorage& operator=(SavedStorage o) noexcept {
+    std::swap(storage_, o.storage_);
+    return *this;
+  }
+  ~SavedStorage() { count(-1); }
+  Storage* operator->() const { return storage_.get(); }
+  explicit operator bool() const { return static_cast<bool>(storage_); }
+  const Ref<Storage>& ref() const { return storage_; }
+
+ private:
+  void count(int by) const noexcept {
+    if (!storage_) return;
+    auto& saves = storage_->saves;  // a hint: no need for the price of an atomic addition
+    saves.store(saves.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
+  }
+  Ref<Storage> storage_;
+};
+
 /// A tensor kept for backward.
 class QS_API SavedTensor {
  public:
@@ -69,7 +94,7 @@ class QS_API SavedTensor {
  private:
   void pack();
   Tensor unpack_hooked(const Ref<GradNode>& owner) const;
-  Ref<Storage> storage_;  // null when hooks have taken the content over
+  SavedStorage storage_;  // null when hooks have taken the content over
   Ref<Packed> packed_;
   Layout layout_;
   DType dtype_ = DType::f32;

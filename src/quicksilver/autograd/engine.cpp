@@ -327,8 +327,19 @@ std::vector<Tensor> AccumulateGrad::backward(std::vector<Tensor>& grads) {
   return {};
 }
 
+namespace {
+/// Tells the tape that a backward is over.
+struct BackwardEnd {
+  ~BackwardEnd() {
+    if (open_device_runtime(DeviceType::mps) && mps_is_available())
+      plan::Tape::current(DeviceType::mps).backward_ended();
+  }
+};
+}  // namespace
+
 void backward(const std::vector<Tensor>& roots, const std::vector<Tensor>& gradients,
               bool retain_graph, bool create_graph, const std::vector<Tensor>& inputs) {
+  const BackwardEnd end;
   Walk walk(retain_graph, create_graph);
   add_roots(walk, roots, gradients, create_graph);
   if (inputs.empty()) {

@@ -173,13 +173,13 @@ void SavedTensor::pack() {
   SavingHooks* const hooks = std::exchange(t_saving_hooks, nullptr);  // what they save is theirs
   const NoGrad guard;
   try {
-    packed_ = hooks->pack(Tensor(make_ref<TensorImpl>(storage_, layout_, dtype_)));
+    packed_ = hooks->pack(Tensor(make_ref<TensorImpl>(storage_.ref(), layout_, dtype_)));
   } catch (...) {
     t_saving_hooks = hooks;
     throw;
   }
   t_saving_hooks = hooks;
-  storage_ = nullptr;
+  storage_ = {};
 }
 
 Tensor SavedTensor::unpack_hooked(const Ref<GradNode>& owner) const {
@@ -229,7 +229,7 @@ Tensor SavedTensor::unpack(const Ref<GradNode>& owner) const {
         storage_->version(), version_));
   }
   if (leaf_) return Tensor(leaf_);
-  auto impl = make_ref<TensorImpl>(storage_, layout_, dtype_);
+  auto impl = make_ref<TensorImpl>(storage_.ref(), layout_, dtype_);
   impl->is_wrapped_number = number_;
   if (requires_grad_) {
     Edge edge = edge_;
@@ -241,7 +241,7 @@ Tensor SavedTensor::unpack(const Ref<GradNode>& owner) const {
 
 void SavedTensor::reset() {
   if (!defined()) return;
-  storage_ = nullptr;
+  storage_ = {};
   packed_ = nullptr;
   leaf_ = nullptr;
   discard(std::move(edge_.node));

@@ -68,7 +68,8 @@ std::string MpsDevice::name() const { return mps_device_name(); }
 void MpsDevice::synchronize() const { qs::synchronize(DeviceType::mps); }
 
 void step_end() {
-  if (open_device_runtime(DeviceType::mps)) plan::Tape::current(DeviceType::mps).cut();
+  if (open_device_runtime(DeviceType::mps) && mps_is_available())
+    plan::Tape::current(DeviceType::mps).step_ended();
 }
 
 }  // namespace qs

@@ -2,6 +2,8 @@
 #include "quicksilver/core/error.h"
 #include "quicksilver/driver/cpu/cpu_driver.h"
 #include "quicksilver/driver/driver.h"
+#include "quicksilver/driver/fault/fault_driver.h"
+#include "quicksilver/driver/late/late_driver.h"
 #include "quicksilver/driver/null/null_driver.h"
 #include "quicksilver/driver/record/record_driver.h"
 
@@ -34,19 +36,30 @@ constexpr Row k_drivers[] = {
     {"null", open_null_driver, false},
 };
 
+// "record:cpu": drivers over another one, for tests.
+struct Wrapper {
+  std::string_view prefix;
+  std::unique_ptr<Driver> (*open)(std::unique_ptr<Driver> inner);
+};
+constexpr Wrapper k_wrappers[] = {
+    {"record:", open_record_driver},
+    {"fault:", open_fault_driver},
+    {"late:", open_late_driver},
+};
+
 }  // namespace
 
 std::unique_ptr<Driver> open_driver(std::string_view name) {
-  constexpr std::string_view record = "record:";
-  if (name.substr(0, record.size()) == record)
-    return open_record_driver(open_driver(name.substr(record.size())));
+  for (const Wrapper& w : k_wrappers)
+    if (name.starts_with(w.prefix)) return w.open(open_driver(name.substr(w.prefix.size())));
   std::string names;
   for (const Row& row : k_drivers) {
     if (row.name == name) return row.open();
     names += format("{}{}", names.empty() ? "" : ", ", row.name);
   }
   throw DeviceError(format(
-      "there is no driver \"{}\" in this build; it has {} (and record:<driver>)", name, names));
+      "there is no driver \"{}\" in this build; it has {} (and record:, fault: or late:<driver>)",
+      name, names));
 }
 
 std::vector<std::string> driver_names() {

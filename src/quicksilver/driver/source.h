@@ -46,12 +46,15 @@ namespace qs::driver {
 
 // ---- the launch table ---------------------------------------------------------------------------
 
-/// Set by a kernel that met data it must refuse; sticky until the runtime takes it.
+/// Set by a kernel that met data it must refuse; sticky until the runtime takes it. While it is
+/// set, predicated commands (driver.h) are skipped, in this list and in those queued behind it.
 struct ErrorRecord {
-  int32_t set = 0;     // 0: none; else 1 + the Command's `tag` that failed first
-  int32_t reason = 0;  // 1 index out of bounds, 2 integer division by zero
-  int64_t value = 0;   // the index
-  int64_t bound = 0;   // what it had to stay below
+  int32_t set = 0;      // 0: none; else 1 + the Command's `tag` that failed first
+  int32_t reason = 0;   // 1 index out of bounds, 2 integer division by zero, 0 set by the host
+  int64_t value = 0;    // the index
+  int64_t bound = 0;    // what it had to stay below
+  uint64_t failed = 0;  // bit tag % 64 of every command that failed, not only of the first
+  uint64_t run = 0;     // Launch::run of the list that set it; filled in by the driver
 };
 
 /// What differs between two runs of one plan.
@@ -59,6 +62,7 @@ struct Launch {
   std::span<void* const> bases;     // slot 0 is the arena; then external and output buffers
   std::span<const uint64_t> words;  // scalars and start offsets
   ErrorRecord* error = nullptr;     // never null at submit
+  uint64_t run = 0;                 // names this run in the error record; never 0 for the runtime's
 };
 
 /// An address: bases[base] + bytes + (offset_word < 0 ? 0 : words[offset_word] * item_size).

@@ -129,8 +129,9 @@ inline int64_t load_index(DType dtype, const void* base, int64_t i) {
   }
 }
 
-/// The first report stays.
+/// The first report stays; the bits of all are kept.
 inline void report(const driver::KernelView& view, int32_t reason, int64_t value, int64_t bound) {
+  std::atomic_ref<uint64_t>(view.error->failed).fetch_or(uint64_t{1} << (view.tag & 63));
   std::atomic_ref<int32_t> set(view.error->set);
   int32_t none = 0;
   if (!set.compare_exchange_strong(none, 1 + view.tag)) return;

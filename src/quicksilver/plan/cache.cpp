@@ -36,14 +36,6 @@ uint64_t settings_word() {
   return uint64_t(ThreadPool::instance().threads()) | uint64_t(cpu_info().isa) << 32;
 }
 
-/// Bits of the values whose content must be there after the run.
-void find_live(const Recording& r, std::vector<uint64_t>& live) {
-  live.assign((r.values.size() + 63) / 64, 0);
-  for (size_t v = 0; v < r.values.size(); ++v)
-    if (r.values[v].content && !r.values[v].external && !r.values[v].root_external)
-      live[v / 64] |= uint64_t{1} << (v % 64);
-}
-
 std::vector<bool> as_flags(const std::vector<uint64_t>& live, size_t values) {
   std::vector<bool> flags(values);
   for (size_t v = 0; v < values; ++v) flags[v] = live[v / 64] >> (v % 64) & 1;
@@ -143,7 +135,7 @@ void PlanCache::shrink() {
 }
 
 CompiledPlan& lookup(PlanCache& cache, DeviceRuntime& device, const Recording& r) {
-  find_live(r, cache.live);
+  cache.live = r.live;
   if (explaining()) [[unlikely]] {  // somebody looks: build it anew, beside the cache
     cache.explained = build_plan(device, r, as_flags(cache.live, r.values.size()));
     return *cache.explained;
@@ -180,7 +172,7 @@ CompiledPlan& lookup(PlanCache& cache, DeviceRuntime& device, const Recording& r
 }
 
 Stats stats(DeviceType device) {
-  std::lock_guard lock(recording_mutex());
+  const Turn turn(device);
   PlanCache& cache = cache_of(device);
   Stats s = cache.stats;
   s.plans = cache.instances.size();
@@ -191,7 +183,7 @@ Stats stats(DeviceType device) {
 }
 
 void reset_stats(DeviceType device) {
-  std::lock_guard lock(recording_mutex());
+  const Turn turn(device);
   PlanCache& cache = cache_of(device);
   cache.stats = {};
   if (DeviceRuntime* open = open_device_runtime(device))
@@ -199,13 +191,13 @@ void reset_stats(DeviceType device) {
 }
 
 std::string describe(DeviceType device) {
-  std::lock_guard lock(recording_mutex());
+  const Turn turn(device);
   PlanCache& cache = cache_of(device);
   return cache.last ? cache.last->text() : "no plan has run\n";
 }
 
 void clear_plans(DeviceType device) {
-  std::lock_guard lock(recording_mutex());
+  const Turn turn(device);
   PlanCache& cache = cache_of(device);
   cache.forget_plans();
   cache.device = nullptr;
@@ -213,10 +205,12 @@ void clear_plans(DeviceType device) {
 }
 
 void set_plan_limit(int64_t instances, int64_t structures) {
-  std::lock_guard lock(recording_mutex());
-  state().instance_limit = instances;
-  state().structure_limit = structures;
-  for (PlanCache& cache : state().caches) cache.shrink();
+  for (int d = 0; d < k_device_type_count; ++d) {
+    const Turn turn(static_cast<DeviceType>(d));
+    state().instance_limit = instances;
+    state().structure_limit = structures;
+    state().caches[d].shrink();
+  }
 }
 
 void set_unfused(bool on) {

@@ -123,7 +123,7 @@ class Shelf {
 inline int64_t weight_of(const std::unique_ptr<CompiledPlan>& plan) { return 1 + plan->launches; }
 inline int64_t weight_of(const Ref<Structure>& structure) { return 1 + structure->nodes; }
 
-/// The plans of one device. Guarded by the recording lock.
+/// The plans of one device. Guarded by its execution lock.
 struct PlanCache {
   using Instances = Shelf<std::unique_ptr<CompiledPlan>>;
   using Structures = Shelf<Ref<Structure>>;

@@ -16,6 +16,20 @@ namespace qs::plan {
 
 class Structure;
 
+/// What a failure of a run takes down, and what to call it; outlives the plan while a run of it is
+/// under way.
+struct FaultTable {
+  std::vector<graph::Op> ops;  // by tag, for messages
+  std::vector<int32_t> dims;   // by tag: the dimension that is indexed
+  struct Loss {
+    uint64_t tags;                 // bits of ErrorRecord::failed
+    std::vector<uint8_t> outputs;  // marks of what depends on the command
+  };
+  std::vector<Loss> losses;      // by command that may fail
+  std::vector<uint8_t> skipped;  // outputs that depend on predicated commands
+  bool known = false;            // losses and skipped are filled in
+};
+
 struct CompiledPlan {
   CompiledPlan();
   ~CompiledPlan();
@@ -43,10 +57,18 @@ struct CompiledPlan {
   std::vector<External> externals;
   std::vector<void*> bases;  // filled at each run; slot 0 is the arena
   size_t arena_bytes = 0;
-  bool checks = false;  // some command may set the error record
-  std::unique_ptr<driver::Program> program;
   std::vector<driver::Command> commands;  // until the second run freezes them
+  /// One list; several segments for a driver that begins with the first while it gets the rest.
+  std::vector<std::unique_ptr<driver::Program>> programs;
   bool submitted = false;
+  /// Older storages that are written while the plan may still fail: the new content is made in
+  /// memory of its own, which takes the old one's place when the run has succeeded.
+  struct Shadow {
+    int32_t slot;
+    ValueId root, newest;
+    bool copy;  // the first write leaves part of the old content
+  };
+  std::vector<Shadow> shadows;
   int64_t bytes_moved = 0;
   int32_t launches = 0;
   uint32_t misfits = 0;  // runs in which something not live was computed
@@ -60,6 +82,8 @@ struct CompiledPlan {
 std::unique_ptr<CompiledPlan> build_plan(DeviceRuntime& device, const struct Recording& recording,
                                          const std::vector<bool>& live);
 
+/// What each failure takes down; after emit. checks.cpp.
+void find_losses(const Ir& ir, const CompiledPlan& plan, FaultTable& table);
 /// The last pass: commands from groups. emit.cpp.
 void emit(Ir& ir, DeviceRuntime& device, CompiledPlan& plan);
 

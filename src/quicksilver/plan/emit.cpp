@@ -6,6 +6,7 @@
 #include "quicksilver/codegen/tile.h"
 #include "quicksilver/core/error.h"
 #include "quicksilver/plan/passes.h"
+#include "quicksilver/plan/structure.h"
 #include "quicksilver/runtime/device.h"
 
 namespace qs::plan {
@@ -16,7 +17,9 @@ PtrRef Emitter::address(ValueId value, DType dtype, int32_t word, int64_t offset
   const Buffer& b = ir_.buffers[ir_.root(value)];
   QS_ASSERT(b.place != Buffer::none, "a value without memory is used");
   PtrRef p;
-  p.base = b.place == Buffer::arena ? 0 : b.slot;
+  p.base = b.place == Buffer::arena                    ? 0
+           : b.shadow >= 0 && value != ir_.root(value) ? b.shadow
+                                                       : b.slot;
   p.offset_word = word;
   p.item_size = static_cast<uint8_t>(size_of(dtype));
   p.bytes =
@@ -36,6 +39,7 @@ void Emitter::push(const driver::Source& source, driver::Args args, int32_t tag,
   c.kernel = device_.kernel(source);
   c.args = std::move(args);
   c.tag = tag;
+  c.predicated = predicated_;
   plan_.commands.push_back(std::move(c));
   plan_.lines.emplace_back();
   plan_.lines.back().text = std::move(what);
@@ -144,6 +148,7 @@ void Emitter::tiles(std::span<const int32_t> groups) {
   lowered.reserve(groups.size());
   for (int32_t g : groups) {
     lowered.emplace_back();
+    lowered.back().predicated = ir_.groups[static_cast<size_t>(g)].predicated;
     if (!lower(g, lowered.back())) lowered.pop_back();
   }
   for (size_t i = 0; i < lowered.size(); ++i) {
@@ -152,6 +157,7 @@ void Emitter::tiles(std::span<const int32_t> groups) {
     driver::Command c;
     c.kernel = first.kernel;
     c.tag = first.tag;
+    c.predicated = first.predicated;
     CompiledPlan::Line line;
     line.group = first.group;
     line.mode = first.mode;
@@ -160,7 +166,7 @@ void Emitter::tiles(std::span<const int32_t> groups) {
     line.bytes = first.bytes;
     line.extents = first.args.extents;
     for (size_t k = i + 1; k < lowered.size(); ++k) {
-      if (lowered[k].kernel != first.kernel) continue;
+      if (lowered[k].kernel != first.kernel || lowered[k].predicated != first.predicated) continue;
       line.bytes += lowered[k].bytes;
       ++line.parts;
       c.more.push_back(std::move(lowered[k].args));
@@ -180,7 +186,7 @@ void Emitter::run() {
   for (size_t p = 0; p < ir_.order.size();) {
     const Group& group = ir_.groups[static_cast<size_t>(ir_.order[p])];
     const Node& first = ir_.nodes[static_cast<size_t>(group.nodes[0])];
-    plan_.checks |= group.check;
+    predicated_ = group.predicated;
     size_t end = p + 1;
     switch (group.kind) {
       case Group::tile:
@@ -206,7 +212,12 @@ void emit(Ir& ir, DeviceRuntime& device, CompiledPlan& plan) {
   plan.arena_bytes = static_cast<size_t>(ir.arena_bytes);
   for (size_t v = 0; v < ir.values.size(); ++v) {
     const Buffer& b = ir.buffers[v];
-    if (b.place == Buffer::external) plan.externals.push_back({b.slot, static_cast<ValueId>(v)});
+    if (b.place != Buffer::external) continue;
+    plan.externals.push_back({b.slot, static_cast<ValueId>(v)});
+    if (b.shadow < 0) continue;
+    auto newest = static_cast<ValueId>(v);
+    while (ir.values[newest].successor != newest) newest = ir.values[newest].successor;
+    plan.shadows.push_back({b.shadow, static_cast<ValueId>(v), newest, b.shadow_copy});
   }
   for (size_t v = 0; v < ir.values.size(); ++v) {
     if (!ir.values[v].live) continue;
@@ -214,6 +225,7 @@ void emit(Ir& ir, DeviceRuntime& device, CompiledPlan& plan) {
     if (b.place == Buffer::output)
       plan.outputs.push_back({b.slot, static_cast<ValueId>(v), static_cast<size_t>(b.bytes)});
   }
+  if (!plan.structure->faults->known) find_losses(ir, plan, *plan.structure->faults);
 }
 
 }  // namespace qs::plan

@@ -19,6 +19,7 @@ class Emitter {
     const driver::Kernel* kernel = nullptr;
     driver::TileArgs args;
     int32_t tag = 0;
+    bool predicated = false;
     int64_t bytes = 0;  // moved
     driver::TileMode mode = driver::TileMode::map;
     int reduced_loops = 0;
@@ -49,6 +50,7 @@ class Emitter {
   Ir& ir_;
   DeviceRuntime& device_;
   CompiledPlan& plan_;
+  bool predicated_ = false;  // of the group at hand
 };
 
 /// Pooling, resampling and col2im (emit_windows.cpp).

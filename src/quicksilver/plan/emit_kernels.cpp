@@ -35,6 +35,10 @@ void Emitter::kernel(const Node& node) {
     return View{address(o), o.dtype, o.layout.shape, o.layout.strides};
   };
   auto out = [&](size_t i) {
+    if (node.part == Node::check) {  // it has no result: the shape of what is to be written
+      const Layout& l = node.operands[0].layout;
+      return View{{}, node.operands[0].dtype, l.shape, l.strides};
+    }
     const graph::Result& r = node.results[i];
     return View{result_address(node, i), r.dtype, r.layout.shape, r.layout.strides};
   };
@@ -77,8 +81,9 @@ void Emitter::kernel(const Node& node) {
           for (int64_t s : shape) whole.push_back(s);
         if (!(node.attrs[0] >> d & 1)) whole.push_back(x.shape[static_cast<size_t>(d)]);
       }
-      for (size_t i = 0; i < views.size(); ++i)
+      for (size_t i = 0; node.part != Node::write && i < views.size(); ++i)
         add(kernels::check_index(views[i], x.shape[static_cast<size_t>(dims[i])]));
+      if (node.part == Node::check) return;
       return add(kernels::index_put(x, broadcast(in(1), whole), views, dims, dims[0],
                                     node.attrs.size() > 1 && node.attrs[1]
                                         ? kernels::ScatterMode::add
@@ -91,7 +96,9 @@ void Emitter::kernel(const Node& node) {
     case Op::scatter_reduce: {
       const View x = out(0);
       const int dim = dim_of(node, x.shape);
-      add(kernels::check_index(in(1), x.shape.empty() ? 1 : x.shape[static_cast<size_t>(dim)]));
+      if (node.part != Node::write)
+        add(kernels::check_index(in(1), x.shape.empty() ? 1 : x.shape[static_cast<size_t>(dim)]));
+      if (node.part == Node::check) return;
       if (node.op == Op::index_add) return add(kernels::index_add(x, in(2), in(1), dim));
       if (node.op == Op::index_reduce)
         return add(kernels::index_add(x, in(2), in(1), dim,

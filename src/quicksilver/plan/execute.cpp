@@ -11,136 +11,235 @@
 //   matmul 64x1x8                     bases: arena 0, x 1, w 2, y 3, loss 4
 //   row [1, 64] reduced 1: sub square mean     the product lies in the arena, loss in its block
 //
-// A run allocates a block for loss, fills the bases, and lets the driver replay the two commands.
-// The passes that built the plan are listed in pipeline.cpp; each has a file of its own.
+// A run reserves a block for loss and the arena, fills the bases, and lets the driver replay the
+// two commands. The passes that built the plan are listed in pipeline.cpp; each has a file of its
+// own.
 //
-// Known complications:
-//  - The recording lock is held throughout; a plan's scratch (bases) needs no lock of its own.
-//    Submission takes the device's mutex, which guards the arena.
-//  - Data-dependent errors: a driver that works at once has set the record when replay returns.
-//    Then fresh outputs of the plan carry the text as their error, in-place targets keep their
-//    buffers, and the fault is left with the device for the next reader. Drivers that work behind
-//    our back are asked when a fence is waited for.
-//  - If anything throws (no memory, no kernel), fresh contents get the text as their error and the
-//    exception passes on; the tape is empty afterwards.
+// What can go wrong, and what is left then:
+//  - No memory, or a kernel that cannot be built: both are found before the first command. The
+//    recording then runs node by node (one_by_one.cpp), and only what fails there is lost.
+//  - The driver refuses the list: nothing has run, all fresh results are lost, older storages keep
+//    their content.
+//  - Bad data: a kernel sets the error record, see checks.cpp. Fresh results that depend on it are
+//    lost, all others are good, older storages keep their content.
+// A lost content raises its fault at each read, and the first fault waits with the device
+// (fault.h).
 #include "quicksilver/plan/execute.h"
 
 #include <algorithm>
 
 #include "quicksilver/core/error.h"
 #include "quicksilver/plan/cache.h"
+#include "quicksilver/plan/flight.h"
+#include "quicksilver/plan/one_by_one.h"
 #include "quicksilver/plan/tape.h"
 #include "quicksilver/runtime/device.h"
 
 namespace qs::plan {
 namespace {
 
-/// PyTorch's words for what a kernel refused.
-Fault fault_of(const driver::ErrorRecord& e, const CompiledPlan& plan, const Recording& r) {
-  const auto tag = e.set - 1;
-  const graph::Op op = tag >= 0 && tag < static_cast<int32_t>(plan.structure->ops.size())
-                           ? plan.structure->ops[static_cast<size_t>(tag)]
-                           : graph::Op::copy;
-  Fault fault;
-  fault.kind = e.reason == 1 ? Fault::index : Fault::other;
-  if (e.reason == 1 && op == graph::Op::cross_entropy)
-    fault.text = format("Target {} is out of bounds.", e.value);
-  else if (e.reason == 1)
-    fault.text = format("index {} is out of bounds for dimension {} with size {}", e.value,
-                        plan.structure->dims[static_cast<size_t>(std::max(tag, 0))], e.bound);
-  else
-    fault.text = "ZeroDivisionError";
-  for (const Recording::Line& line : r.lines)
-    if (line.node == tag && !line.text.empty())
-      fault.text += format(" ({}, {})", graph::name_of(op), line.text);
-  return fault;
-}
+constexpr size_t k_segment = 64;  // commands that a driver gets at a time when it works beside us
 
-void spoil(Recording& r, const std::string& text) noexcept {
-  for (Recording::Value& v : r.values) {
-    if (!v.content || v.external || v.root_external || v.content->block) continue;
-    try {
-      v.content->error = text;
-    } catch (...) {  // no memory for the text: the content stays without a block, which says enough
-    }
+/// The memory of one run; given back unless it is handed out.
+struct Reserved {
+  SmallVector<Block*, 16> outputs;
+  SmallVector<Block*, 4> shadows;
+  Reserved() = default;
+  Reserved(const Reserved&) = delete;
+  Reserved& operator=(const Reserved&) = delete;
+  ~Reserved() {
+    for (Block* b : outputs)
+      if (b) b->release();
+    for (Block* b : shadows)
+      if (b) b->release();
   }
-}
+};
 
-void run(PlanCache& cache, DeviceRuntime& device, CompiledPlan& plan, Recording& r) {
-  SmallVector<Block*, 16> blocks;  // given up on any exception
-  struct Guarded {
-    SmallVector<Block*, 16>& list;
-    ~Guarded() {
-      for (Block* b : list)
-        if (b) b->release();
-    }
-  } guarded{blocks};
-  blocks.reserve(plan.outputs.size());
+void reserve(DeviceRuntime& device, CompiledPlan& plan, const Recording& r, Reserved& reserved) {
+  Allocator& allocator = device.allocator();
+  reserved.outputs.reserve(plan.outputs.size());
   for (const CompiledPlan::Output& o : plan.outputs) {
-    Ref<Block> block = device.allocator().allocate(o.bytes);
+    Ref<Block> block = allocator.allocate(o.bytes);
     plan.bases[static_cast<size_t>(o.slot)] = block->ptr();
-    blocks.push_back(block.detach());
+    reserved.outputs.push_back(block.detach());
   }
   for (const CompiledPlan::External& e : plan.externals)
     plan.bases[static_cast<size_t>(e.slot)] = r.values[e.value].block->ptr();
-  driver::ErrorRecord* error = device.error_record();
-  {
-    std::lock_guard lock(device.mutex());
-    if (plan.arena_bytes) plan.bases[0] = device.arena(plan.arena_bytes);
-    driver::Launch launch;
-    launch.bases = plan.bases;
-    launch.words = r.words;
-    launch.error = error;
-    if (plan.launches) {
-      if (!plan.program && plan.submitted) {  // it came back: worth preparing
-        plan.program = device.driver().freeze(std::move(plan.commands));
-        plan.commands.clear();
-      }
-      if (plan.program) {
-        device.submitted(device.driver().replay(*plan.program, launch));
-        ++cache.stats.replays;
-      } else {
-        device.submitted(device.driver().submit(plan.commands, launch));
-        plan.submitted = true;
-        ++cache.stats.submits;
-      }
+  for (const CompiledPlan::Shadow& s : plan.shadows) {
+    Ref<Block> block = allocator.allocate(r.values[s.root].block->bytes());
+    plan.bases[static_cast<size_t>(s.slot)] = block->ptr();
+    reserved.shadows.push_back(block.detach());
+  }
+  const std::lock_guard lock(device.mutex());
+  if (plan.arena_bytes) plan.bases[0] = device.arena(plan.arena_bytes);
+}
+
+/// Hands the plan to the driver. Device mutex held.
+driver::Fence submit(PlanCache& cache, DeviceRuntime& device, CompiledPlan& plan,
+                     const driver::Launch& launch) {
+  driver::Driver& driver = device.driver();
+  const size_t segment = device.info().asynchronous ? k_segment : plan.commands.size();
+  if (plan.programs.empty() && plan.submitted) {  // it came back: worth preparing
+    for (size_t from = 0; from < plan.commands.size(); from += segment) {
+      const auto first = plan.commands.begin() + static_cast<std::ptrdiff_t>(from);
+      const auto count = std::min(segment, plan.commands.size() - from);
+      plan.programs.push_back(driver.freeze({first, first + static_cast<std::ptrdiff_t>(count)}));
     }
+    plan.commands.clear();
+    plan.commands.shrink_to_fit();
+  }
+  driver::Fence fence = 0;
+  if (!plan.programs.empty()) {
+    for (const auto& program : plan.programs) fence = driver.replay(*program, launch);
+    ++cache.stats.replays;
+    return fence;
+  }
+  const std::span<const driver::Command> all = plan.commands;
+  for (size_t from = 0; from < all.size(); from += segment)
+    fence = driver.submit(all.subspan(from, std::min(segment, all.size() - from)), launch);
+  plan.submitted = true;
+  ++cache.stats.submits;
+  return fence;
+}
+
+/// Gives the contents their blocks, or their fault.
+void hand_out(DeviceRuntime& device, const CompiledPlan& plan, Recording& r, Reserved& reserved,
+              const std::vector<uint8_t>& lost, const Ref<Fault>& fault, Run* run) {
+  const std::lock_guard lock(recording_mutex());
+  for (size_t i = 0; i < plan.outputs.size(); ++i) {
+    Content* content = r.values[plan.outputs[i].value].content;
+    if (!content) continue;
+    if (!lost.empty() && lost[i]) {
+      content->lose(fault);
+      continue;
+    }
+    content->block = Ref<Block>::adopt(std::exchange(reserved.outputs[i], nullptr));
+    if (run) content->started(run);
+    if (run) run->outputs[i] = content;
+    if (run) run->blocks[i] = content->block;
+  }
+  if (run)
+    for (const Recording::Value& v : r.values)
+      if (v.content && v.root_external && !v.external) {
+        v.content->started(run);
+        run->written.push_back(v.content);
+      }
+  for (size_t i = 0; !fault && i < plan.shadows.size(); ++i) {
+    const CompiledPlan::Shadow& s = plan.shadows[i];
+    Content* content = r.values[s.newest].content;
+    const Ref<Block>& old = r.values[s.root].block;
+    if (old->is_external() || (content && content->pinned))  // somebody else knows where it lies
+      device.driver().copy(old->ptr(), reserved.shadows[i]->ptr(), old->bytes());
+    else if (content)
+      content->block = Ref<Block>::adopt(std::exchange(reserved.shadows[i], nullptr));
+  }
+}
+
+Ref<Fault> run(PlanCache& cache, DeviceRuntime& device, CompiledPlan& plan, Recording& r,
+               Reserved& reserved) {
+  const bool beside = device.info().asynchronous;
+  Flight& flight = flight_of(device.type());
+  if (beside) flight.make_room(device);
+  for (size_t i = 0; i < plan.shadows.size(); ++i) {
+    const Ref<Block>& old = r.values[plan.shadows[i].root].block;
+    if (plan.shadows[i].copy)
+      device.driver().copy(reserved.shadows[i]->ptr(), old->ptr(), old->bytes());
+  }
+  driver::Launch launch;
+  launch.bases = plan.bases;
+  launch.words = r.words;
+  launch.error = device.error_record();
+  launch.run = flight.next_id();
+  driver::Fence fence = 0;
+  if (plan.launches) {
+    const std::lock_guard lock(device.mutex());
+    fence = submit(cache, device, plan, launch);
+    device.submitted(fence);
   }
   cache.stats.launches += plan.launches;
   cache.stats.bytes_moved += plan.bytes_moved;
   cache.stats.nodes += r.nodes;
-  if (plan.checks && error->set != 0) [[unlikely]] {
-    Fault fault = fault_of(device.take_error(), plan, r);
-    spoil(r, fault.text);
-    leave_fault(device.type(), std::move(fault));
-    return;
+  if (beside && plan.shadows.empty()) {
+    auto run = std::make_unique<Run>();
+    run->fence = fence;
+    run->id = launch.run;
+    run->table = plan.structure->faults;
+    run->lines = r.lines;
+    for (const CompiledPlan::External& e : plan.externals)
+      run->used.push_back(r.values[e.value].block);
+    run->outputs.assign(plan.outputs.size(), nullptr);
+    run->blocks.assign(plan.outputs.size(), nullptr);
+    hand_out(device, plan, r, reserved, {}, nullptr, run.get());
+    flight.add(device, std::move(run));
+    return nullptr;
   }
-  for (size_t i = 0; i < plan.outputs.size(); ++i) {
-    Content* content = r.values[plan.outputs[i].value].content;
-    if (content)
-      content->block = Ref<Block>::adopt(blocks[i]);
-    else
-      blocks[i]->release();
-    blocks[i] = nullptr;
+  if (beside) {
+    flight.finish_all();
+    device.driver().wait(fence);
   }
+  Ref<Fault> fault;
+  std::vector<uint8_t> lost;
+  if (device.failed()) [[unlikely]]
+    lost = losses(device, launch.run, *plan.structure->faults, r.lines, fault);
+  hand_out(device, plan, r, reserved, lost, fault, nullptr);
+  return fault;
+}
+
+/// What the runtime itself holds on to. False when the device does not even finish its work.
+bool free_memory(DeviceRuntime& device) noexcept {
+  try {
+    flight_of(device.type()).finish_all();
+  } catch (const std::exception&) {
+    return false;
+  }
+  const std::lock_guard lock(device.mutex());
+  device.drop_arena();
+  device.allocator().empty_cache();
+  return true;
+}
+
+void lose_all(Recording& r, const Ref<Fault>& fault) {
+  const std::lock_guard lock(recording_mutex());
+  for (const Recording::Value& v : r.values)
+    if (v.content && !v.external && !v.root_external && !v.content->block) v.content->lose(fault);
 }
 
 }  // namespace
 
-void execute(DeviceRuntime& device, Recording& recording) {
+Ref<Fault> execute(DeviceRuntime& device, Recording& recording) {
   PlanCache& cache = cache_of(device.type());
   if (cache.device != &device) [[unlikely]] {  // the tests open devices of their own
     cache.forget_plans();
     cache.device = &device;
   }
-  try {
-    CompiledPlan& plan = lookup(cache, device, recording);
-    cache.last = &plan;
-    run(cache, device, plan, recording);
-  } catch (const std::exception& e) {
-    spoil(recording, e.what());
-    throw;
+  Ref<Fault> fault;
+  for (bool again = false;; again = true) {
+    fault = nullptr;
+    {
+      Reserved reserved;
+      CompiledPlan* plan = nullptr;
+      try {
+        plan = &lookup(cache, device, recording);
+        cache.last = plan;
+        reserve(device, *plan, recording, reserved);
+      } catch (...) {
+        fault = Fault::current();
+      }
+      if (!fault) {
+        try {
+          return run(cache, device, *plan, recording, reserved);
+        } catch (...) {
+          fault = Fault::current();
+        }
+        lose_all(recording, fault);
+        return fault;
+      }
+    }
+    if (again || fault->kind != Fault::memory || !free_memory(device)) break;
   }
+  if (recording.nodes > 1 && fault->kind != Fault::internal) return one_by_one(device, recording);
+  lose_all(recording, fault);
+  return fault;
 }
 
 }  // namespace qs::plan

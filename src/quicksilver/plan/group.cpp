@@ -151,7 +151,7 @@ class Grouper {
                                                                   : Group::kernel;
     made.nodes.push_back(id);
     made.cost = graph::info(n.op).kind == graph::OpKind::map ? 3 : 12;
-    made.check = graph::info(n.op).can_fail;
+    made.check = graph::info(n.op).can_fail && n.part != Node::write;
     for (const Result& r : n.results) made.writes_external |= ir_.external(r.value_id);
     if (n.tile) made.axes = codegen::axes_of(n.space);
     BitSet above(ir_.groups.size() + 1);

@@ -42,6 +42,8 @@ struct Node : graph::Node {
   bool dead = false;
   bool tile = false;   // loops over elements: has a space and may be grouped
   bool clone = false;  // computes a value again for its one reader: grouped with that, not before
+  /// An in-place kernel over an older storage checks its indices first, in a node of its own.
+  enum Part : uint8_t { whole, check, write } part = whole;
   codegen::Space space;
 };
 
@@ -94,6 +96,7 @@ struct Group {
   bool gone = false;   // merged into another
   bool check = false;  // may set the error record
   bool writes_external = false;
+  bool predicated = false;          // not to be run after a failure (checks.cpp)
   int cost = 0;                     // instructions, roughly
   int32_t step = 0;                 // when it runs; groups of one step may be parts of one launch
   std::vector<int32_t> before;      // groups that must run earlier
@@ -108,6 +111,8 @@ struct Buffer {
   int32_t slot = -1;      // launch base: output and external
   int32_t given_in = -1;  // arena: the group in which `giver` hands its place on
   ValueId giver = 0;
+  int32_t shadow = -1;  // external: the launch base of all values but the first (checks.cpp)
+  bool shadow_copy = false;
   int32_t first = INT32_MAX, last = -1;  // steps of groups that touch it
 };
 

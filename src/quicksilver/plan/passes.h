@@ -26,6 +26,8 @@ int merge_common(Ir& ir);
 int drop_dead(Ir& ir);
 /// Copies in front of matmul and kernels that cannot take an operand as it lies.
 int prepare_calls(Ir& ir);
+/// Index checks of in-place writes to older storages become nodes of their own. checks.cpp.
+int split_checks(Ir& ir);
 /// Forms groups: one kernel each.
 int group_nodes(Ir& ir);
 /// Cheap values computed again in their readers' groups rather than stored.
@@ -43,6 +45,9 @@ int place_buffers(Ir& ir);
 /// The arena again, for values of other sizes (ValueInfo::bytes): who lives when and who gives its
 /// memory to whom stays. False when somebody would be given memory of another size.
 bool place_again(Ir& ir);
+
+/// Memory of their own for older storages that are written before the last check. checks.cpp.
+int place_shadows(Ir& ir);
 
 /// Throws InternalError when the Ir breaks a rule of the stage behind `pass`.
 void verify(const Ir& ir, const char* pass);

@@ -28,12 +28,14 @@ constexpr Pass k_passes[] = {
     {"merge_common", merge_common},    // common subexpressions
     {"drop_dead", drop_dead},          // what no live content needs
     {"prepare_calls", prepare_calls},  // copies around library calls and kernels
+    {"split_checks", split_checks},    // before what they guard
     {"group", group_nodes},            // one kernel each
     {"recompute", recompute},          // cheap values again, rather than through memory
     {"epilogues", attach_epilogues},   // maps on the blocks of a matrix product
-    {"order", order_groups},           // recorded order, weights after checks
+    {"order", order_groups},           // checks early, writes to older storages late
     {"batch", batch_groups},           // many small equal groups in one launch
     {"place_buffers", place_buffers},  // arena, outputs, donation
+    {"place_shadows", place_shadows},  // for writes that come before a check
 };
 
 /// The dimension that an indexing op indexes, for messages.
@@ -107,8 +109,8 @@ std::unique_ptr<CompiledPlan> build_plan(DeviceRuntime& device, const Recording&
   auto structure = make_ref<Structure>(recording, live);
   for (size_t i = 0; i < static_cast<size_t>(recording.nodes); ++i) {
     const Node& n = ir.nodes[i];  // recorded nodes come first, each at its tag
-    structure->ops.push_back(n.op);
-    structure->dims.push_back(indexed_dim(n));
+    structure->faults->ops.push_back(n.op);
+    structure->faults->dims.push_back(indexed_dim(n));
   }
   plan->structure = structure;
   emit(ir, device, *plan);

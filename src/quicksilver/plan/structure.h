@@ -51,10 +51,9 @@ class Structure final : public RefCounted {
 
   std::vector<uint64_t> live;  // bit v: value v is an output
   std::vector<Guard> guards;   // sorted
-  std::vector<graph::Op> ops;  // by tag, for messages
-  std::vector<int32_t> dims;   // by tag: the dimension that is indexed
-  uint32_t misfits = 0;        // plans made of it that compute something that is not live
-  int32_t nodes = 0;           // recorded
+  std::shared_ptr<FaultTable> faults = std::make_shared<FaultTable>();
+  uint32_t misfits = 0;  // plans made of it that compute something that is not live
+  int32_t nodes = 0;     // recorded
 
   /// The Ir when all passes have run and commands were emitted.
   void keep(Ir ir, std::span<const uint64_t> key);

@@ -2,39 +2,32 @@
 
 #include <pthread.h>
 
+#include <algorithm>
 #include <cstdlib>
-#include <memory>
 
 #include "quicksilver/core/error.h"
-#include "quicksilver/plan/explain.h"
+#include "quicksilver/plan/flight.h"
 
 namespace qs::plan {
 namespace {
 
-// Past the soft limit a tape is cut where its first node comes round again, so that the turns of a
-// loop that reads nothing are cut alike; the hard limits are last.
-constexpr int32_t k_soft_node_limit = 1024;
-constexpr int32_t k_hard_node_limit = 4096;
-constexpr int64_t k_hard_byte_limit = int64_t{2} << 30;
+constexpr int32_t k_soft_nodes = 1024;
+constexpr int32_t k_late_nodes = 2048;  // the body may be too long to be met twice
+constexpr int32_t k_hard_nodes = 4096;
 
 LineFunction g_line = nullptr;
 
 /// All tapes of the process, never freed: contents keep plain pointers to them. A thread that ends
-/// leaves its tapes for the next thread.
+/// leaves its tapes for the next thread. Guarded by the recording lock.
 struct Registry {
-  std::mutex mutex;  // the recording lock
   std::vector<Tape*> all[k_device_type_count];
   std::vector<Tape*> idle[k_device_type_count];
-  Fault faults[k_device_type_count];
   uint64_t next_epoch = 1;
 };
-
 Registry& registry() {
   static Registry* r = [] {
-    auto* made = new Registry;
-    pthread_atfork([] { registry().mutex.lock(); }, [] { registry().mutex.unlock(); },
-                   [] { registry().mutex.unlock(); });
-    return made;
+    pthread_atfork(nullptr, nullptr, &Tape::abandon_in_child);
+    return new Registry;
   }();
   return *r;
 }
@@ -47,7 +40,7 @@ struct ThreadTapes {
   ~ThreadTapes() {
     for (int d = 0; d < k_device_type_count; ++d) {
       if (!tapes[d]) continue;
-      std::lock_guard lock(registry().mutex);
+      const std::lock_guard lock(recording_mutex());
       registry().idle[d].push_back(tapes[d]);
     }
   }
@@ -60,7 +53,7 @@ uint64_t likeness(graph::Op op, DType compute, size_t operands, std::span<const 
                uint64_t(out.size()) << 32;
   if (!out.empty())
     for (int64_t s : out[0].layout->shape) h = h * 0x9e3779b97f4a7c15ull + static_cast<uint64_t>(s);
-  return h;
+  return h * 0xff51afd7ed558ccdull;
 }
 
 bool runs_at_once(DeviceType device) {
@@ -69,24 +62,20 @@ bool runs_at_once(DeviceType device) {
   return sync && *sync && *sync != '0';
 }
 
-}  // namespace
-
-std::mutex& recording_mutex() { return registry().mutex; }
-void set_line_function(LineFunction f) { g_line = f; }
-
-void leave_fault(DeviceType device, Fault fault) {
-  Fault& kept = registry().faults[static_cast<int>(device)];
-  if (kept.kind == Fault::none) kept = std::move(fault);
+[[noreturn]] void raise_lost(const Content& content) {
+  if (content.error) raise_fault(content.device, content.error);
+  throw Error("the tensor has no content");
 }
 
-void raise_fault(DeviceType device) {
-  Fault fault;
-  {
-    std::lock_guard lock(registry().mutex);
-    std::swap(fault, registry().faults[static_cast<int>(device)]);
-  }
-  if (fault.kind == Fault::index) throw IndexError(fault.text);
-  if (fault.kind != Fault::none) throw Error(fault.text);
+}  // namespace
+
+void set_line_function(LineFunction f) { g_line = f; }
+
+void Recording::find_live() {
+  live.assign((values.size() + 63) / 64, 0);
+  for (size_t v = 0; v < values.size(); ++v)
+    if (values[v].content && !values[v].external && !values[v].root_external)
+      live[v / 64] |= uint64_t{1} << (v % 64);
 }
 
 void Recording::clear() {
@@ -94,173 +83,367 @@ void Recording::clear() {
   hash = {};
   words.clear();
   values.clear();
+  live.clear();
   lines.clear();
   nodes = 0;
 }
 
 Content::~Content() {
+  if (!tape_ && !run_) return;
+  const std::lock_guard lock(recording_mutex());
+  if (run_) run_->forget(this);
   if (!tape_) return;
-  std::lock_guard lock(registry().mutex);
-  if (!tape_->holds(*this)) return;
-  Recording::Value& v = tape_->recording_.values[value_];
-  v.content = nullptr;
-  if (!block) tape_->pending_bytes_ -= bytes;
+  if (tape_->holds(*this)) {
+    Recording::Value& v = tape_->recording_.values[value_];
+    v.content = nullptr;
+    // A pending result is wanted no more; a material one stays for the sake of the tape alone.
+    tape_->live_bytes_ += block ? bytes : -bytes;
+  } else if (epoch_ == tape_->running_epoch_) {
+    tape_->running_.values[value_].content = nullptr;
+  }
 }
 
 Tape::Tape(DeviceType device)
     : type_(device),
       device_(device_runtime(device)),
       immediate_(runs_at_once(device)),
+      soft_bytes_(std::max<int64_t>(device_.info().memory_bytes / 16, int64_t{1} << 26)),
       epoch_(registry().next_epoch++) {}
 
 Tape& Tape::current(DeviceType device) {
   Tape*& mine = t_tapes.tapes[static_cast<int>(device)];
   if (!mine) [[unlikely]] {
     device_runtime(device);  // may throw; opened before the lock is taken
+    const std::lock_guard lock(recording_mutex());
     Registry& r = registry();
-    std::lock_guard lock(r.mutex);
     auto& idle = r.idle[static_cast<int>(device)];
+    auto& all = r.all[static_cast<int>(device)];
     if (!idle.empty()) {
       mine = idle.back();
       idle.pop_back();
     } else {
       mine = new Tape(device);
-      r.all[static_cast<int>(device)].push_back(mine);
+      mine->mark_ = uint64_t{1} << (all.size() % 64);
+      all.push_back(mine);
     }
   }
   return *mine;
 }
 
-graph::ValueId Tape::value_of(Content& content) {
-  if (holds(content)) return content.value_;
-  QS_CHECK(content.block, Error, "{}",
-           content.error.empty() ? "the tensor has no content" : content.error.c_str());
-  const auto id = static_cast<graph::ValueId>(recording_.values.size());
-  recording_.values.push_back({nullptr, content.block, true, true});
-  content.tape_ = this;
-  content.epoch_ = epoch_;
-  content.value_ = id;
-  return id;
+// ---- who uses what ------------------------------------------------------------------------------
+
+Tape::Hold Tape::held(const Content& c) {
+  if (!c.tape_ || !c.tape_->holds(c)) return Hold::none;
+  return c.tape_->recording_.values[c.value_].external ? Hold::read : Hold::write;
 }
+
+Tape::Hold Tape::running(const Content& c) {
+  if (!c.tape_ || c.epoch_ != c.tape_->running_epoch_) return Hold::none;
+  return c.tape_->running_.values[c.value_].external ? Hold::read : Hold::write;
+}
+
+bool Tape::reads(const Content& c) const {
+  return holds(c) || (!shared_.empty() && shared_.contains(c.block.get()));
+}
+
+/// A tape that must be cut before this one uses `c`, or null.
+Tape* Tape::other_user(const Content& c, bool write) const {
+  if (c.tape_ && c.tape_ != this && held(c) == Hold::write) return c.tape_;
+  if (!write || !(c.users_ & ~mark_)) return nullptr;
+  for (Tape* tape : registry().all[static_cast<int>(type_)])
+    if (tape != this && (c.users_ & tape->mark_) && tape->reads(c)) return tape;
+  return nullptr;
+}
+
+/// Settles what stands in the way of a node. True when the lock was let go: look again.
+bool Tape::make_way(std::span<const In> in, std::span<const Out> out, Lock& lock) {
+  uint32_t written = 0;
+  for (const Out& o : out)
+    if (o.target >= 0) written |= 1u << o.target;
+  for (size_t i = 0; i < in.size(); ++i) {
+    if (in[i].kind != In::tensor) continue;
+    const Content& c = *in[i].content;
+    if (Tape* tape = other_user(c, written >> i & 1)) {
+      lock.unlock();
+      tape->cut();
+      lock.lock();
+      return true;
+    }
+    if (running(c) == Hold::write) {
+      lock.unlock();
+      {
+        const Turn wait(type_);
+      }
+      lock.lock();
+      return true;
+    }
+    if (!c.block && !holds(c)) {
+      lock.unlock();
+      if (immediate_ && c.error) c.error->raise();
+      raise_lost(c);
+    }
+  }
+  return false;
+}
+
+graph::ValueId Tape::value_of(Content& c) {
+  if (holds(c)) return c.value_;
+  if (!shared_.empty())
+    if (const auto it = shared_.find(c.block.get()); it != shared_.end()) {
+      if (held(c) != Hold::none) return it->second;
+      c.tape_ = this;
+      c.epoch_ = epoch_;
+      return c.value_ = it->second;
+    }
+  const auto id = static_cast<graph::ValueId>(recording_.values.size());
+  recording_.values.push_back({nullptr, c.block, true, true});
+  c.users_ |= mark_;
+  if (held(c) != Hold::none) {
+    shared_.emplace(c.block.get(), id);
+    return id;
+  }
+  c.tape_ = this;
+  c.epoch_ = epoch_;
+  return c.value_ = id;
+}
+
+// ---- recording ----------------------------------------------------------------------------------
 
 void Tape::record(graph::Op op, DType compute, std::span<const In> in, std::span<const Out> out,
                   std::span<const uint64_t> attrs) {
+  if (type_ == DeviceType::mps) device_runtime(type_);  // throws in a fork of its process
   std::string line;
-  if ((graph::info(op).can_fail || explaining()) && g_line) line = g_line();
-  {
-    std::lock_guard lock(registry().mutex);
-    for (const In& i : in) {
-      if (i.kind != In::tensor) continue;
-      Content& c = *i.content;
-      if (c.tape_ && c.tape_ != this && c.tape_->holds(c)) c.tape_->cut_locked();
-      QS_CHECK(c.block || holds(c), Error, "{}",
-               c.error.empty() ? "the tensor has no content" : c.error.c_str());
+  const bool can_fail = graph::info(op).can_fail;
+  if (can_fail && g_line) line = g_line();
+  if (immediate_) {
+    Ref<Fault> fault;
+    {
+      const Turn turn(type_, false);  // so nothing else is recorded or run
+      Lock lock(recording_mutex());
+      make_way(in, out, lock);
+      append(op, compute, in, out, attrs, std::move(line));
+      fault = run(lock);
+      if (fault) [[unlikely]]
+        device_.take_error();
     }
-    // From here on nothing throws but for want of memory for the key itself.
-    const uint64_t like = likeness(op, compute, in.size(), out);
-    if (recording_.nodes >= k_soft_node_limit && like == first_node_) cut_locked();
-    if (recording_.nodes == 0) first_node_ = like;
-    graph::KeyWriter key(recording_.key, recording_.hash);
-    key.node(op, compute, in.size(), out.size(), attrs.size(), region_);
-    for (const In& i : in) {
-      switch (i.kind) {
-        case In::absent:
-          key.absent();
-          break;
-        case In::scalar:
-          key.scalar(i.dtype);
-          recording_.words.push_back(i.word);
-          break;
-        case In::tensor: {
-          const graph::ValueId id = value_of(*i.content);
-          const bool dynamic = recording_.values[id].root_external;
-          const int64_t start = i.layout->offset * static_cast<int64_t>(size_of(i.dtype));
-          key.value(id, i.dtype, *i.layout, dynamic, start % 16 == 0, i.read);
-          if (dynamic) recording_.words.push_back(static_cast<uint64_t>(i.layout->offset));
-          break;
+    if (fault) [[unlikely]]
+      fault->raise();
+    if (device_.info().asynchronous) synchronize(type_);
+    return;
+  }
+  const uint64_t like = likeness(op, compute, in.size(), out);
+  bool full;
+  {
+    Lock lock(recording_mutex());
+    for (;;) {
+      if (recording_.nodes >= k_soft_nodes || live_bytes_ > soft_bytes_) [[unlikely]] {
+        if (recording_.nodes && limit_reached()) {
+          lock.unlock();
+          cut();
+          lock.lock();
+          continue;
         }
       }
+      if (!make_way(in, out, lock)) break;
     }
-    for (const Out& o : out) {
-      key.result(o.dtype, *o.layout, o.target, o.full);
-      const auto id = static_cast<graph::ValueId>(recording_.values.size());
-      bool root_external = false;
-      if (o.target >= 0) {
-        Recording::Value& base = recording_.values[o.content->value_];
-        base.content = nullptr;
-        root_external = base.root_external;
-      } else {
-        o.content->tape_ = this;
-        o.content->epoch_ = epoch_;
-        pending_bytes_ += o.content->bytes;
-      }
-      o.content->value_ = id;
-      recording_.values.push_back({o.content, {}, false, root_external});
-    }
-    for (uint64_t a : attrs) key.attr(a);
-    if (!line.empty() || graph::info(op).can_fail)
-      recording_.lines.push_back({recording_.nodes, std::move(line)});
-    ++recording_.nodes;
-    if (immediate_ || recording_.nodes >= k_hard_node_limit || pending_bytes_ > k_hard_byte_limit)
-      cut_locked();
+    likes_.push_back(like);
+    append(op, compute, in, out, attrs, std::move(line));
+    full = recording_.nodes >= k_hard_nodes || live_bytes_ > 2 * soft_bytes_;
+    for (const In& i : in) full |= i.kind == In::tensor && i.content->pinned;
   }
-  if (immediate_ && graph::info(op).can_fail) raise_fault(type_);
+  if (full) [[unlikely]]
+    cut();
 }
 
-void Tape::cut_locked() {
-  if (!recording_.nodes) return;
-  // Whatever happens, the tape is empty afterwards; `execute` leaves each content a block or an
-  // error.
-  struct Close {
-    Tape& tape;
-    ~Close() {
-      tape.recording_.clear();
-      tape.pending_bytes_ = 0;
-      tape.epoch_ = registry().next_epoch++;
+/// Nothing throws here but for want of memory for the key itself. Recording lock held.
+void Tape::append(graph::Op op, DType compute, std::span<const In> in, std::span<const Out> out,
+                  std::span<const uint64_t> attrs, std::string line) {
+  graph::KeyWriter key(recording_.key, recording_.hash);
+  key.node(op, compute, in.size(), out.size(), attrs.size(), region_);
+  for (const In& i : in) {
+    switch (i.kind) {
+      case In::absent:
+        key.absent();
+        break;
+      case In::scalar:
+        key.scalar(i.dtype);
+        recording_.words.push_back(i.word);
+        break;
+      case In::tensor: {
+        const graph::ValueId id = value_of(*i.content);
+        const bool dynamic = recording_.values[id].root_external;
+        const int64_t start = i.layout->offset * static_cast<int64_t>(size_of(i.dtype));
+        key.value(id, i.dtype, *i.layout, dynamic, start % 16 == 0, i.read);
+        if (dynamic) recording_.words.push_back(static_cast<uint64_t>(i.layout->offset));
+        break;
+      }
     }
-  } close{*this};
-  execute(device_, recording_);
+  }
+  for (const Out& o : out) {
+    key.result(o.dtype, *o.layout, o.target, o.full);
+    const auto id = static_cast<graph::ValueId>(recording_.values.size());
+    bool root_external = false;
+    if (o.target >= 0) {
+      Recording::Value& base = recording_.values[o.content->value_];
+      base.content = nullptr;
+      root_external = base.root_external;
+    } else {
+      o.content->tape_ = this;
+      o.content->epoch_ = epoch_;
+      live_bytes_ += o.content->bytes;
+    }
+    o.content->users_ = mark_;
+    o.content->value_ = id;
+    recording_.values.push_back({o.content, {}, false, root_external});
+  }
+  for (uint64_t a : attrs) key.attr(a);
+  if (graph::info(op).can_fail) recording_.lines.push_back({recording_.nodes, std::move(line)});
+  ++recording_.nodes;
+}
+
+// ---- where to cut -------------------------------------------------------------------------------
+
+/// What came last, as far as it tells places apart.
+uint64_t Tape::place() const {
+  constexpr size_t k_reach = 64;
+  uint64_t h = 0;
+  for (size_t i = likes_.size() - std::min(likes_.size(), k_reach); i < likes_.size(); ++i)
+    h = h * 0x9e3779b97f4a7c15ull + likes_[i];
+  return h;
+}
+
+/// Past a soft limit, before another node is recorded.
+bool Tape::limit_reached() {
+  const auto n = static_cast<uint32_t>(likes_.size());
+  while (borders_.size() < n) {
+    const auto i = static_cast<uint32_t>(borders_.size());
+    uint32_t border = i ? borders_[i - 1] : 0;
+    while (border && likes_[i] != likes_[border]) border = borders_[border - 1];
+    borders_.push_back(i && likes_[i] == likes_[border] ? border + 1 : 0);
+  }
+  const uint32_t period = n - borders_[n - 1];
+  if (2 * period <= n) return n % period == 0;
+  if (recording_.nodes < k_late_nodes && live_bytes_ <= soft_bytes_) return false;
+  return std::find(std::begin(places_), std::end(places_), place()) != std::end(places_);
+}
+
+/// What was recorded for a device that the child has not is left where it lies.
+void Tape::abandon_in_child() {
+  flight_of(DeviceType::mps).abandon();
+  for (Tape* tape : registry().all[static_cast<int>(DeviceType::mps)]) {
+    new Recording(std::move(tape->recording_));
+    tape->recording_ = {};
+    tape->epoch_ = registry().next_epoch++;
+    tape->live_bytes_ = 0;
+    tape->shared_.clear();
+    tape->likes_.clear();
+    tape->borders_.clear();
+  }
 }
 
 void Tape::cut() {
-  std::lock_guard lock(registry().mutex);
-  cut_locked();
+  const Turn turn(type_, !immediate_);
+  Lock lock(recording_mutex());
+  if (Ref<Fault> fault = run(lock)) leave_fault(device_, std::move(fault));
+}
+
+void Tape::step_ended() {
+  {
+    const Lock lock(recording_mutex());
+    if (recording_.nodes < k_soft_nodes && live_bytes_ <= soft_bytes_)
+      for (const Recording::Value& v : recording_.values)
+        if (v.content && !v.root_external && v.content->saves.load(std::memory_order_relaxed) > 0)
+          return;
+  }
+  cut();
 }
 
 void Tape::backward_ended() {
-  std::lock_guard lock(registry().mutex);
-  if (recording_.nodes >= k_soft_node_limit) cut_locked();
+  {
+    const Lock lock(recording_mutex());
+    if (recording_.nodes < k_soft_nodes && live_bytes_ <= soft_bytes_) return;
+  }
+  cut();
 }
 
-void Tape::materialize(Content& content) {
-  {
-    std::lock_guard lock(registry().mutex);
-    Tape* tape = content.tape_;
-    if (tape && tape->holds(content) && !tape->recording_.values[content.value_].external)
-      tape->cut_locked();
+/// Takes the recording and runs it. Both locks are held; the recording lock is let go.
+Ref<Fault> Tape::run(Lock& lock) {
+  if (!recording_.nodes) {
+    lock.unlock();
+    return nullptr;
   }
-  if (!content.block) {
-    raise_fault(content.device);
-    throw Error(content.error.empty() ? "the tensor has no content" : content.error);
+  recording_.find_live();
+  std::swap(recording_, running_);
+  running_epoch_ = epoch_;
+  epoch_ = registry().next_epoch++;
+  live_bytes_ = 0;
+  shared_.clear();
+  if (!immediate_) {
+    const uint64_t here = place();
+    if (std::find(std::begin(places_), std::end(places_), here) == std::end(places_))
+      places_[next_place_++ % k_places] = here;
+    likes_.clear();
+    borders_.clear();
   }
-  device_runtime(content.device).synchronize();
+  lock.unlock();
+  Ref<Fault> fault = execute(device_, running_);
+  lock.lock();
+  running_epoch_ = 0;
+  lock.unlock();
+  running_.clear();  // without the lock: memory of others is released by their own functions
+  return fault;
+}
+
+// ---- reading ------------------------------------------------------------------------------------
+
+/// Cuts what makes or writes `content`, or, to settle it, whatever uses it; waits for its run.
+void Tape::bring_up(Content& content, bool settle) {
+  device_runtime(content.device);  // throws in a fork of its process
+  Lock lock(recording_mutex());
+  const auto& all = registry().all[static_cast<int>(content.device)];
+  for (;;) {
+    Tape* user = held(content) == Hold::write || (settle && held(content) != Hold::none)
+                     ? content.tape_
+                     : nullptr;
+    for (size_t i = 0; settle && !user && i < all.size(); ++i)
+      if (all[i]->reads(content)) user = all[i];
+    const bool runs = running(content) == Hold::write || (settle && running(content) != Hold::none);
+    if (user) {
+      lock.unlock();
+      user->cut();
+    } else if (runs) {
+      lock.unlock();
+      const Turn wait(content.device);
+    } else if (content.run_) {
+      const Run* run = content.run_;
+      lock.unlock();
+      const Turn turn(content.device);
+      flight_of(content.device).finish(run);
+    } else {
+      content.pinned |= settle;
+      break;
+    }
+    lock.lock();
+  }
+  lock.unlock();
+  if (!content.block) raise_lost(content);
   raise_fault(content.device);
 }
 
-void Tape::settle(Content& content) {
-  {
-    std::lock_guard lock(registry().mutex);
-    if (content.tape_ && content.tape_->holds(content)) content.tape_->cut_locked();
-  }
-  materialize(content);
-}
+void Tape::materialize(Content& content) { bring_up(content, false); }
+void Tape::settle(Content& content) { bring_up(content, true); }
 
 void Tape::synchronize(DeviceType device) {
+  std::vector<Tape*> all;
   {
-    std::lock_guard lock(registry().mutex);
-    for (Tape* tape : registry().all[static_cast<int>(device)]) tape->cut_locked();
+    const Lock lock(recording_mutex());
+    all = registry().all[static_cast<int>(device)];
   }
-  if (DeviceRuntime* open = open_device_runtime(device)) open->synchronize();
+  for (Tape* tape : all) tape->cut();
+  {
+    const Turn turn(device);
+    flight_of(device).finish_all();
+  }
   raise_fault(device);
 }
 

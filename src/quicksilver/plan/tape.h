@@ -2,29 +2,48 @@
 //
 // Recording appends words to a key (graph/program.h) and keeps three lists beside it: launch words
 // (scalars and start offsets), the values with the storages behind them, and the user's lines of
-// the nodes that can fail. A cut moves all of it into a Recording and hands it to `execute`, which
-// finds or builds the plan, runs it and gives every storage that is still alive its buffer.
+// the nodes that can fail. A cut takes all of it away as a Recording and hands it to `execute`,
+// which finds or builds the plan, runs it and gives every storage that is still alive its block.
 //
-// A storage's content is *material* (it has a block) or *pending* (it is a value of some tape).
-// One process-wide lock, `recording_mutex`, guards all tapes and the tape fields of all contents;
-// it is held while a node is recorded (well under a microsecond) and while a cut runs. Nothing
-// under it calls Python or drops a Python object. A storage whose pending value or reads lie in
-// another thread's tape is first brought up to date by cutting that tape.
+// A storage's content is *material* (it has a block), *pending* (it is a value of some tape, or of
+// a recording that is being run) or *lost* (it has the fault that took it). A block whose run is
+// still in flight on the device is material too; whoever reads it from the host waits for that run.
+//
+// Threads. Each has a tape of its own for each device; turn.h says which locks there are. A content
+// remembers one tape that uses it; a tape that reads a material content which another tape reads as
+// well finds it by its block in `shared_`, so that threads can share weights without meeting. Only
+// when one tape writes what another one has recorded a use of, or uses what another one has
+// written, the other tape is cut first.
+//
+// Where a tape is cut: when a pending value is read, at synchronize(), at the end of an optimizer's
+// step (step_ended), and by limits on nodes and on bytes. The bytes are those that the tape keeps
+// alive: pending results that somebody still holds, and material contents that nobody does. Limits
+// must land alike in every turn of a loop, or each turn would be another plan. So the tape keeps a
+// likeness of every node (op, dtype, shape of the result), and past a soft limit it is cut when it
+// holds a whole number of equal turns: the shortest period of the likenesses, found as in
+// Knuth-Morris-Pratt matching, divides their number. The next tape then begins at the same place of
+// the loop. A loop whose body is longer than half the hard limit is cut where it was cut before:
+// the last likenesses before a cut are remembered as a place. Every cut at a hard limit adds one,
+// until one is always met in time.
 #pragma once
-#include <mutex>
+#include <atomic>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "quicksilver/core/device.h"
 #include "quicksilver/core/ref.h"
 #include "quicksilver/core/scalar.h"
 #include "quicksilver/graph/program.h"
+#include "quicksilver/plan/fault.h"
+#include "quicksilver/plan/turn.h"
 #include "quicksilver/runtime/device.h"
 
 namespace qs::plan {
 
 class Tape;
+struct Run;
 
 /// What a storage holds. The tensor room derives its Storage from this.
 class QS_API Content : public RefCounted {
@@ -34,15 +53,30 @@ class QS_API Content : public RefCounted {
   bool pending() const { return !block; }
 
   const DeviceType device;
+  bool pinned = false;  // its address was handed out: ops on it run at once, its block never moves
+  /// Uses by autograd histories that have not run. A hint: threads may lose a count to each other.
+  std::atomic<int32_t> saves{0};
   const int64_t bytes;
-  Ref<Block> block;   // null while the content is pending (and once it is lost, see error)
-  std::string error;  // why a pending value could not be computed; raised at each read
+  Ref<Block> block;  // null while the content is pending, and once it is lost
+  Ref<Fault> error;  // why it is lost; raised at each read
+
+  // For the rest of this room; recording lock held.
+  void lose(Ref<Fault> fault) {
+    block = nullptr;
+    error = std::move(fault);
+  }
+  void started(Run* run) { run_ = run; }
+  void finished(const Run* run) {
+    if (run_ == run) run_ = nullptr;
+  }
 
  private:
   friend class Tape;
-  Tape* tape_ = nullptr;  // the tape that last recorded this storage, valid while epochs agree
+  Tape* tape_ = nullptr;  // a tape that uses this storage, valid while epochs agree
   uint64_t epoch_ = 0;
-  graph::ValueId value_ = 0;  // its newest value there
+  uint64_t users_ = 0;        // marks of the tapes that have used it (see Tape::mark_)
+  Run* run_ = nullptr;        // the last run in flight that makes or writes it
+  graph::ValueId value_ = 0;  // its newest value in tape_
 };
 
 /// Everything one cut hands over.
@@ -51,18 +85,20 @@ struct Recording {
   Hash128 hash;
   std::vector<uint64_t> words;
   struct Value {
-    Content* content = nullptr;  // the live storage whose newest value this is; else null
+    Content* content = nullptr;  // the storage whose newest value this is; null when it is gone
     Ref<Block> block;            // external values: their memory, kept alive for the run
     bool external = false;
     bool root_external = false;  // its storage existed before: start offsets are launch words
   };
-  std::vector<Value> values;  // by ValueId
+  std::vector<Value> values;   // by ValueId. Contents are read under the recording lock
+  std::vector<uint64_t> live;  // bit v: value v must be there after the run
   struct Line {
     int32_t node;
     std::string text;  // "train.py:31"
   };
   std::vector<Line> lines;
   int32_t nodes = 0;
+  void find_live();
   void clear();
 };
 
@@ -91,11 +127,15 @@ class QS_API Tape {
   static Tape& current(DeviceType device);
 
   /// Appends one node. Throws before it changes anything, or not at all. With the device in
-  /// immediate mode (cpu; QS_SYNC=1) the node has run when the call returns.
+  /// immediate mode (cpu; QS_SYNC=1) the node has run when the call returns, and its fault is
+  /// thrown here.
   void record(graph::Op op, DType compute, std::span<const In> in, std::span<const Out> out,
               std::span<const uint64_t> attrs);
-  /// Runs everything recorded. A data-dependent error stays with the device (raise_fault).
+  /// Runs everything recorded. Faults are left with what they took down and with the device.
   void cut();
+  /// An optimizer's step is over: a place to cut, unless histories that have not run hold pending
+  /// values of a small tape (the other half of a GAN's step).
+  void step_ended();
   /// A top-level backward() is over: a place to cut a long tape.
   void backward_ended();
   size_t size() const { return static_cast<size_t>(recording_.nodes); }
@@ -103,52 +143,65 @@ class QS_API Tape {
 
   explicit Tape(DeviceType device);
 
+  /// Makes `content` material (cutting the tape that holds it) and waits for its run. Throws its
+  /// fault when it is lost, and else whatever fault waits with the device.
+  static void materialize(Content& content);
+  /// The same, and nothing recorded uses the storage any more: its address may be handed out. It
+  /// is pinned from now on.
+  static void settle(Content& content);
+  /// Cuts every thread's tape of the device and waits; raises the device's fault.
+  static void synchronize(DeviceType device);
+  static void abandon_in_child();  // of a fork
+
  private:
   friend class Content;
+  enum class Hold : uint8_t { none, read, write };  // what a recording does with a content
+  using Lock = std::unique_lock<RecordingMutex>;
+
   graph::ValueId value_of(Content& content);
-  void cut_locked();
   bool holds(const Content& content) const {
     return content.tape_ == this && content.epoch_ == epoch_;
   }
+  static Hold held(const Content& content);
+  static Hold running(const Content& content);
+  bool reads(const Content& content) const;
+  Tape* other_user(const Content& content, bool write) const;
+  bool make_way(std::span<const In> in, std::span<const Out> out, Lock& lock);
+  bool limit_reached();
+  uint64_t place() const;
+  void append(graph::Op op, DType compute, std::span<const In> in, std::span<const Out> out,
+              std::span<const uint64_t> attrs, std::string line);
+  static void bring_up(Content& content, bool settle);
+  Ref<Fault> run(Lock& lock);
 
   const DeviceType type_;
   DeviceRuntime& device_;
   const bool immediate_;
+  const int64_t soft_bytes_;
+  uint64_t mark_ = 0;  // one bit; tapes may share one
   uint32_t region_ = 0;
   uint64_t epoch_;
-  uint64_t first_node_ = 0;    // likeness of the first node
-  int64_t pending_bytes_ = 0;  // of fresh results whose storages are alive
+  uint64_t running_epoch_ = 0;  // of what is being run; 0: nothing
+  int64_t live_bytes_ = 0;      // of fresh results that are alive, and of dead contents in use
   Recording recording_;
+  Recording running_;  // execution lock; contents also recording lock
+  std::unordered_map<const Block*, graph::ValueId> shared_;
 
- public:
-  /// Makes `content` material (cutting the tape that holds it) and waits for its fence; throws its
-  /// error when it was lost, and whatever data-dependent error the device met before.
-  static void materialize(Content& content);
-  /// The same, and nothing recorded uses the storage any more: its address may be handed out.
-  static void settle(Content& content);
-  /// Cuts every thread's tape of the device and waits; raises the device's fault.
-  static void synchronize(DeviceType device);
+  // Where to cut.
+  static constexpr size_t k_places = 64;
+  std::vector<uint64_t> likes_;    // of the nodes recorded
+  std::vector<uint32_t> borders_;  // of each beginning of likes_: its longest proper border
+  uint64_t places_[k_places] = {};
+  uint32_t next_place_ = 0;
 };
-
-/// A data-dependent error that a run met (an index out of bounds, say). The oldest one stays with
-/// the device until somebody reads from it.
-struct Fault {
-  enum Kind : uint8_t { none, index, other } kind = none;
-  std::string text;  // complete: op, value, bound, the user's line
-};
-/// Called by `execute` (recording lock held); keeps the first.
-void leave_fault(DeviceType device, Fault fault);
-/// Throws the fault as IndexError or RuntimeError and forgets it.
-QS_API void raise_fault(DeviceType device);
 
 /// Where `line()` of a failing node comes from; Python installs its own.
 using LineFunction = std::string (*)();
 QS_API void set_line_function(LineFunction f);
 
-std::mutex& recording_mutex();
-
 /// Finds or builds the plan of a recording and runs it; afterwards each content in it that is alive
-/// has its block, or its error. Called with the recording lock held. plan/execute.cpp.
-void execute(DeviceRuntime& device, Recording& recording);
+/// has its block, or its fault. Returns the first fault (of a driver that works behind our back: of
+/// what went wrong before it began). Throws nothing. Execution lock held. plan/execute.cpp.
+Ref<Fault> execute(DeviceRuntime& device, Recording& recording);
 
 }  // namespace qs::plan

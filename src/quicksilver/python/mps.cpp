@@ -270,6 +270,38 @@ std::string current_line() {
   return {};
 }
 
+driver::FaultInjector& injector() {
+  auto* found = dynamic_cast<driver::FaultInjector*>(&mps_runtime().driver());
+  if (!found) raise(PyExc_RuntimeError, "the mps driver is no fault:<driver>");
+  return *found;
+}
+PyObject* inject_faults(PyObject*, PyObject* what) {
+  return guarded([&] {
+    injector().inject(text_of(what));
+    return none();
+  });
+}
+PyObject* fault_counts(PyObject*, PyObject*) {
+  return guarded([] {
+    const driver::FaultInjector::Counts c = injector().counts();
+    PyRef d = PyRef::steal(PyDict_New());
+    const std::pair<const char*, int64_t> figures[] = {{"allocs", c.allocs},
+                                                       {"builds", c.builds},
+                                                       {"submits", c.submits},
+                                                       {"waits", c.waits},
+                                                       {"failed", c.failed}};
+    for (const auto& [name, value] : figures) set_item(d.get(), name, PyLong_FromLongLong(value));
+    return d.release();
+  });
+}
+PyObject* live_blocks(PyObject*, PyObject* device) {
+  return guarded([&] {
+    DeviceRuntime* runtime = open_device_runtime(device_argument(device));
+    const MemoryStats s = runtime ? runtime->allocator().stats() : MemoryStats();
+    return PyLong_FromLongLong(s.live_blocks + s.external_blocks);
+  });
+}
+
 /// At exit: a data-dependent error that nobody has read is at least printed.
 PyObject* at_exit(PyObject*, PyObject*) {
   for (DeviceType device : {DeviceType::cpu, DeviceType::mps}) {
@@ -314,6 +346,10 @@ PyMethodDef functions[] = {
     {"reset_plan_stats", reset_plan_stats, METH_O, nullptr},
     {"describe_plan", describe_plan, METH_O,
      "describe_plan(device): the last plan that ran, in words."},
+    {"_inject_faults", inject_faults, METH_O,
+     "For tests: which calls a fault:<driver> fails, as in \"alloc=5, submit=2+\"."},
+    {"_fault_counts", fault_counts, METH_NOARGS, nullptr},
+    {"_live_blocks", live_blocks, METH_O, "Pieces of memory that somebody holds, on a device."},
     {"get_num_threads", get_num_threads, METH_NOARGS, "Threads that cpu kernels use."},
     {"set_num_threads", set_num_threads, METH_O, "Sets how many threads cpu kernels use."},
     {"_info", info, METH_NOARGS, "What this machine and build have."},
@@ -325,6 +361,11 @@ PyMethodDef functions[] = {
 void add_mps(PyObject* module) {
   check(PyModule_AddFunctions(module, functions));
   plan::set_line_function(current_line);
+  plan::set_interpreter_lock(
+      {[]() -> void* {
+         return Py_IsInitialized() && PyGILState_Check() ? PyEval_SaveThread() : nullptr;
+       },
+       [](void* state) { PyEval_RestoreThread(static_cast<PyThreadState*>(state)); }});
   const PyRef atexit = PyRef::steal(PyImport_ImportModule("atexit"));
   const PyRef function = PyRef::steal(PyObject_GetAttrString(module, "_at_exit"));
   PyRef::steal(PyObject_CallMethod(atexit.get(), "register", "O", function.get()));

@@ -19,6 +19,11 @@ driver::ErrorRecord DeviceRuntime::take_error() {
   return std::exchange(error_, driver::ErrorRecord{});
 }
 
+void DeviceRuntime::block_writes(uint64_t run) {
+  error_.run = run;
+  std::atomic_ref(error_.set).store(1, std::memory_order_release);
+}
+
 const driver::Kernel* DeviceRuntime::kernel(const driver::Source& source) {
   return kernel(source_key(source), source);
 }

@@ -1,5 +1,6 @@
 // The device object: its driver, allocator, generator, kernels, arena and error record.
 #pragma once
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -34,6 +35,12 @@ class QS_API DeviceRuntime {
 
   /// Where kernels report data they refuse (host memory): the `error` of every Launch.
   driver::ErrorRecord* error_record() { return &error_; }
+  /// Whether the record is set. While it is, predicated commands are skipped.
+  bool failed() const {
+    return std::atomic_ref(const_cast<int32_t&>(error_.set)).load(std::memory_order_acquire) != 0;
+  }
+  /// Sets the record for a failure that the host has met, in the name of run `run`.
+  void block_writes(uint64_t run);
   /// The record, which is cleared; `set` is 0 when nothing was reported. Waits for nothing.
   driver::ErrorRecord take_error();
 
@@ -50,6 +57,8 @@ class QS_API DeviceRuntime {
   /// mutex() held, and use it until the next submit has returned.
   void* arena(size_t bytes);
   size_t arena_bytes() const { return arena_ ? arena_->bytes() : 0; }
+  /// Gives it up, for want of memory. mutex() held.
+  void drop_arena() { arena_ = nullptr; }
 
   /// Remembers the last piece of submitted work, for synchronize().
   void submitted(driver::Fence fence) { last_ = fence > last_ ? fence : last_; }

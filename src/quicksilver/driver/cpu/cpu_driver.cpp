@@ -7,12 +7,12 @@
 // spot, a frozen program has made them once and only looks up addresses and scalars in the launch
 // table.
 //
-// A kernel that meets data it must refuse sets Launch.error. The commands behind it are skipped, so
-// that what it should have computed is not used; nothing is thrown.
+// A kernel that meets data it must refuse sets Launch.error; nothing is thrown. From there on the
+// predicated commands are skipped, in this list and, the record being sticky, in those behind it.
+// All others run: what they make of a failed command's results is safe, and the runtime knows which
+// of theirs are worthless.
 //
-// Complications: error records are sticky, so a list that starts with one set (a plan queued behind
-// a failed one) runs in full; and a program is shared by no two threads at a time (the plan's
-// lock).
+// Complication: a program is shared by no two threads at a time (the execution lock).
 #include "quicksilver/driver/cpu/cpu_driver.h"
 
 #include <algorithm>
@@ -234,6 +234,16 @@ std::vector<cpu::TileLaunch> prepare_tiles(const Command& c) {
   return tiles;
 }
 
+bool failed(const Launch& launch) {
+  return std::atomic_ref(launch.error->set).load(std::memory_order_relaxed) != 0;
+}
+
+/// Says which run set the error record, when it was this one.
+void sign(const Launch& launch) {
+  if (failed(launch) && launch.error->run == 0) [[unlikely]]
+    std::atomic_ref(launch.error->run).store(launch.run, std::memory_order_release);
+}
+
 class CpuProgram final : public Program {
  public:
   explicit CpuProgram(std::vector<Command> commands) : commands_(std::move(commands)) {
@@ -268,10 +278,11 @@ class CpuProgram final : public Program {
 
   void run(const Launch& launch) {
     ThreadPool::Region region(wide_);
-    const bool failed_before = launch.error->set != 0;
     for (size_t i = 0; i < steps_.size(); ++i) {
       const Prepared& s = steps_[i];
       const Command& c = commands_[i];
+      if (c.predicated && failed(launch)) [[unlikely]]
+        continue;
       if (!s.tiles.empty()) {
         run_tiles(s.tiles, launch);
       } else if (s.matmul) {
@@ -283,9 +294,8 @@ class CpuProgram final : public Program {
       } else {
         run_portable(*s.portable, std::get<KernelArgs>(c.args), c.tag, launch);
       }
-      if (launch.error->set != 0 && !failed_before) [[unlikely]]
-        return;
     }
+    sign(launch);
   }
 
  private:
@@ -364,8 +374,9 @@ class CpuDriver final : public Driver {
   Fence submit(std::span<const Command> commands, const Launch& launch) override {
     std::optional<ThreadPool::Region> region;
     if (commands.size() > 1) region.emplace();
-    const bool failed_before = launch.error->set != 0;
     for (const Command& c : commands) {
+      if (c.predicated && failed(launch)) [[unlikely]]
+        continue;
       if (auto* matmul = std::get_if<MatmulArgs>(&c.args)) {
         PreparedMatmul(c).run(*matmul, launch);
       } else if (auto* attention = std::get_if<AttentionArgs>(&c.args)) {
@@ -379,9 +390,8 @@ class CpuDriver final : public Driver {
       } else {
         run_tiles(prepare_tiles(c), launch);
       }
-      if (launch.error->set != 0 && !failed_before) [[unlikely]]
-        break;
     }
+    sign(launch);
     return 0;
   }
   std::unique_ptr<Program> freeze(std::vector<Command> commands) override {

@@ -66,6 +66,7 @@ VECTOR2(CopySign, with_sign(abs_of(x), y))
 void set_error(const TileStep& step, int32_t reason, int64_t value, int64_t bound) {
   const ErrorTarget* target = step.error;
   if (!target || !target->record) return;
+  __atomic_fetch_or(&target->record->failed, uint64_t{1} << (target->tag & 63), __ATOMIC_RELAXED);
   // Two threads may race: whoever claims `reason` first fills in the rest; `set` is what others
   // read.
   int32_t none = 0;

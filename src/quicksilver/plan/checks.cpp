@@ -1,0 +1,161 @@
+// What data-dependent errors must not destroy.
+//
+// A command that finds bad data sets the error record; everything else goes on, and what depends on
+// the bad data is thrown away afterwards. That is harmless for storages of the plan's own, but not
+// for older ones: a bad label must not reach the weights. So
+//
+//   - commands that write older storages are *predicated*: the driver skips them while the record
+//     is set;
+//   - they come after the plan's last check when they can (order.cpp); an in-place kernel with
+//     indices (index_put, scatter, ...) is split for that in a check and a write;
+//   - a storage that is written before some check all the same, by the very kernel that checks, or
+//     by one that also makes what no bad data can spoil, gets a *shadow*: its new content is made
+//     in fresh memory, which replaces the old one when the run has succeeded.
+//
+// Either all older storages of a plan are written, or none.
+#include <algorithm>
+
+#include "quicksilver/plan/compiled.h"
+#include "quicksilver/plan/passes.h"
+
+namespace qs::plan {
+
+int split_checks(Ir& ir) {
+  std::vector<NodeId> sequence;
+  sequence.reserve(ir.sequence.size());
+  int made = 0;
+  for (NodeId id : ir.sequence) {
+    const Node& n = ir.nodes[static_cast<size_t>(id)];
+    const graph::OpInfo& row = graph::info(n.op);
+    if (row.kind == graph::OpKind::kernel && row.can_fail && !n.results.empty() &&
+        n.results[0].target == 0 && ir.external(n.results[0].value_id)) {
+      Node check = n;
+      check.part = Node::check;
+      check.results.clear();
+      // Of the operands it reads the indices alone; the first keeps its layout.
+      for (size_t i = 0; i < check.operands.size(); ++i)
+        if (!(row.raw >> i & 1)) check.operands[i].kind = graph::Operand::absent;
+      ir.nodes[static_cast<size_t>(id)].part = Node::write;
+      sequence.push_back(static_cast<NodeId>(ir.nodes.size()));
+      ir.nodes.push_back(std::move(check));
+      ++made;
+    }
+    sequence.push_back(id);
+  }
+  if (made) ir.sequence = std::move(sequence);
+  return made;
+}
+
+namespace {
+
+/// The first value of an older storage that a node still makes.
+const ValueInfo& first_write(const Ir& ir, ValueId root) {
+  ValueId v = ir.values[root].successor;
+  while (ir.nodes[static_cast<size_t>(ir.values[v].node)].dead) v = ir.values[v].successor;
+  return ir.values[v];
+}
+
+bool is_full(const Ir& ir, const ValueInfo& v) {
+  return ir.nodes[static_cast<size_t>(v.node)].results[static_cast<size_t>(v.result)].full;
+}
+
+/// Values that are worthless when the nodes in `seeds` are.
+std::vector<uint8_t> spread(const Ir& ir, const std::vector<uint8_t>& seeds) {
+  std::vector<uint8_t> lost(ir.values.size(), 0);
+  for (NodeId id : ir.sequence) {
+    const Node& n = ir.nodes[static_cast<size_t>(id)];
+    bool bad = seeds[static_cast<size_t>(id)];
+    for (size_t i = 0; !bad && i < n.operands.size(); ++i)
+      bad = reads(n, i) && lost[n.operands[i].value_id];
+    for (const graph::Result& r : n.results)
+      lost[r.value_id] = bad || (r.target >= 0 && !r.full && lost[ir.values[r.value_id].base]);
+  }
+  return lost;
+}
+
+void shadow(Ir& ir, const Group& group, int& made) {
+  for (NodeId id : group.nodes)
+    for (const graph::Result& r : ir.nodes[static_cast<size_t>(id)].results) {
+      const ValueId root = ir.root(r.value_id);
+      Buffer& b = ir.buffers[root];
+      if (!ir.external(root) || b.shadow >= 0 || b.place != Buffer::external) continue;
+      b.shadow = ir.slots++;
+      b.shadow_copy = !is_full(ir, first_write(ir, root));
+      ++made;
+    }
+}
+
+}  // namespace
+
+int place_shadows(Ir& ir) {
+  int made = 0;
+  int32_t last_check = -1;  // in the order; a check counts at its own place
+  for (size_t p = 0; p < ir.order.size(); ++p)
+    if (ir.groups[static_cast<size_t>(ir.order[p])].check) last_check = static_cast<int32_t>(p);
+  if (last_check >= 0) {
+    std::vector<uint8_t> seeds(ir.nodes.size(), 0);
+    for (const Group& group : ir.groups)
+      for (NodeId id : group.nodes) {
+        const Node& n = ir.nodes[static_cast<size_t>(id)];
+        seeds[static_cast<size_t>(id)] = group.check && graph::info(n.op).can_fail;
+      }
+    const std::vector<uint8_t> doubtful = spread(ir, seeds);
+    for (size_t p = 0; p < ir.order.size(); ++p) {
+      const Group& group = ir.groups[static_cast<size_t>(ir.order[p])];
+      if (!group.writes_external) continue;
+      // Its own kernel also gives something that no bad data can spoil.
+      bool gives_more = false;
+      for (NodeId id : group.nodes)
+        for (const graph::Result& r : ir.nodes[static_cast<size_t>(id)].results)
+          gives_more |=
+              ir.values[r.value_id].in_memory && !doubtful[r.value_id] && !ir.external(r.value_id);
+      if (static_cast<int32_t>(p) <= last_check || gives_more) shadow(ir, group, made);
+    }
+  }
+  for (Group& group : ir.groups) {
+    if (!group.writes_external) continue;
+    for (NodeId id : group.nodes)
+      for (const graph::Result& r : ir.nodes[static_cast<size_t>(id)].results)
+        group.predicated |= ir.external(r.value_id) && ir.buffers[ir.root(r.value_id)].shadow < 0;
+  }
+  return made;
+}
+
+namespace {
+
+std::vector<uint8_t> of_outputs(const CompiledPlan& plan, const std::vector<uint8_t>& lost) {
+  std::vector<uint8_t> marks;
+  for (const CompiledPlan::Output& o : plan.outputs) marks.push_back(lost[o.value]);
+  return marks;
+}
+
+}  // namespace
+
+void find_losses(const Ir& ir, const CompiledPlan& plan, FaultTable& table) {
+  table.known = true;
+  std::vector<uint8_t> seeds(ir.nodes.size(), 0);
+  bool writes = false;
+  for (const Group& group : ir.groups) {
+    if (!group.predicated) continue;
+    writes = true;
+    for (NodeId id : group.nodes) seeds[static_cast<size_t>(id)] = 1;
+  }
+  table.skipped.assign(plan.outputs.size(), 0);
+  if (writes) table.skipped = of_outputs(plan, spread(ir, seeds));
+  for (const Group& group : ir.groups) {
+    if (!group.check) continue;
+    FaultTable::Loss loss;
+    loss.tags = 0;
+    std::fill(seeds.begin(), seeds.end(), 0);
+    for (NodeId id : group.nodes) {
+      const Node& n = ir.nodes[static_cast<size_t>(id)];
+      if (!graph::info(n.op).can_fail) continue;
+      seeds[static_cast<size_t>(id)] = 1;
+      loss.tags |= uint64_t{1} << (n.tag & 63);
+    }
+    loss.outputs = of_outputs(plan, spread(ir, seeds));
+    table.losses.push_back(std::move(loss));
+  }
+}
+
+}  // namespace qs::plan

@@ -1,0 +1,176 @@
+#include "quicksilver/plan/one_by_one.h"
+
+#include "quicksilver/core/error.h"
+#include "quicksilver/plan/flight.h"
+#include "quicksilver/plan/turn.h"
+
+namespace qs::plan {
+namespace {
+
+using graph::ValueId;
+
+class Walk {
+ public:
+  Walk(DeviceRuntime& device, Recording& whole)
+      : device_(device),
+        whole_(whole),
+        program_(graph::decode(whole.key)),
+        stores_(program_.values.size()),
+        faults_(program_.values.size()),
+        last_use_(program_.values.size(), -1) {
+    for (size_t i = 0; i < program_.nodes.size(); ++i) {
+      for (const graph::Operand& o : program_.nodes[i].operands)
+        if (o.kind == graph::Operand::value) last_use_[root(o.value_id)] = static_cast<int32_t>(i);
+      for (const graph::Result& r : program_.nodes[i].results)
+        last_use_[root(r.value_id)] = static_cast<int32_t>(i);
+    }
+    for (size_t v = 0; v < program_.values.size(); ++v) {
+      if (whole_.live[v / 64] >> (v % 64) & 1) last_use_[root(static_cast<ValueId>(v))] = INT32_MAX;
+      if (!program_.values[v].external) continue;
+      stores_[v] = make_ref<Content>(device.type(), program_.values[v].bytes);
+      stores_[v]->block = whole_.values[v].block;
+      last_use_[v] = INT32_MAX;  // in-place results are wanted
+    }
+    const std::lock_guard lock(recording_mutex());
+    for (size_t v = 0; v < program_.values.size(); ++v)
+      if (whole_.values[v].content && whole_.values[v].root_external)
+        stores_[root(static_cast<ValueId>(v))]->pinned = whole_.values[v].content->pinned;
+  }
+
+  Ref<Fault> run() {
+    for (size_t i = 0; i < program_.nodes.size(); ++i) {
+      step(static_cast<int32_t>(i));
+      for (const graph::Operand& o : program_.nodes[i].operands)
+        if (o.kind == graph::Operand::value) drop_if_last(root(o.value_id), i);
+      for (const graph::Result& r : program_.nodes[i].results) drop_if_last(root(r.value_id), i);
+    }
+    hand_out();
+    return first_;
+  }
+
+ private:
+  ValueId root(ValueId v) const { return program_.values[v].root; }
+
+  void drop_if_last(ValueId root, size_t node) {
+    if (last_use_[root] == static_cast<int32_t>(node)) stores_[root] = nullptr;
+  }
+
+  /// The fault of what the node reads, or writes a part of.
+  Ref<Fault> inherited(const graph::Node& n) const {
+    for (const graph::Operand& o : n.operands)
+      if (o.kind == graph::Operand::value && o.read && faults_[o.value_id])
+        return faults_[o.value_id];
+    for (const graph::Result& r : n.results)
+      if (r.target >= 0 && !r.full && faults_[program_.values[r.value_id].base])
+        return faults_[program_.values[r.value_id].base];
+    return nullptr;
+  }
+
+  void step(int32_t index) {
+    const graph::Node& n = program_.nodes[static_cast<size_t>(index)];
+    bool wanted = false;
+    for (const graph::Result& r : n.results) wanted |= last_use_[root(r.value_id)] > index;
+    if (!wanted) return;
+    Ref<Fault> fault = inherited(n);
+    if (!fault) fault = execute(device_, record(index));
+    if (!fault) fault = finish();
+    if (fault && !first_) first_ = fault;
+    if (fault && device_.failed()) leave_fault(device_, fault);
+    for (const graph::Result& r : n.results) {
+      const Ref<Content>& store = stores_[root(r.value_id)];
+      // A fresh result may be whole although another one, or a check beside it, failed.
+      if (fault && (r.target >= 0 || !store || !store->block)) faults_[r.value_id] = fault;
+    }
+    one_.clear();
+  }
+
+  /// What a driver that works beside us has met.
+  Ref<Fault> finish() {
+    try {
+      flight_of(device_.type()).finish_all();
+    } catch (...) {
+      return Fault::current();
+    }
+    return device_.failed() ? waiting_fault(device_.type()) : nullptr;
+  }
+
+  /// The node as a recording of its own: all it uses is external.
+  Recording& record(int32_t index) {
+    const graph::Node& n = program_.nodes[static_cast<size_t>(index)];
+    graph::KeyWriter key(one_.key, one_.hash);
+    key.node(n.op, n.compute, n.operands.size(), n.results.size(), n.attrs.size(), n.region);
+    std::vector<std::pair<ValueId, ValueId>> known;  // root, value in `one_`
+    for (const graph::Operand& o : n.operands) {
+      if (o.kind == graph::Operand::absent) {
+        key.absent();
+      } else if (o.kind == graph::Operand::scalar) {
+        key.scalar(o.dtype);
+        one_.words.push_back(whole_.words[static_cast<size_t>(o.word)]);
+      } else {
+        const auto id = place(known, root(o.value_id));
+        Layout layout = o.layout;
+        if (o.word >= 0)
+          layout.offset = static_cast<int64_t>(whole_.words[static_cast<size_t>(o.word)]);
+        const int64_t start = layout.offset * static_cast<int64_t>(size_of(o.dtype));
+        key.value(id, o.dtype, layout, true, start % 16 == 0, o.read);
+        one_.words.push_back(static_cast<uint64_t>(layout.offset));
+      }
+    }
+    for (const graph::Result& r : n.results) {
+      key.result(r.dtype, r.layout, r.target, r.full);
+      Ref<Content>& store = stores_[root(r.value_id)];
+      if (r.target < 0)
+        store = make_ref<Content>(device_.type(), program_.values[root(r.value_id)].bytes);
+      one_.values.push_back({store.get(), {}, false, r.target >= 0});
+    }
+    for (uint64_t a : n.attrs) key.attr(a);
+    for (const Recording::Line& line : whole_.lines)
+      if (line.node == index) one_.lines.push_back({0, line.text});
+    one_.nodes = 1;
+    one_.find_live();
+    return one_;
+  }
+
+  ValueId place(std::vector<std::pair<ValueId, ValueId>>& known, ValueId root) {
+    for (const auto& [of, id] : known)
+      if (of == root) return id;
+    const auto id = static_cast<ValueId>(one_.values.size());
+    one_.values.push_back({nullptr, stores_[root]->block, true, true});
+    known.emplace_back(root, id);
+    return id;
+  }
+
+  void hand_out() {
+    const std::lock_guard lock(recording_mutex());
+    for (size_t v = 0; v < whole_.values.size(); ++v) {
+      const Recording::Value& value = whole_.values[v];
+      if (!value.content || value.external) continue;
+      const Ref<Content>& store = stores_[root(static_cast<ValueId>(v))];
+      if (!value.root_external) {
+        if (faults_[v])
+          value.content->lose(faults_[v]);
+        else if (store)
+          value.content->block = store->block;
+      } else if (store && !value.content->pinned) {
+        value.content->block = store->block;  // a shadow may have taken its place
+      }
+    }
+  }
+
+  DeviceRuntime& device_;
+  Recording& whole_;
+  const graph::Program program_;
+  std::vector<Ref<Content>> stores_;  // by root
+  std::vector<Ref<Fault>> faults_;    // by value
+  std::vector<int32_t> last_use_;     // by root: the last node that needs it
+  Recording one_;
+  Ref<Fault> first_;
+};
+
+}  // namespace
+
+Ref<Fault> one_by_one(DeviceRuntime& device, Recording& recording) {
+  return Walk(device, recording).run();
+}
+
+}  // namespace qs::plan

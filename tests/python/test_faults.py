@@ -1,0 +1,363 @@
+"""Faults, threads and processes: what the user sees when something goes wrong."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import quicksilver as torch
+from quicksilver.nn import functional as F
+
+
+def run(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs a script in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def make(width: int = 24) -> tuple[torch.nn.Module, torch.optim.Optimizer, torch.Tensor]:
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.Linear(8, width), torch.nn.ReLU(), torch.nn.Linear(width, 4)
+    ).to("mps")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    x = torch.from_numpy(np.random.default_rng(0).standard_normal((16, 8)).astype("float32"))
+    return model, optimizer, x.to("mps")
+
+
+def weights(model: torch.nn.Module) -> list[np.ndarray]:
+    return [p.detach().cpu().numpy().copy() for p in model.parameters()]
+
+
+def test_a_bad_label_does_not_reach_the_weights() -> None:
+    model, optimizer, x = make()
+    labels = torch.arange(16, device="mps") % 4
+
+    def step(y: torch.Tensor) -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    for _ in range(3):
+        step(labels)
+    before = weights(model)
+    bad = labels.clone()
+    bad[5] = 4
+    good = torch.ones(3, device="mps") * 2
+    loss = step(bad)
+    later = step(labels)  # queued behind the bad one, before anybody has read
+    for _ in range(2):
+        with pytest.raises(IndexError, match="Target 4 is out of bounds"):
+            loss.item()
+    assert good.tolist() == [2, 2, 2]
+    for old, new in zip(before, weights(model), strict=True):
+        np.testing.assert_array_equal(old, new)
+    del later
+    step(labels)
+    assert any((old != new).any() for old, new in zip(before, weights(model), strict=True))
+
+
+def test_the_message_names_the_line_and_synchronize_raises() -> None:
+    table = torch.ones(5, 2, device="mps")
+    table[torch.tensor([1, 7], device="mps")]
+    rows = table[torch.tensor([1, 7], device="mps")]
+    with pytest.raises(IndexError, match=r"index 7 is out of bounds.*test_faults.py:\d+"):
+        torch.mps.synchronize()
+    with pytest.raises(IndexError):
+        rows.sum().item()
+    torch.mps.synchronize()
+
+
+@pytest.mark.parametrize("device", ["cpu", "mps"])
+def test_writes_with_a_bad_index_leave_all_as_it_was(device: str) -> None:
+    x = torch.zeros(4, 2, device=device)
+    bad = torch.tensor([0, 4], device=device)
+    torch.mps.synchronize()  # from here on x is older than what goes wrong
+    for write in (
+        lambda: x.index_add_(0, bad, torch.ones(2, 2, device=device)),
+        lambda: x.index_put_((bad,), torch.ones(2, 2, device=device)),
+        lambda: x.scatter_(0, bad.reshape(2, 1), 1.0),
+        lambda: x.__setitem__(bad, 1.0),
+    ):
+        with pytest.raises((IndexError, RuntimeError)):
+            write()
+            x.sum().item()
+        assert x.tolist() == [[0, 0]] * 4
+
+
+def test_an_error_that_nobody_reads_is_printed_at_exit() -> None:
+    script = """
+        import quicksilver as torch
+        w = torch.ones(3, device="mps")
+        y = w[torch.tensor([5], device="mps")]
+        torch._C.step_end()
+    """
+    for driver in ("cpu", "late:cpu"):
+        done = run(script, QS_MPS_DRIVER=driver)
+        lines = [line for line in done.stderr.splitlines() if "never read" in line]
+        assert len(lines) == 1 and "index 5 is out of bounds" in lines[0], done.stderr
+
+
+EVERY_FAULT = """
+    import numpy as np
+    import quicksilver as torch
+    from quicksilver.nn import functional as F
+
+    rng = np.random.default_rng(0)
+    data = rng.standard_normal((16, 8)).astype("float32")
+    shapes = ((24, 8), (24,), (4, 24), (4,))
+    start = [rng.standard_normal(s).astype("float32") * 0.3 for s in shapes]
+
+    def loop(orders, steps=4):
+        torch._C._inject_faults("")
+        torch.mps.synchronize()
+        torch.mps.empty_cache()
+        with torch.no_grad():
+            model = torch.nn.Sequential(
+                torch.nn.Linear(8, 24), torch.nn.ReLU(), torch.nn.Linear(24, 4)).to("mps")
+            for p, a in zip(model.parameters(), start):
+                p.copy_(torch.from_numpy(a))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        x = torch.from_numpy(data).to("mps")
+        y = torch.arange(16, device="mps") % 4
+        torch.mps.synchronize()
+        torch._C._inject_faults(orders)
+        raised, states = 0, []
+        for _ in range(steps):
+            try:
+                optimizer.zero_grad()
+                loss = F.cross_entropy(model(x), y)
+                loss.backward()
+                optimizer.step()
+                loss.item()
+                torch.mps.synchronize()
+            except (RuntimeError, IndexError):
+                raised += 1
+            loss = None
+        counts = torch._C._fault_counts()
+        torch._C._inject_faults("")
+        try:
+            torch.mps.synchronize()
+        except RuntimeError:
+            pass
+        state = [p.detach().cpu().numpy() for p in model.parameters()]
+        assert all(np.isfinite(a).all() for a in state)
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        assert np.isfinite(loss.item())  # the device is usable
+        return raised, counts, state
+
+    states = [loop("", n)[2] for n in range(6)]
+    _, counts, _ = loop("")
+    assert counts["submits"] >= 4, counts
+    tried = 0
+    for kind, name in (("alloc", "allocs"), ("build", "builds"), ("submit", "submits"),
+                       ("wait", "waits")):
+        for n in range(1, counts[name] + 1):
+            for how in ("", "+"):
+                raised, seen, state = loop(f"{kind}={n}{how}")
+                tried += 1
+                if not seen["failed"]:
+                    continue
+                assert raised or how == "", (kind, n, how)
+                for i, now in enumerate(state):  # each weight is what it was after some step
+                    assert any((now == s[i]).all() for s in states), (kind, n, how, i)
+    assert tried >= 8, counts
+    import gc
+    gc.collect()
+    print("tried", tried)
+"""
+
+
+@pytest.mark.parametrize("driver", ["fault:cpu", "fault:late:cpu"])
+def test_every_fault_over_a_training_loop(driver: str) -> None:
+    assert "tried" in run(EVERY_FAULT, QS_MPS_DRIVER=driver).stdout
+
+
+def test_a_device_that_works_behind_our_back_gives_the_same() -> None:
+    script = """
+        import numpy as np
+        import quicksilver as torch
+        from quicksilver.nn import functional as F
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Linear(8, 33), torch.nn.GELU(), torch.nn.Dropout(0.2),
+                                    torch.nn.LayerNorm(33), torch.nn.Linear(33, 4)).to("mps")
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+        x = torch.randn(16, 8, device="mps")
+        y = torch.arange(16, device="mps") % 4
+        for i in range(30):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            if i % 7 == 6:
+                print(loss.item())
+        print([p.double().sum().item() for p in model.parameters()])
+    """
+    assert run(script, QS_MPS_DRIVER="late:cpu").stdout == run(script, QS_MPS_DRIVER="cpu").stdout
+
+
+def test_nothing_is_left_at_the_end() -> None:
+    script = """
+        import gc
+        import quicksilver as torch
+        from quicksilver.nn import functional as F
+        def work():
+            model = torch.nn.Linear(8, 4).to("mps")
+            optimizer = torch.optim.AdamW(model.parameters())
+            for i in range(5):
+                x = torch.randn(16 + i, 8, device="mps")
+                loss = F.cross_entropy(model(x), torch.zeros(16 + i, device="mps").long())
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            try:
+                x[torch.tensor([99], device="mps")].sum().item()
+            except IndexError:
+                pass
+            return torch.from_numpy(x.cpu().numpy())[1:].sum().item()
+        work()
+        gc.collect()
+        torch.mps.synchronize()
+        print(torch._C._live_blocks("cpu"), torch._C._live_blocks("mps"))
+    """
+    on_cpu, on_mps = run(script).stdout.split()
+    assert int(on_cpu) <= 1 and int(on_mps) <= 1  # the arenas
+
+
+def test_python_runs_on_while_a_plan_runs() -> None:
+    x = torch.full((900, 900), 1e-3, device="mps")
+    y = x
+    for _ in range(12):
+        y = y @ x
+    started, done = threading.Event(), threading.Event()
+
+    def read() -> None:
+        started.set()
+        y.sum().item()
+        done.set()
+
+    beside = 0
+    thread = threading.Thread(target=read)
+    thread.start()
+    started.wait()
+    z = torch.ones(3, device="mps")
+    while not done.is_set():
+        z = z + 1  # records while the other thread's plan runs
+        beside += 1
+        time.sleep(0)
+    thread.join()
+    assert beside > 2
+    assert z.tolist() == [1 + beside] * 3
+
+
+def test_threads_train_models_of_their_own() -> None:
+    results: dict[int, list[np.ndarray]] = {}
+
+    def train(index: int) -> None:
+        model, optimizer, x = models[index]
+        labels = torch.arange(16, device="mps") % 4
+        for i in range(20):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), labels)
+            loss.backward()
+            optimizer.step()
+            if i % 5 == 0:
+                loss.item()
+        results[index] = weights(model)
+
+    models = [make() for _ in range(3)]
+    threads = [threading.Thread(target=train, args=(i,)) for i in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for other in (1, 2):
+        for a, b in zip(results[0], results[other], strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_fork() -> None:
+    script = """
+        import os, sys, threading
+        import quicksilver as torch
+        ready = torch.ones(4, device="mps")
+        ready.tolist()
+        pending = ready * 3
+        stop = threading.Event()
+        def busy():  # another thread records and runs while we fork
+            x = torch.full((64, 64), 0.01, device="mps")
+            while not stop.is_set():
+                (x @ x).sum().item()
+        thread = threading.Thread(target=busy)
+        thread.start()
+        for _ in range(5):
+            child = os.fork()
+            if child == 0:
+                code = 1
+                try:
+                    assert (torch.ones(300, 300) @ torch.ones(300, 300))[0, 0].item() == 300
+                    assert torch.get_num_threads() == 1
+                    for use in (lambda: pending.tolist(), lambda: ready + 1, lambda: ready[0].item(),
+                                lambda: torch.ones(1, device="mps"), torch.mps.synchronize,
+                                lambda: pending.cpu()):
+                        try:
+                            use()
+                        except torch.mps.MPSDeviceError as e:
+                            assert "fork" in str(e)
+                        else:
+                            raise AssertionError("mps works in the child")
+                    w = torch.ones(2, requires_grad=True)
+                    optimizer = torch.optim.SGD([w], lr=0.5)
+                    w.sum().backward()
+                    optimizer.step()
+                    assert w.tolist() == [0.5, 0.5]
+                    del pending, ready
+                    code = 0
+                finally:
+                    sys.stdout.flush()
+                    os._exit(code) if code else sys.exit(0)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        stop.set()
+        thread.join()
+        assert pending.tolist() == [3] * 4
+        print("good")
+    """
+    for driver in ("cpu", "late:cpu"):
+        assert "good" in run(script, QS_MPS_DRIVER=driver).stdout
+
+
+def test_memory_is_bounded_when_shapes_change() -> None:
+    x = torch.randn(64, 16, device="mps")
+    w = torch.randn(16, 16, device="mps")
+    sizes = np.random.default_rng(0).integers(1, 64, 10_000)
+
+    def turns(some: np.ndarray) -> None:
+        for n in some:
+            y = torch.tanh(x[: int(n)] @ w).sum(0)
+            torch._C.step_end()
+        y.tolist()
+
+    turns(sizes[:2000])
+    before = torch.mps.driver_allocated_memory()
+    turns(sizes[2000:])
+    assert torch.mps.driver_allocated_memory() <= before
