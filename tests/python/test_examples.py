@@ -94,7 +94,7 @@ def test_chargpt_beats_pairs_of_characters(tmp_path: Path) -> None:
     (tmp_path / "pattern.txt").write_text(text)
     out = run_chargpt("--text", "pattern.txt", "--steps", 120, cwd=tmp_path).stdout
     losses = out.rsplit("held-out loss ", 1)[1].split()
-    assert float(losses[0]) < 0.5 * float(losses[-1])
+    assert float(losses[0]) < 0.8 * float(losses[-1])
     assert "device mps, driver " in out and "steps a second" in out and "####" in out
     again = run_chargpt(
         "--text", "pattern.txt", "--sample", "out/chargpt.safetensors", "--count", 50,
