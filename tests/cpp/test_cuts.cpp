@@ -38,8 +38,8 @@ Tensor chain(Tensor x, int nodes) {
 TEST(Cuts, LoopsOfOneTo97NodesSettle) {
   for (int nodes = 1; nodes <= 97; nodes += nodes < 8 ? 1 : 11) {
     const int period = 4096 / nodes + 2;
-    EXPECT_LE(plans_of_loop([&](Tensor x) { return chain(std::move(x), nodes); }, 4 * period, period),
-              1)
+    EXPECT_LE(
+        plans_of_loop([&](Tensor x) { return chain(std::move(x), nodes); }, 4 * period, period), 1)
         << nodes;
   }
 }

@@ -152,7 +152,7 @@ TEST(Faults, AllOlderStoragesOfAPlanAreWrittenOrNone) {
 
 TEST(Faults, WantOfMemoryCostsWhatDoesNotFit) {
   Program p("cpu");
-  constexpr int64_t n = int64_t{1} << 18;  // 1 MiB
+  constexpr int64_t n = int64_t{1} << 18;     // 1 MiB
   T x = p.random({n}), tiny = p.random({1});  // there is a slab for small blocks
   Allocator& allocator = p.device().allocator();
   const auto total = static_cast<double>(p.device().info().memory_bytes);

@@ -317,9 +317,10 @@ def test_fork() -> None:
                 try:
                     assert (torch.ones(300, 300) @ torch.ones(300, 300))[0, 0].item() == 300
                     assert torch.get_num_threads() == 1
-                    for use in (lambda: pending.tolist(), lambda: ready + 1, lambda: ready[0].item(),
-                                lambda: torch.ones(1, device="mps"), torch.mps.synchronize,
-                                lambda: pending.cpu()):
+                    uses = (lambda: pending.tolist(), lambda: ready + 1, lambda: pending.cpu(),
+                            lambda: torch.ones(1, device="mps"), torch.mps.synchronize,
+                            lambda: ready[0].item())
+                    for use in uses:
                         try:
                             use()
                         except torch.mps.MPSDeviceError as e:
