@@ -55,8 +55,11 @@ const ValueInfo& first_write(const Ir& ir, ValueId root) {
   return ir.values[v];
 }
 
-bool is_full(const Ir& ir, const ValueInfo& v) {
-  return ir.nodes[static_cast<size_t>(v.node)].results[static_cast<size_t>(v.result)].full;
+/// Whether nothing of the old content is needed where the value is made. Kernels and products that
+/// work in place read it there; a tile program reads it where it was.
+bool stands_alone(const Ir& ir, const ValueInfo& v) {
+  const Node& n = ir.nodes[static_cast<size_t>(v.node)];
+  return n.tile && n.results[static_cast<size_t>(v.result)].full;
 }
 
 /// Values that are worthless when the nodes in `seeds` are.
@@ -80,7 +83,7 @@ void shadow(Ir& ir, const Group& group, int& made) {
       Buffer& b = ir.buffers[root];
       if (!ir.external(root) || b.shadow >= 0 || b.place != Buffer::external) continue;
       b.shadow = ir.slots++;
-      b.shadow_copy = !is_full(ir, first_write(ir, root));
+      b.shadow_copy = !stands_alone(ir, first_write(ir, root));
       ++made;
     }
 }

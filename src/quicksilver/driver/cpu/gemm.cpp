@@ -70,7 +70,7 @@ bool multiplies_pairs(const GemmShape& s) {
   return s.dtype == DType::bf16 && cpu_info().has_avx512_bf16 && gemm_table().packed_pairs;
 }
 bool turning_pays(const GemmShape& s) {
-  return (s.dtype == DType::f32 || multiplies_pairs(s)) && reads_along_k(s) &&
+  return (s.dtype == DType::f32 || multiplies_pairs(s)) && reads_along_k(s) && s.m > 1 &&
          s.m <= k_most_turned_rows && s.n >= 2 * s.m && s.c.column == 1 && s.beta == 0 && s.k > 0;
 }
 
