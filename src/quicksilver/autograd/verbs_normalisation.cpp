@@ -223,6 +223,7 @@ Tensor fixed_batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bia
   RecordOptions last;  // PyTorch's result is row-major whatever x is
   last.row_major = true;
   last.dtype = dtype;
+  if (is_half(dtype)) last.compute = DType::f32;
   const Tensor factor = as_channels(scale, after), shift = as_channels(wide(bias), after);
   if (!shift.defined()) return apply(Op::mul, {centred, factor}, {}, last);
   return apply(Op::add, {centred * factor, shift}, {}, last);
@@ -324,7 +325,7 @@ Tensor grouped_norm(const char* name, const Tensor& x, const Tensor& weight, con
         const Tensor slope = sum(weighted(along), channels, true) * (square(r) * (1 / count));
         const Tensor scale = weighted(r);
         const Tensor dx = g * spread(scale) - (d * spread(slope * r) + spread(mean_g * r));
-        back[0] = to(dx, {}, dtype);
+        back[0] = contiguous(to(dx, {}, dtype));  // as PyTorch's, whatever x is
         return back;
       });
   if (node) {

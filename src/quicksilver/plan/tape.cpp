@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "quicksilver/core/error.h"
+#include "quicksilver/plan/explain.h"
 #include "quicksilver/plan/flight.h"
 
 namespace qs::plan {
@@ -214,7 +215,7 @@ void Tape::record(graph::Op op, DType compute, std::span<const In> in, std::span
   if (type_ == DeviceType::mps) device_runtime(type_);  // throws in a fork of its process
   std::string line;
   const bool can_fail = graph::info(op).can_fail;
-  if (can_fail && g_line) line = g_line();
+  if ((can_fail || explaining()) && g_line) line = g_line();
   if (immediate_) {
     Ref<Fault> fault;
     {
@@ -297,7 +298,8 @@ void Tape::append(graph::Op op, DType compute, std::span<const In> in, std::span
     recording_.values.push_back({o.content, {}, false, root_external});
   }
   for (uint64_t a : attrs) key.attr(a);
-  if (graph::info(op).can_fail) recording_.lines.push_back({recording_.nodes, std::move(line)});
+  if (!line.empty() || graph::info(op).can_fail)
+    recording_.lines.push_back({recording_.nodes, std::move(line)});
   ++recording_.nodes;
 }
 
