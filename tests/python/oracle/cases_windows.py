@@ -321,7 +321,11 @@ def _batch(shape: tuple[int, ...], dtypes: tuple[str, ...] = FLOATS) -> list[Cas
         return L.nn.functional.batch_norm(x, b, wt.abs().clamp(min=0.5), wt, b)  # exact in halves
 
     def fixed_reference(x: Array, wt: Array, b: Array) -> Any:
-        m, v, a = _channels(b, rank), _channels(np.maximum(np.abs(wt), 0.5), rank), _channels(wt, rank)
+        m, v, a = (
+            _channels(b, rank),
+            _channels(np.maximum(np.abs(wt), 0.5), rank),
+            _channels(wt, rank),
+        )
         return (x - m) / np.sqrt(v + EPS) * a + m
 
     def gradients(L: Any, x: Any, wt: Any, g: Any) -> Any:
