@@ -249,6 +249,15 @@ def test_broken_archives_are_explained() -> None:
     assert "two entries" in refused(twice.getvalue())
 
 
+def test_archives_without_checksums_are_read() -> None:
+    """PyTorch's set_crc32_options(False) leaves them 0."""
+    content = bytearray(archive(parts()))
+    at = -1
+    while (at := content.find(b"PK\x01\x02", at + 1)) >= 0:
+        content[at + 16 : at + 20] = bytes(4)
+    assert torch.load(io.BytesIO(content))["a"].tolist() == list(range(6))
+
+
 def test_names_that_climb_write_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     content = archive({**parts(), "../../evil": b"x", "/etc/evil": b"x"})

@@ -73,6 +73,10 @@ NamedTensors load_safetensors(const std::string& path) {
 
 NamedTensors load_npz(const std::string& path) { return io::parse_npz(io::read_file(path), path); }
 
+NamedTensors load_checkpoint(const std::string& path) {
+  return io::parse_checkpoint(io::read_file(path), path);
+}
+
 Tensor find(const NamedTensors& tensors, const std::string& name) {
   std::string names;
   for (const auto& [known, tensor] : tensors) {
