@@ -118,3 +118,48 @@ def test_loop_and_contains() -> None:
     assert len(torch.zeros(5, 2)) == 5
     a, b = torch.tensor([1, 2])
     assert int(a) == 1 and int(b) == 2
+
+
+FROM_ZERO = {
+    "index_select": lambda x, i: x.index_select(0, i),
+    "gather": lambda x, i: x.gather(0, i.unsqueeze(1)),
+    "scatter": lambda x, i: x.scatter(0, i.unsqueeze(1), 1.0),
+    "scatter_add": lambda x, i: x.scatter_add(0, i.unsqueeze(1), x),
+    "scatter_reduce": lambda x, i: x.scatter_reduce(0, i.unsqueeze(1), x, "amax"),
+    "index_add": lambda x, i: x.index_add(0, i, x[:2]),
+    "index_reduce": lambda x, i: x.index_reduce(0, i, x[:2], "amax"),
+    "embedding": lambda x, i: torch.nn.functional.embedding(i, x),
+    "embedding_bag": lambda x, i: torch.nn.functional.embedding_bag(i.unsqueeze(0), x),
+    "nll_loss": lambda x, i: torch.nn.functional.nll_loss(x[:2], i),
+    "cross_entropy": lambda x, i: torch.nn.functional.cross_entropy(x[:2], i),
+}
+FROM_THE_END = {
+    "x[i]": lambda x, i: x[i],
+    "index_put": lambda x, i: torch.index_put(x, (i,), x[0]),
+    "take": lambda x, i: x.take(i),
+    "put": lambda x, i: x.put(i, x[0, :2]),
+    "index_fill": lambda x, i: x.index_fill(0, i, 2.0),
+    "take_along_dim": lambda x, i: x.take_along_dim(i.unsqueeze(1), 0),
+    "take_along_dim flat": lambda x, i: x.take_along_dim(i),
+}
+
+
+@pytest.mark.parametrize("device", ["cpu", "mps"])
+@pytest.mark.parametrize("name", FROM_ZERO)
+def test_a_negative_index_is_out_of_range(name: str, device: str) -> None:
+    """A label of -1 is a fault in the data; only indexing by x[i] and its kin counts backwards."""
+    x = torch.arange(12.0, device=device).reshape(4, 3)
+    i = torch.tensor([2, -1], device=device)
+    with pytest.raises(IndexError):
+        FROM_ZERO[name](x, i).tolist()
+    assert x.flatten().tolist() == list(range(12))
+
+
+@pytest.mark.parametrize("device", ["cpu", "mps"])
+@pytest.mark.parametrize("name", FROM_THE_END)
+def test_a_negative_index_counts_from_the_end(name: str, device: str) -> None:
+    x = torch.arange(12.0, device=device).reshape(4, 3)
+    i = torch.tensor([2, -1], device=device)
+    count = 12 if name in ("take", "put", "take_along_dim flat") else 4
+    got = FROM_THE_END[name](x, i)
+    assert got.tolist() == FROM_THE_END[name](x, i % count).tolist()

@@ -8,7 +8,7 @@
 //
 // pointers  out, src, index 0, index 1, ...
 // ints      element bytes, rank, indices, shape[rank], out strides[rank], src strides[rank], then
-//           for each index: dtype, bound, step, strides[rank]
+//           for each index: dtype, bound or ~bound, step, strides[rank]
 // items     points of out, in the order in which it lies
 #include <type_traits>
 #include <utility>
@@ -68,8 +68,7 @@ void gather_points(const KernelView& view, int64_t begin, int64_t end) {
   bool varies = false, alike = true;  // along the last dimension; of one dtype
   for (int j = 0; j < count; ++j) {
     IndexReader& x = indices[j];
-    x.dtype = static_cast<DType>(ints.next());
-    x.bound = ints.next();
+    x.read(ints);
     x.step = ints.next();
     x.strides = strides[2 + j] = ints.take(rank);
     x.base = view.pointers[2 + j];
@@ -131,8 +130,7 @@ const PortableKernel& gather_kernel(size_t element_bytes) {
 void check_points(const KernelView& view, int64_t begin, int64_t end) {
   IntReader ints(view.ints);
   IndexReader x;
-  x.dtype = static_cast<DType>(ints.next());
-  x.bound = ints.next();
+  x.read(ints);
   x.step = 0;
   const int64_t rank = ints.next();
   const int64_t* shape = ints.take(rank);
@@ -156,9 +154,10 @@ Dims spread(DimSpan strides, size_t at, size_t rank) {
 }  // namespace
 
 IndexSpace index_space(const View& indexed, std::span<const View> indices,
-                       std::span<const int> dims, int at) {
+                       std::span<const int> dims, int at, Signs signs) {
   QS_ASSERT(!indices.empty() && indices.size() == dims.size());
   IndexSpace s;
+  s.signs = signs;
   const bool scalar = indexed.shape.empty();  // is a vector of one element here
   const Dims shape = scalar ? Dims{1} : indexed.shape;
   const Dims strides = scalar ? Dims{0} : indexed.strides;
@@ -226,7 +225,8 @@ KernelCall gather_call(const View& out, const View& src, const IndexSpace& from)
     const IndexSpace::Index& x = from.indices[j];
     args.pointers.push_back(x.ptr);
     append(args.ints,
-           std::initializer_list<int64_t>{static_cast<int64_t>(x.dtype), x.bound, x.step});
+           std::initializer_list<int64_t>{static_cast<int64_t>(x.dtype),
+                                          bound_word(x.bound, from.signs), x.step});
     append(args.ints, space.strides[2 + j]);
   }
   args.items = space.numel();
@@ -237,7 +237,8 @@ KernelCall gather_call(const View& out, const View& src, const IndexSpace& from)
 }  // namespace
 
 KernelCall index_select(const View& out, const View& src, const View& index, int dim) {
-  return kernels::index(out, src, {&index, 1}, {&dim, 1}, dim);
+  return gather_call(out, src,
+                     index_space(src, {&index, 1}, {&dim, 1}, dim, Signs::not_negative));
 }
 
 KernelCall gather(const View& out, const View& src, const View& index, int dim) {
@@ -246,17 +247,17 @@ KernelCall gather(const View& out, const View& src, const View& index, int dim) 
 
 KernelCall index(const View& out, const View& src, std::span<const View> indices,
                  std::span<const int> dims, int at) {
-  return gather_call(out, src, index_space(src, indices, dims, at));
+  return gather_call(out, src, index_space(src, indices, dims, at, Signs::from_end));
 }
 
-KernelCall check_index(const View& index, int64_t bound) {
+KernelCall check_index(const View& index, int64_t bound, Signs signs) {
   static const PortableKernel kernel = {"check_index", {}, check_points};
   Space space{index.shape, {index.strides}};
   space.simplify();
   KernelCall call;
   call.kernel = &kernel;
   call.args.pointers = {index.ptr};
-  call.args.ints = {static_cast<int64_t>(index.dtype), bound,
+  call.args.ints = {static_cast<int64_t>(index.dtype), bound_word(bound, signs),
                     static_cast<int64_t>(space.shape.size())};
   append(call.args.ints, space.shape);
   append(call.args.ints, space.strides[0]);

@@ -15,6 +15,7 @@ struct IndexSpace {
     DType dtype;
     int64_t bound, step;
   };
+  Signs signs = Signs::not_negative;
   Dims shape;
   Dims strides;
   std::vector<Index> indices;
@@ -23,7 +24,11 @@ struct IndexSpace {
 
 /// `dims` (ascending) of `indexed` replaced by the indices' dimensions at position `at`.
 IndexSpace index_space(const View& indexed, std::span<const View> indices,
-                       std::span<const int> dims, int at);
+                       std::span<const int> dims, int at, Signs signs);
+/// How a bound travels to a kernel (IndexReader::read).
+inline int64_t bound_word(int64_t bound, Signs signs) {
+  return signs == Signs::from_end ? bound : ~bound;
+}
 /// torch.gather's: the points of `index`, dimension `dim` of `indexed` taken from it.
 IndexSpace along_space(const View& indexed, const View& index, int dim);
 

@@ -4,8 +4,8 @@
 // shapes and strides, which travel in KernelArgs::ints; the layout of ints is described at the head
 // of each family's file. Results are deterministic: they depend on the arguments alone.
 //
-// Indices may be i64, i32, i16, i8 or u8; -1 names the last element, as in PyTorch. An index out of
-// range sets the error record (reason 1, the index as given, the bound) and is neither read nor
+// Indices may be i64, i32, i16, i8 or u8. In index and index_put -1 names the last element; the others
+// take none below 0, as PyTorch's do. An index out of range sets the error record (reason 1, the index as given, the bound) and is neither read nor
 // written through: a gather gives 0 in its place. To keep a destination whole when an index is bad,
 // put check_index before a call that writes in place: a driver skips what follows a failed command.
 #pragma once
@@ -32,6 +32,9 @@ struct KernelCall {
   driver::KernelArgs args;
 };
 
+/// What an index below 0 is: a count from the end, or out of range.
+enum class Signs : uint8_t { from_end, not_negative };
+
 // ---- gather: out and src have one dtype
 
 /// out = src[..., index, ...]: out's shape is src's with dimension `dim` replaced by index's shape
@@ -45,8 +48,8 @@ KernelCall gather(const View& out, const View& src, const View& index, int dim);
 /// order.
 KernelCall index(const View& out, const View& src, std::span<const View> indices,
                  std::span<const int> dims, int at);
-/// Sets the error record when an element of `index` is outside [-bound, bound).
-KernelCall check_index(const View& index, int64_t bound);
+/// Sets the error record when an element of `index` is outside [0, bound), or [-bound, bound).
+KernelCall check_index(const View& index, int64_t bound, Signs signs);
 
 // ---- scatter: dst and values have one dtype
 

@@ -11,7 +11,7 @@
 //
 // pointers  dst, values, index 0, index 1, ...
 // ints      mode, indices, serial rank, free rank, serial shape, free shape, dst strides[free],
-//           values strides[serial], [free], then for each index: dtype, bound, step,
+//           values strides[serial], [free], then for each index: dtype, bound or ~bound, step,
 //           strides[serial], [free]
 // items     points of the free dimensions, row-major
 //
@@ -59,8 +59,7 @@ struct Fields {
     values_free = ints.take(free_rank);
     for (int j = 0; j < count; ++j) {
       IndexReader& x = indices[j];
-      x.dtype = static_cast<DType>(ints.next());
-      x.bound = ints.next();
+      x.read(ints);
       x.step = ints.next();
       x.strides = ints.take(serial_rank);
       index_free[j] = ints.take(free_rank);
@@ -329,7 +328,8 @@ KernelCall scatter_call(const View& dst, const View& values, const IndexSpace& i
     const IndexSpace::Index& x = into.indices[j];
     args.pointers.push_back(x.ptr);
     append(args.ints,
-           std::initializer_list<int64_t>{static_cast<int64_t>(x.dtype), x.bound, x.step});
+           std::initializer_list<int64_t>{static_cast<int64_t>(x.dtype),
+                                          bound_word(x.bound, into.signs), x.step});
     append(args.ints, serial.strides[2 + j]);
     append(args.ints, free.strides[2 + j]);
   }
@@ -349,12 +349,13 @@ KernelCall scatter(const View& dst, const View& values, const View& index, int d
 
 KernelCall index_add(const View& dst, const View& values, const View& index, int dim,
                      ScatterMode mode) {
-  return index_put(dst, values, {&index, 1}, {&dim, 1}, dim, mode);
+  return scatter_call(dst, values,
+                      index_space(dst, {&index, 1}, {&dim, 1}, dim, Signs::not_negative), mode);
 }
 
 KernelCall index_put(const View& dst, const View& values, std::span<const View> indices,
                      std::span<const int> dims, int at, ScatterMode mode) {
-  return scatter_call(dst, values, index_space(dst, indices, dims, at), mode);
+  return scatter_call(dst, values, index_space(dst, indices, dims, at, Signs::from_end), mode);
 }
 
 }  // namespace qs::kernels

@@ -144,14 +144,23 @@ inline void report(const driver::KernelView& view, int32_t reason, int64_t value
 struct IndexReader {
   DType dtype;
   int64_t bound, step;
+  int64_t wrap;  // what a negative index has added: bound, or 0 where it is out of range
   const int64_t* strides;
   const void* base;
+
+  /// Takes dtype and bound; ~bound says that indices do not count from the end.
+  void read(IntReader& ints) {
+    dtype = static_cast<DType>(ints.next());
+    bound = ints.next();
+    wrap = bound < 0 ? 0 : bound;
+    if (bound < 0) bound = ~bound;
+  }
 
   /// The index at `at` within [0, bound); -1 when it is out of range, which is reported.
   template <class I>
   int64_t wrapped(const driver::KernelView& view, int64_t at) const {
     const int64_t given = static_cast<int64_t>(static_cast<const I*>(base)[at]);
-    const int64_t i = given < 0 ? given + bound : given;
+    const int64_t i = given < 0 ? given + wrap : given;
     if (static_cast<uint64_t>(i) < static_cast<uint64_t>(bound)) [[likely]]
       return i;
     report(view, 1, given, bound);
@@ -160,7 +169,7 @@ struct IndexReader {
   /// False when the index at `at` is out of range, which is reported.
   bool add(const driver::KernelView& view, int64_t at, int64_t& offset) const {
     const int64_t given = load_index(dtype, base, at);
-    const int64_t i = given < 0 ? given + bound : given;
+    const int64_t i = given < 0 ? given + wrap : given;
     if (static_cast<uint64_t>(i) >= static_cast<uint64_t>(bound)) [[unlikely]] {
       report(view, 1, given, bound);
       return false;

@@ -82,7 +82,8 @@ void Emitter::kernel(const Node& node) {
         if (!(node.attrs[0] >> d & 1)) whole.push_back(x.shape[static_cast<size_t>(d)]);
       }
       for (size_t i = 0; node.part != Node::write && i < views.size(); ++i)
-        add(kernels::check_index(views[i], x.shape[static_cast<size_t>(dims[i])]));
+        add(kernels::check_index(views[i], x.shape[static_cast<size_t>(dims[i])],
+                                 kernels::Signs::from_end));
       if (node.part == Node::check) return;
       return add(kernels::index_put(x, broadcast(in(1), whole), views, dims, dims[0],
                                     node.attrs.size() > 1 && node.attrs[1]
@@ -97,7 +98,8 @@ void Emitter::kernel(const Node& node) {
       const View x = out(0);
       const int dim = dim_of(node, x.shape);
       if (node.part != Node::write)
-        add(kernels::check_index(in(1), x.shape.empty() ? 1 : x.shape[static_cast<size_t>(dim)]));
+        add(kernels::check_index(in(1), x.shape.empty() ? 1 : x.shape[static_cast<size_t>(dim)],
+                                 kernels::Signs::not_negative));
       if (node.part == Node::check) return;
       if (node.op == Op::index_add) return add(kernels::index_add(x, in(2), in(1), dim));
       if (node.op == Op::index_reduce)

@@ -51,8 +51,12 @@ Tensor index_fill(const Tensor& x, int64_t dim, const Tensor& index, const Opera
   return copy;
 }
 Tensor take(const Tensor& x, const Tensor& at) { return index(reshape(x, Dims{-1}), {at}); }
+/// gather whose indices may count from the end, as NumPy's.
 Tensor take_along_dim(const Tensor& x, const Tensor& at, std::optional<int64_t> dim) {
-  return dim ? gather(x, *dim, at) : gather(reshape(x, Dims{-1}), 0, reshape(at, Dims{-1}));
+  const int64_t count = dim ? x.size(*dim) : x.numel();
+  const Tensor wrapped = at.dtype() == DType::i64 ? where(lt(at, 0), add(at, count), at) : at;
+  return dim ? gather(x, *dim, wrapped)
+             : gather(reshape(x, Dims{-1}), 0, reshape(wrapped, Dims{-1}));
 }
 PyObject* nonzero_any(Call& c) {
   Tensor r;
