@@ -12,6 +12,7 @@ from quicksilver.utils.data.dataset import (
     TensorDataset,
     random_split,
 )
+from quicksilver.utils.data.distributed import DistributedSampler
 from quicksilver.utils.data.sampler import (
     BatchSampler,
     RandomSampler,
