@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from quicksilver import _C
@@ -77,6 +78,14 @@ def grad(
             _C.zeros_like(x) if g is None else g for g, x in zip(result, inputs, strict=True)
         )
     return result
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("functional", "profiler"):
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in ("gradcheck", "gradgradcheck"):
+        return getattr(importlib.import_module(f"{__name__}._gradcheck"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def Variable(data: Tensor, requires_grad: bool = False, volatile: bool = False) -> Tensor:

@@ -1,0 +1,3 @@
+"""torch.autograd.profiler: the older names of torch.profiler."""
+
+from quicksilver.profiler import record_function as record_function
