@@ -13,19 +13,34 @@ _LOWER = (_C.bfloat16, _C.float16)
 
 
 def is_autocast_available(device_type: str) -> bool:
-    """Whether autocast knows the device."""
-    return device_type in ("cpu", "mps")
+    """Whether autocast knows the device: "cuda" too, where it stays switched off."""
+    return device_type in ("cpu", "mps", "cuda")
 
 
 def is_autocast_enabled(device_type: str = "mps") -> bool:
     """Whether it is on for a device, on this thread."""
-    return is_autocast_available(device_type) and _C._get_autocast(device_type)[0]
+    return device_type in ("cpu", "mps") and _C._get_autocast(device_type)[0]
 
 
 def get_autocast_dtype(device_type: str) -> Any:
     """What products are cast to where it is on."""
     _check_device(device_type)
-    return _C._get_autocast(device_type)[1]
+    return _C.float16 if device_type == "cuda" else _C._get_autocast(device_type)[1]
+
+
+def get_autocast_cpu_dtype() -> Any:
+    """get_autocast_dtype("cpu"), as it was called."""
+    return get_autocast_dtype("cpu")
+
+
+def get_autocast_gpu_dtype() -> Any:
+    """get_autocast_dtype("cuda"), as it was called."""
+    return get_autocast_dtype("cuda")
+
+
+def is_autocast_cpu_enabled() -> bool:
+    """is_autocast_enabled("cpu"), as it was called."""
+    return is_autocast_enabled("cpu")
 
 
 def set_autocast_enabled(device_type: str, enabled: bool) -> None:
@@ -45,6 +60,17 @@ def is_autocast_cache_enabled() -> bool:
     return _C._get_autocast("cpu")[2]
 
 
+def set_autocast_cache_enabled(enabled: bool) -> None:
+    """Kept for is_autocast_cache_enabled."""
+    for device in ("cpu", "mps"):
+        on, dtype, _ = _C._get_autocast(device)
+        _C._set_autocast(device, on, dtype, enabled)
+
+
+def clear_autocast_cache() -> None:
+    """There is no cache to clear."""
+
+
 def _check_device(device_type: str) -> None:
     if not is_autocast_available(device_type):
         raise RuntimeError(f"User specified an unsupported autocast device_type '{device_type}'")
@@ -55,7 +81,8 @@ class autocast:
     dtype, and what would lose much in it in float32, by PyTorch's lists for cpu and mps.
 
     Args:
-        device_type: "cpu" or "mps"; functions of tensors elsewhere are left alone.
+        device_type: "cpu" or "mps"; functions of tensors elsewhere are left alone. "cuda" is taken
+            as well: there is no such device, so it is switched off with a warning, as in PyTorch.
         dtype: bfloat16 or float16; by default bfloat16 on cpu and float16 on mps.
         enabled: False switches it off within the block.
         cache_enabled: accepted.
@@ -77,6 +104,9 @@ class autocast:
         _check_device(device_type)
         self.device = device_type
         self.fast_dtype = get_autocast_dtype(device_type) if dtype is None else dtype
+        if enabled and device_type == "cuda":
+            warnings.warn("CUDA is not available. Disabling autocast.", UserWarning, stacklevel=2)
+            enabled = False
         if enabled and self.fast_dtype not in _LOWER:
             warnings.warn(
                 f"In {device_type.upper()} autocast, but the target dtype is not supported."
@@ -92,11 +122,15 @@ class autocast:
         self._before: list[tuple[bool, Any, bool]] = []
 
     def __enter__(self) -> autocast:
+        if self.device == "cuda":
+            return self
         self._before.append(_C._get_autocast(self.device))
         _C._set_autocast(self.device, self._enabled, self.fast_dtype, self._cache_enabled)
         return self
 
     def __exit__(self, *args: object) -> None:
+        if self.device == "cuda":
+            return
         _C._set_autocast(self.device, *self._before.pop())
 
     def __call__(self, func: Callable[..., Any]) -> Callable[..., Any]:

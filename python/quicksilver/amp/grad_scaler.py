@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
@@ -18,7 +19,7 @@ class GradScaler:
     gradients are not finite, and adapts the scale.
 
     Args:
-        device: where the scale lives.
+        device: where the scale lives; on "cuda", which is not there, it is switched off.
         init_scale: the first scale.
         growth_factor: what it is multiplied by after growth_interval good steps in a row.
         backoff_factor: what it is multiplied by after a bad step.
@@ -38,6 +39,12 @@ class GradScaler:
         enabled: bool = True,
     ) -> None:
         self._device = device
+        if enabled and device == "cuda":
+            warnings.warn(
+                "torch.cuda.amp.GradScaler is enabled, but CUDA is not available.  Disabling.",
+                stacklevel=2,
+            )
+            enabled = False
         self._enabled = enabled
         if enabled:
             assert growth_factor > 1.0, "The growth factor must be > 1.0."
@@ -123,7 +130,12 @@ class GradScaler:
         """Adapts the scale after the steps of an iteration, or sets it."""
         if not self._enabled:
             return
-        scale = self._need_scale()
+        if self._scale is None:
+            raise AssertionError(
+                "Attempted update but _scale is None.  This may indicate your script did not use"
+                " scaler.scale(loss or outputs) earlier in the iteration."
+            )
+        scale = self._scale
         if new_scale is not None:
             scale.fill_(float(new_scale))
         else:

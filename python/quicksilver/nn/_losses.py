@@ -216,8 +216,8 @@ def kl_div(
         loss = target.exp() * (target - input)
     else:
         # t log t is 0 at t = 0, and so is its part of the gradient.
-        positive = _C.where(target > 0, target, 1.0)
-        loss = target * positive.log() - target * input
+        filled = _C.where(target == 0, 1.0, target)
+        loss = target * filled.log() - target * input
     if reduction == "batchmean":
         return loss.sum() / input.size(0) if input.dim() else loss.sum()
     return _reduced(loss, reduction)
@@ -253,14 +253,14 @@ def gaussian_nll_loss(
     """(log v + (input - target)^2 / v) / 2, v = max(var, eps) (Nix and Weigend 1994)."""
     reduction = _reduction(reduction, None, None)
     if not isinstance(var, Tensor):
-        if var < 0:
-            raise ValueError("var has negative entry/entries")
         var = _C.full_like(input, var)
     if var.shape != input.shape:
         if input.shape[:-1] == var.shape:
             var = var.unsqueeze(-1)
         elif input.shape[:-1] != var.shape[:-1] or var.size(-1) != 1:
             raise ValueError("var is of incorrect size")
+    if bool((var.detach() < 0).any()):
+        raise ValueError("var has negative entry/entries")
     with no_grad():
         floor = var.clamp(min=eps)
     var = var + (floor - var).detach()  # the clamp is not differentiated

@@ -9,6 +9,7 @@ from quicksilver.optim.optimizer import (
     ParamsT,
     PerParameter,
     check_betas,
+    check_flags,
     check_rates,
     new_count,
 )
@@ -130,6 +131,7 @@ class Adagrad(PerParameter):
                 f"Invalid initial_accumulator_value value: {initial_accumulator_value}"
             )
         check_rates(0.0, eps)
+        check_flags(fused, foreach, differentiable)
         super().__init__(
             params,
             {

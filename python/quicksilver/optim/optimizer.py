@@ -356,6 +356,10 @@ class PerParameter(Optimizer):
     of a new parameter, ``_update`` takes one step. On mps the steps of all parameters are recorded
     and run as one plan."""
 
+    def _counts(self) -> bool:
+        """Whether the state of a parameter has a count of steps."""
+        return True
+
     def _start(self, group: dict[str, Any], parameter: Tensor, own: dict[str, Any]) -> None:
         raise NotImplementedError
 
@@ -365,12 +369,15 @@ class PerParameter(Optimizer):
         raise NotImplementedError
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        # The options of this class; the base adds one to the defaults of all.
+        known = set(self.__dict__.get("defaults") or state["defaults"])
         super().__setstate__(state)
         for group in self.param_groups:
             for name in ("maximize", "differentiable", "capturable"):
-                if name in self.defaults:
+                if name in known:
                     group.setdefault(name, False)
-            group.setdefault("foreach", None)
+            if "foreach" in known:
+                group.setdefault("foreach", None)
             counts_as_tensors(self.state, group["params"])
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -380,19 +387,21 @@ class PerParameter(Optimizer):
             with enable_grad():
                 loss = closure()
         state = self.state
-        with set_grad_enabled(self.defaults["differentiable"]):
+        with set_grad_enabled(self.defaults.get("differentiable", False)):
             for group in self.param_groups:
                 for parameter in group["params"]:
                     gradient = parameter.grad
                     if gradient is None:
                         continue
-                    if group["maximize"]:
+                    if group.get("maximize"):
                         gradient = -gradient
                     own = state[parameter]
                     if not own:
-                        own["step"] = new_count()
+                        if self._counts():
+                            own["step"] = new_count()
                         self._start(group, parameter, own)
-                    own["step"] += 1
+                    if "step" in own:
+                        own["step"] += 1
                     self._update(group, parameter, gradient, own)
         return loss
 

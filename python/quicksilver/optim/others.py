@@ -110,8 +110,9 @@ class Rprop(PerParameter):
         smaller, larger = group["etas"]
         product = gradient * own["prev"]
         turned = product < 0
-        factor = _C.where(turned, smaller, _C.where(product > 0, larger, 1.0))
-        size = (own["step_size"] * factor).clamp(*group["step_sizes"])
+        size = own["step_size"]
+        size = _C.where(turned, size * smaller, _C.where(product > 0, size * larger, size))
+        size = size.clamp(*group["step_sizes"])
         own["step_size"].copy_(size)
         gradient = _C.where(turned, 0.0, gradient)  # after a turn this step is left out
         parameter.addcmul_(gradient.sign(), size, value=-1)

@@ -429,6 +429,7 @@ def case_more_bad_arguments(L: Any) -> Any:
         lambda: o.LBFGS([{"params": [w]}, {"params": [L.nn.Parameter(L.ones(1))]}]),
         lambda: o.LBFGS([w], line_search_fn="x").step(lambda: (w * w).sum()),
         lambda: o.Adam([w], fused=True, foreach=True),
+        lambda: o.Adagrad([w], fused=True, foreach=True),
         lambda: o.Adam([w], fused=True, differentiable=True),
         lambda: o.SGD([w], fused=True, differentiable=True),
         lambda: o.Adam([w], lr=L.tensor(0.1), foreach=True),

@@ -17,6 +17,15 @@ Hook = Callable[..., Any]
 # Hooks of all modules; `_C._set_global_module_hooks` tells the fast call that there are some.
 global_forward_hooks: OrderedDict[int, Hook] = OrderedDict()
 global_forward_pre_hooks: OrderedDict[int, Hook] = OrderedDict()
+global_backward_hooks: OrderedDict[int, Hook] = OrderedDict()
+global_backward_pre_hooks: OrderedDict[int, Hook] = OrderedDict()
+_GLOBAL_TABLES = (
+    global_forward_hooks,
+    global_forward_pre_hooks,
+    global_backward_hooks,
+    global_backward_pre_hooks,
+)
+_with_kwargs: dict[int, bool] = {}  # forward hooks of all modules that take keyword arguments
 
 
 class _GlobalHandle(RemovableHandle):
@@ -28,23 +37,37 @@ class _GlobalHandle(RemovableHandle):
 
 
 def _tell_fast_call() -> None:
-    _C._set_global_module_hooks(bool(global_forward_hooks or global_forward_pre_hooks))
+    _C._set_global_module_hooks(any(_GLOBAL_TABLES))
+
+
+def _register_global(table: OrderedDict[int, Hook], hook: Hook) -> RemovableHandle:
+    handle = _GlobalHandle(table, extra_dict=_with_kwargs)
+    table[handle.id] = hook
+    _tell_fast_call()
+    return handle
 
 
 def register_module_forward_pre_hook(hook: Hook) -> RemovableHandle:
     """Calls ``hook(module, args)`` before the forward of every module; see the method."""
-    handle = _GlobalHandle(global_forward_pre_hooks)
-    global_forward_pre_hooks[handle.id] = hook
-    _tell_fast_call()
-    return handle
+    return _register_global(global_forward_pre_hooks, hook)
 
 
-def register_module_forward_hook(hook: Hook) -> RemovableHandle:
+def register_module_forward_hook(hook: Hook, *, with_kwargs: bool = False) -> RemovableHandle:
     """Calls ``hook(module, args, output)`` after the forward of every module; see the method."""
-    handle = _GlobalHandle(global_forward_hooks)
-    global_forward_hooks[handle.id] = hook
-    _tell_fast_call()
+    handle = _register_global(global_forward_hooks, hook)
+    if with_kwargs:
+        _with_kwargs[handle.id] = True
     return handle
+
+
+def register_module_full_backward_pre_hook(hook: Hook) -> RemovableHandle:
+    """Calls ``hook(module, grad_output)`` before the gradients of every module; see the method."""
+    return _register_global(global_backward_pre_hooks, hook)
+
+
+def register_module_full_backward_hook(hook: Hook) -> RemovableHandle:
+    """Calls ``hook(module, grad_input, grad_output)`` for every module; see the method."""
+    return _register_global(global_backward_hooks, hook)
 
 
 class HooksMixin:
@@ -118,6 +141,11 @@ class HooksMixin:
         """
         handle = RemovableHandle(self._backward_hooks)
         return _put(self._backward_hooks, handle, hook, prepend)
+
+    def register_backward_hook(self, hook: Hook) -> RemovableHandle:
+        """register_full_backward_hook, by the name it replaced. PyTorch shows this older hook the
+        inputs of the last function in the module; here it sees the module's own."""
+        return self.register_full_backward_hook(hook)
 
     def register_state_dict_post_hook(self, hook: Hook) -> RemovableHandle:
         """Calls ``hook(module, state_dict, prefix, local_metadata)`` at the end of state_dict."""
@@ -196,18 +224,19 @@ class HooksMixin:
                     args = result if isinstance(result, tuple) else (result,)
 
         backward = None
-        if self._backward_hooks or self._backward_pre_hooks:
+        hooks = [*global_backward_hooks.values(), *self._backward_hooks.values()]
+        pre_hooks = [*global_backward_pre_hooks.values(), *self._backward_pre_hooks.values()]
+        if hooks or pre_hooks:
             from quicksilver.nn.modules._backward_hooks import BackwardHook
 
-            backward = BackwardHook(
-                self, list(self._backward_hooks.values()), list(self._backward_pre_hooks.values())
-            )
+            backward = BackwardHook(self, hooks, pre_hooks)
             args = backward.watch_inputs(args)
 
         output = self.forward(*args, **kwargs)
 
-        for hook in list(global_forward_hooks.values()):
-            result = hook(self, args, output)
+        for key, hook in list(global_forward_hooks.items()):
+            middle = (args, kwargs) if key in _with_kwargs else (args,)
+            result = hook(self, *middle, output)
             if result is not None:
                 output = result
         for key, hook in list(self._forward_hooks.items()):

@@ -16,6 +16,18 @@ from typing import Any
 from quicksilver import _C
 from quicksilver._grad_mode import no_grad
 from quicksilver.nn.modules._hooks import HooksMixin
+from quicksilver.nn.modules._hooks import (
+    register_module_forward_hook as register_module_forward_hook,
+)
+from quicksilver.nn.modules._hooks import (
+    register_module_forward_pre_hook as register_module_forward_pre_hook,
+)
+from quicksilver.nn.modules._hooks import (
+    register_module_full_backward_hook as register_module_full_backward_hook,
+)
+from quicksilver.nn.modules._hooks import (
+    register_module_full_backward_pre_hook as register_module_full_backward_pre_hook,
+)
 from quicksilver.nn.modules._state import StateMixin
 from quicksilver.nn.modules._walk import WalkMixin, type_name
 from quicksilver.nn.parameter import Buffer, Parameter

@@ -23,6 +23,10 @@ from quicksilver.nn.utils.weight_norm import (
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("parametrize", "parametrizations"):  # over nn.Module, which imports this package
+    if name in (
+        "parametrize",
+        "parametrizations",
+        "stateless",
+    ):  # over nn.Module, which imports this package
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

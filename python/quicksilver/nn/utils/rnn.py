@@ -183,11 +183,13 @@ def pad_packed_sequence(
         fill = _C.full(shape, padding_value, dtype=data.dtype, device=data.device)
         steps += [fill] * (total_length - longest)
     padded, counts = _C.stack(steps), _C.tensor(lengths, device="cpu")
+    if batch_first:
+        padded = padded.transpose(0, 1)
     back = sequence.unsorted_indices
     if back is not None:
-        padded = padded.index_select(1, back)
+        padded = padded.index_select(0 if batch_first else 1, back)
         counts = counts.index_select(0, back.cpu())
-    return padded.transpose(0, 1) if batch_first else padded, counts
+    return padded, counts
 
 
 def pack_sequence(sequences: Any, enforce_sorted: bool = True) -> PackedSequence:
@@ -220,13 +222,15 @@ def pad_sequence(
         raise RuntimeError("received an empty list of sequences")
     longest = max(sequence.size(0) for sequence in sequences)
     first = sequences[0]
-    shape = (len(sequences), longest, *first.shape[1:])
+    count, rest = len(sequences), first.shape[1:]
+    shape = (count, longest, *rest) if batch_first else (longest, count, *rest)
     out = _C.full(shape, padding_value, dtype=first.dtype, device=first.device)
     for i, sequence in enumerate(sequences):
         length = sequence.size(0)
         start = 0 if padding_side == "right" else longest - length
-        out[i, start : start + length] = sequence
-    return out if batch_first else out.transpose(0, 1)
+        part = slice(start, start + length)
+        out[(i, part) if batch_first else (part, i)] = sequence
+    return out
 
 
 def unpad_sequence(

@@ -171,17 +171,25 @@ class SequentialLR(LRScheduler):
 
     def state_dict(self) -> dict[str, Any]:
         """All attributes but the optimizer, the schedules as their state dicts."""
-        state = super().state_dict()
-        state["_schedulers"] = [scheduler.state_dict() for scheduler in self._schedulers]
-        return state
+        return _state_with_schedules(self)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes over what state_dict gave."""
-        state = dict(state_dict)
-        inner = state.pop("_schedulers")
-        self.__dict__.update(state)
-        for scheduler, one in zip(self._schedulers, inner, strict=True):
-            scheduler.load_state_dict(one)
+        _load_with_schedules(self, state_dict)
+
+
+def _state_with_schedules(scheduler: Any) -> dict[str, Any]:
+    state = LRScheduler.state_dict(scheduler)
+    state["_schedulers"] = [inner.state_dict() for inner in scheduler._schedulers]
+    return state
+
+
+def _load_with_schedules(scheduler: Any, state_dict: dict[str, Any]) -> None:
+    state = dict(state_dict)
+    saved = state.pop("_schedulers")
+    scheduler.__dict__.update(state)
+    for inner, one in zip(scheduler._schedulers, saved, strict=True):
+        inner.load_state_dict(one)
 
 
 def _undo(scheduler: LRScheduler) -> None:
@@ -227,5 +235,10 @@ class ChainedScheduler(LRScheduler):
             scheduler.step()
         self._last_lr = self._current()
 
-    state_dict = SequentialLR.state_dict
-    load_state_dict = SequentialLR.load_state_dict
+    def state_dict(self) -> dict[str, Any]:
+        """All attributes but the optimizer, the schedules as their state dicts."""
+        return _state_with_schedules(self)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes over what state_dict gave."""
+        _load_with_schedules(self, state_dict)
