@@ -42,3 +42,27 @@ ShortTensor = _make("ShortTensor", _C.int16)
 IntTensor = _make("IntTensor", _C.int32)
 LongTensor = _make("LongTensor", _C.int64)
 BoolTensor = _make("BoolTensor", _C.bool)
+
+
+def cuda_type(name: str) -> Any:
+    """torch.cuda.FloatTensor and its kin: no tensor is one, and none can be made."""
+    if not isinstance(globals().get(name), _LegacyType):
+        raise AttributeError(f"module 'quicksilver.cuda' has no attribute {name!r}")
+
+    class Absent(_LegacyType):
+        def __instancecheck__(cls, value: Any) -> bool:
+            return False
+
+        def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+            from quicksilver.mps import MPSDeviceError
+
+            raise MPSDeviceError(
+                f"torch.cuda.{name}: there is no cuda device; NVIDIA GPUs are reached through the"
+                " device 'mps'"
+            )
+
+        def __str__(cls) -> str:
+            return f"torch.cuda.{name}"
+
+    doc = f"A type that no tensor has: there is no CUDA device to hold a {name}."
+    return Absent(name, (), {"__doc__": doc, "__module__": "quicksilver.cuda"})

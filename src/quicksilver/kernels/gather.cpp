@@ -224,9 +224,8 @@ KernelCall gather_call(const View& out, const View& src, const IndexSpace& from)
   for (size_t j = 0; j < from.indices.size(); ++j) {
     const IndexSpace::Index& x = from.indices[j];
     args.pointers.push_back(x.ptr);
-    append(args.ints,
-           std::initializer_list<int64_t>{static_cast<int64_t>(x.dtype),
-                                          bound_word(x.bound, from.signs), x.step});
+    append(args.ints, std::initializer_list<int64_t>{static_cast<int64_t>(x.dtype),
+                                                     bound_word(x.bound, from.signs), x.step});
     append(args.ints, space.strides[2 + j]);
   }
   args.items = space.numel();
@@ -237,8 +236,7 @@ KernelCall gather_call(const View& out, const View& src, const IndexSpace& from)
 }  // namespace
 
 KernelCall index_select(const View& out, const View& src, const View& index, int dim) {
-  return gather_call(out, src,
-                     index_space(src, {&index, 1}, {&dim, 1}, dim, Signs::not_negative));
+  return gather_call(out, src, index_space(src, {&index, 1}, {&dim, 1}, dim, Signs::not_negative));
 }
 
 KernelCall gather(const View& out, const View& src, const View& index, int dim) {

@@ -4,10 +4,11 @@
 // shapes and strides, which travel in KernelArgs::ints; the layout of ints is described at the head
 // of each family's file. Results are deterministic: they depend on the arguments alone.
 //
-// Indices may be i64, i32, i16, i8 or u8. In index and index_put -1 names the last element; the others
-// take none below 0, as PyTorch's do. An index out of range sets the error record (reason 1, the index as given, the bound) and is neither read nor
-// written through: a gather gives 0 in its place. To keep a destination whole when an index is bad,
-// put check_index before a call that writes in place: a driver skips what follows a failed command.
+// Indices may be i64, i32, i16, i8 or u8. In index and index_put -1 names the last element; the
+// others take none below 0, as PyTorch's do. An index out of range sets the error record (reason 1,
+// the index as given, the bound) and is neither read nor written through: a gather gives 0 in its
+// place. To keep a destination whole when an index is bad, put check_index before a call that
+// writes in place: a driver skips what follows a failed command.
 #pragma once
 #include <cstdint>
 #include <span>

@@ -327,9 +327,8 @@ KernelCall scatter_call(const View& dst, const View& values, const IndexSpace& i
   for (size_t j = 0; j < into.indices.size(); ++j) {
     const IndexSpace::Index& x = into.indices[j];
     args.pointers.push_back(x.ptr);
-    append(args.ints,
-           std::initializer_list<int64_t>{static_cast<int64_t>(x.dtype),
-                                          bound_word(x.bound, into.signs), x.step});
+    append(args.ints, std::initializer_list<int64_t>{static_cast<int64_t>(x.dtype),
+                                                     bound_word(x.bound, into.signs), x.step});
     append(args.ints, serial.strides[2 + j]);
     append(args.ints, free.strides[2 + j]);
   }
