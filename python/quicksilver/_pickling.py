@@ -75,6 +75,9 @@ def _whole(values: Any) -> list[int]:
     return values
 
 
+_LAZY: dict[Any, Callable[[Tensor], Tensor]] = {"conj": _C.conj, "neg": _C.neg}
+
+
 def _tensor(
     storage: Any,
     offset: Any,
@@ -100,6 +103,12 @@ def _tensor(
     if 0 in size:
         offset = 0
     out = _C.as_strided(flat, size, stride, offset).detach()
+    for mark in metadata if isinstance(metadata, dict) else ():
+        # PyTorch may leave a conjugation or a sign to whoever reads the numbers.
+        if mark not in _LAZY:
+            raise UnpicklingError(f"a tensor is marked {mark!r}")
+        if metadata[mark]:
+            out = _LAZY[mark](out)
     if requires_grad:
         out.requires_grad_()
     return out
@@ -238,6 +247,8 @@ class Unpickler:
         data: the bytes.
         persistent_load: from a persistent id to an object.
         find: from "module.name" to an object; raises UnpicklingError for what is not allowed.
+            Its attribute ``states`` says how objects of further types take the state that the
+            file gives them: pairs of a type and a function of (object, state).
         callables: objects (by identity) that find gave and that the file may call or make.
     """
 
@@ -252,6 +263,7 @@ class Unpickler:
         self.data, self.position = data, position
         self.persistent_load = persistent_load
         self.find = find or find_builtin
+        self.states = getattr(self.find, "states", ())
         self.callables = callables
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
@@ -348,6 +360,8 @@ class Unpickler:
                 setattr(target, key, value)
         elif isinstance(target, Tensor):
             _with_attributes(target, state)
+        elif setter := next((s for kind, s in self.states if isinstance(target, kind)), None):
+            setter(target, state)
         else:
             raise UnpicklingError(
                 "Can only build Tensor, Parameter, OrderedDict or types allowlisted via"
@@ -445,6 +459,7 @@ _ACTIONS: dict[int, Callable[[Unpickler], Any]] = {
         _P.SETITEM: lambda u: u._set_items([u.stack.pop(-2), u.stack.pop()]),
         _P.SETITEMS: lambda u: u._set_items(u._after_mark()),
         _P.ADDITEMS: lambda u: u._add_items(u._after_mark()),
+        _P.FROZENSET: lambda u: u._push(frozenset(_set(u._after_mark()))),
         _P.BINPUT: lambda u: u._keep(u._number("<B")),
         _P.LONG_BINPUT: lambda u: u._keep(u._number("<I")),
         _P.MEMOIZE: lambda u: u._keep(len(u.memo)),

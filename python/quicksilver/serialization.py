@@ -82,10 +82,15 @@ def _module_named(module: str, name: str) -> Any:
 def _finder(weights_only: bool) -> tuple[Callable[[str, str], Any], Callable[[Any], bool]]:
     """(what a name means, what may be called or made)."""
     layers: list[Any] = []
+    tables = [SAFE_GLOBALS, GLOBALS]
+    if not weights_only:
+        from quicksilver import _pickling_trusted
+
+        tables.append(_pickling_trusted.TRUSTED)
 
     def find(module: str, name: str) -> Any:
         full = f"{module}.{name}"
-        for table in (SAFE_GLOBALS, GLOBALS):
+        for table in tables:
             if full in table:
                 return table[full]
         found = None if weights_only else _module_named(module, name)
@@ -103,6 +108,8 @@ def _finder(weights_only: bool) -> tuple[Callable[[str, str], Any], Callable[[An
     def callables(what: Any) -> bool:
         return any(what is safe for safe in (*SAFE_GLOBALS.values(), *layers))
 
+    if not weights_only:
+        find.states = _pickling_trusted.STATES  # type: ignore[attr-defined]
     return find, callables
 
 
@@ -216,7 +223,8 @@ def load(
     """Reads what save() of this package or of PyTorch wrote, or a safetensors file.
 
     No code of the file runs, whatever the arguments. With weights_only=False the layers of
-    ``nn`` may be named as well, so a whole model of them can be read.
+    ``nn`` may be named as well, so a whole model of them can be read, and what scripts keep beside
+    weights: NumPy's arrays and numbers, argparse's namespaces, paths (`_pickling_trusted.py`).
 
     Args:
         f: a path, or a binary file open for reading.

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from argparse import Namespace
+from collections import OrderedDict, defaultdict
+from pathlib import PurePosixPath
 from typing import Any
+
+import numpy as np
 
 NUMBERS = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8")
 OTHERS = ("bool", "complex64", "complex128", "uint16", "uint32", "uint64")
@@ -28,6 +32,26 @@ def example(L: Any) -> Any:
         "tuple": (1, -2, 2**40, 10**30, b"bytes", L.Size([2, 3])),
         "kinds": [L.float32, L.device("cpu"), {1, 2}, 3 + 4j, float("inf")],
         3: {"nested": {"deeper": [(), [], {}]}},
+    }
+
+
+def trusted(L: Any) -> Any:
+    """What scripts keep beside their weights, and tensors whose numbers PyTorch left to change."""
+    z = L.tensor([1 + 2j, 3 - 4j])
+    return {
+        "args": Namespace(lr=0.1, layers=[1, 2], name="net"),
+        "best": np.float64(0.75),
+        "count": np.int32(7),
+        "matrix": np.arange(6.0).reshape(2, 3),
+        "turned": np.asfortranarray(np.arange(6, dtype=np.int16).reshape(2, 3)),
+        "bytes": np.array([1, 2], dtype=">i4"),
+        "names": np.array(["ab", "c"]),
+        "scores": defaultdict(list, {"a": [1.0]}),
+        "path": PurePosixPath("runs/1"),
+        "frozen": frozenset({1, 2}),
+        "conjugate": z.conj(),
+        "negated": L.tensor([1 + 2j, 3 - 4j]).conj().imag,
+        "part": z.conj()[1:],
     }
 
 

@@ -8,13 +8,13 @@ import os
 import pickle
 import random
 import zipfile
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from checkpoints import example, trained
+from checkpoints import example, trained, trusted
 
 import quicksilver as torch
 from quicksilver import nn
@@ -337,3 +337,43 @@ def test_a_state_dict_keeps_its_metadata() -> None:
     state = nn.Sequential(nn.Linear(1, 1)).state_dict()
     read = loaded(state)
     assert type(read) is OrderedDict and read._metadata == state._metadata
+
+
+@pytest.mark.parametrize("name", ["trusted", "trusted4"])
+def test_what_scripts_keep_beside_their_weights(name: str) -> None:
+    read, wanted = torch.load(FILES / f"{name}.pt", weights_only=False), trusted(torch)
+    assert list(read) == list(wanted)
+    for key, value in wanted.items():
+        got = read[key]
+        if isinstance(value, torch.Tensor):
+            assert got.dtype is value.dtype and got.tolist() == value.tolist(), key
+        elif isinstance(value, np.ndarray):
+            assert got.dtype == value.dtype.newbyteorder("="), key
+            assert (got == value).all() and got.strides == value.strides, key
+        else:
+            assert type(got) is type(value) and got == value, key
+    assert read["scores"]["new"] == []
+    with pytest.raises(pickle.UnpicklingError, match="argparse.Namespace was not an allowed"):
+        torch.load(FILES / f"{name}.pt")
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        np.array([print], dtype=object),
+        np.zeros(2, dtype=[("a", "f4")]),
+        defaultdict(print),
+    ],
+)
+def test_what_is_not_plain_is_refused_even_then(state: Any, tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    torch.save({"x": state}, path)
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(path, weights_only=False)
+
+
+def test_conjugates_that_pytorch_left_to_the_reader() -> None:
+    """Its files hold the numbers before conj() and a mark that says so."""
+    read = torch.load(FILES / "trusted.pt", weights_only=False)
+    assert read["conjugate"].tolist() == [1 - 2j, 3 + 4j]
+    assert read["negated"].tolist() == [-2.0, 4.0]

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
-from checkpoints import example, trained
+from checkpoints import example, trained, trusted
 
 OUT = Path(__file__).resolve().parent / "checkpoints"
 
@@ -31,6 +31,8 @@ def main() -> None:
     state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 3}
     torch.save(state, OUT / "training.pt")
     torch.save(model, OUT / "module.pt")
+    torch.save(trusted(torch), OUT / "trusted.pt")
+    torch.save(trusted(torch), OUT / "trusted4.pt", pickle_protocol=4)
     torch.save(OrderedDict(x=Evil()), OUT / "evil.pt")
     print(f"{OUT.name}: {len(list(OUT.iterdir()))} files")
 
