@@ -26,6 +26,7 @@ constexpr int64_t k_most_acc_bytes = 16 << 20;
 constexpr int64_t k_layout_rows = 8;
 constexpr int64_t k_library_pieces = 8;
 constexpr int64_t k_small_image = 14 * 14, k_tiny_image = 4 * 4;
+constexpr int64_t k_many_weights = 128 << 10;
 constexpr int64_t k_small_work = 256 << 10;  // multiply-adds that wake nobody
 
 const ConvTable& conv_table() {
@@ -54,15 +55,19 @@ int64_t reach_of(const std::vector<ConvTap>& taps, int d) {
   return reach;
 }
 
-// As measured on Zen 5 with AVX-512 (docs/decisions.md): the library's blocked kernels win where
-// the stride splits rows or images are small; on large images what they save goes into reordering,
-// and our own kernels win again where a group has next to no channels.
+// As measured on Zen 4 and Zen 5 (docs/decisions.md): the library's blocked kernels win where the
+// stride splits rows or images are small; on large images what they save goes into reordering, and
+// our own kernels win again where a group has next to no channels. Many weights slow the library
+// down: each piece of the batch sums gradients of all of them, and on tiny images its kernels read
+// them too often.
 bool library_is_better(const ConvCall& call, const ConvArgs& a) {
-  const int64_t work = a.batch * a.out * (a.in / a.groups) * volume(a.y_size) * volume(a.kernel);
-  if (work < k_small_work || a.batch < 2) return false;
+  const int64_t weights = a.out * (a.in / a.groups) * volume(a.kernel);
+  if (a.batch * weights * volume(a.y_size) < k_small_work || a.batch < 2) return false;
   if (a.in / a.groups < 3 || a.out / a.groups < 3) return call.kind == ConvCall::weight;
-  // Forward, its kernel for tiny images reads the weights more often than ours.
-  if (call.kind == ConvCall::forward && volume(a.y_size) <= k_tiny_image) return false;
+  if (weights > k_many_weights &&
+      (call.kind == ConvCall::weight ||
+       (call.kind == ConvCall::forward && volume(a.y_size) <= k_tiny_image)))
+    return false;
   return volume(a.stride) > 1 || volume(a.x_size) <= k_small_image;
 }
 
