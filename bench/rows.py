@@ -28,6 +28,9 @@ DEVICE = "mps"
 class Bench:
     """The libraries that take part, and how many rounds."""
 
+    only = ""  # of the row `ops`: a regular expression that names cases
+    above = 1.5  # and the ratio from which they are shown
+
     def __init__(self, rounds: int, compiled: bool, peers: bool) -> None:
         self.rounds = rounds
         self.compiled = compiled
@@ -299,8 +302,11 @@ def main(arguments: list[str], text: str | None) -> int:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--compiled", action="store_true", help="also torch.compile")
     parser.add_argument("--alone", action="store_true", help="no peers")
+    parser.add_argument("--only", default="", help="ops: cases whose names match")
+    parser.add_argument("--above", type=float, default=1.5, help="ops: show ratios above")
     options = parser.parse_args(arguments)
     bench = Bench(options.rounds, options.compiled, not options.alone)
+    bench.only, bench.above = options.only, options.above
     about(bench)
     lines = [line for name in options.rows or ROWS for line in ROWS[name](bench)]
     if lines:
