@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <exception>
 #include <mutex>
@@ -29,10 +30,14 @@ namespace {
 constexpr int k_max_threads = 1024;
 constexpr int k_pieces_per_thread = 8;
 constexpr int k_spin_in_region =
-    2000;                            // pauses, about 20 us: commands of one program follow closely
-constexpr int k_spin_outside = 200;  // a few us: the core may be wanted by somebody else
-constexpr int k_spin_wait = 500;     // before the caller offers its core to a helper that lost one
-constexpr int k_spins_a_look = 16;   // spins between two looks at where the caller runs
+    2000;  // pauses, about 20 us: commands of one program follow closely
+// Between regions: waking a sleeper takes as long as a small op, so a helper that was lately in
+// demand stays for some 100 us. Each time that nothing came meanwhile it stays half as long, down
+// to a few us: the core may be wanted by somebody else.
+constexpr int k_spin_outside = 200, k_most_spins_outside = 6400;
+constexpr auto k_short_sleep = std::chrono::microseconds(100);
+constexpr int k_spin_wait = 500;    // before the caller offers its core to a helper that lost one
+constexpr int k_spins_a_look = 16;  // spins between two looks at where the caller runs
 
 void pause_core() {
 #if defined(__x86_64__)
@@ -172,16 +177,21 @@ void ThreadPool::take_pieces(State& s, int worker) {
 
 void ThreadPool::help(State& s, int worker) {
   local().in_body = true;  // whatever a chunk calls runs in its own thread
+  int patience = k_most_spins_outside;
   while (!s.stop.load(std::memory_order_relaxed)) {
     int spins = 0;
     const uint32_t calls = s.calls.load();
     for (;;) {
       if (has_pieces(s.word.load(std::memory_order_relaxed))) {
         take_pieces(s, worker);
+        if (spins > k_spin_outside) patience = k_most_spins_outside;
         spins = 0;
       }
       const bool open = s.open.load(std::memory_order_relaxed);
-      if (++spins > (open ? k_spin_in_region : k_spin_outside)) break;
+      if (++spins > (open ? std::max(k_spin_in_region, patience) : patience)) {
+        patience = std::max(patience / 2, k_spin_outside);
+        break;
+      }
       // On a busy machine a woken helper may land on the caller's own core: spinning would only
       // keep the caller from it.
       if (spins % k_spins_a_look == 1) {
@@ -192,8 +202,10 @@ void ThreadPool::help(State& s, int worker) {
     }
     std::unique_lock lock(s.sleep_mutex);
     s.sleepers.fetch_add(1);
+    const auto asleep = std::chrono::steady_clock::now();
     s.wake.wait(lock, [&] { return s.stop || has_pieces(s.word.load()) || s.calls != calls; });
     s.sleepers.fetch_sub(1);
+    if (std::chrono::steady_clock::now() - asleep < k_short_sleep) patience = k_most_spins_outside;
   }
 }
 

@@ -1,9 +1,10 @@
 // The one pool of threads. A parallel region keeps helpers awake over a list of commands.
 //
-// The cutting thread runs a region; helpers take chunks of whatever it publishes and spin for a few
-// microseconds between commands, then sleep. The caller takes chunks too, and waits only for chunks
-// that a helper has started: a helper that lost its core costs nothing. Which thread runs a chunk
-// is chance, so chunks must be independent, and results cannot depend on the number of threads.
+// The cutting thread runs a region; helpers take chunks of whatever it publishes and spin between
+// commands, and between regions as long as these follow each other closely, then sleep. The caller
+// takes chunks too, and waits only for chunks that a helper has started: a helper that lost its
+// core costs nothing. Which thread runs a chunk is chance, so chunks must be independent, and
+// results cannot depend on the number of threads.
 #pragma once
 #include <cstdint>
 
