@@ -1,4 +1,5 @@
-// Special functions in double, one element a call: what the C library lacks.
+// Special functions in double, one element a call: what neither the C library nor
+// vector_special.inl has.
 #pragma once
 
 namespace qs::driver::cpu::special {
@@ -9,8 +10,6 @@ double i1(double x);
 double i1e(double x);
 double k0e(double x);  // of the second kind, times e^x
 double k1e(double x);
-double erfcx(double x);              // e^(x^2) erfc(x)
-double ndtri(double p);              // inverse of the normal distribution function
 double zeta(double s, double q);     // Hurwitz: sum of (k + q)^-s
 double igamma(double a, double x);   // regularised lower incomplete gamma function
 double igammac(double a, double x);  // 1 - igamma

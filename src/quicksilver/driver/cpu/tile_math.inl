@@ -8,6 +8,8 @@
 #include "quicksilver/driver/cpu/vector_math.inl"
 // (and the f64 functions need those)
 #include "quicksilver/driver/cpu/vector_math_f64.inl"
+// (and these need both)
+#include "quicksilver/driver/cpu/vector_special.inl"
 
 namespace qs::driver::cpu::QS_ISA_NAMESPACE {
 namespace {
@@ -72,7 +74,7 @@ void put(IsaTable& t, Prim p) {
   t.op[static_cast<int>(p)][r_f32] = exact1<float, float, through<f>>;
   t.op[static_cast<int>(p)][r_f64] = exact1<double, double, f>;
 }
-double pow_of(double x, double y) { return ::pow(x, y); }
+double pow_of(double x, double y) { return y == 3 ? x * x * x : ::pow(x, y); }
 double hypot_of(double x, double y) { return ::hypot(x, y); }
 
 }  // namespace
@@ -87,7 +89,7 @@ void fill_math(IsaTable& t) {
   put<::y0>(t, Prim::y0);
   put<::y1>(t, Prim::y1);
 #define ROW(name) put<special::name>(t, Prim::name);
-  ROW(i0) ROW(i0e) ROW(i1) ROW(i1e) ROW(k0e) ROW(k1e) ROW(erfcx) ROW(ndtri)
+  ROW(k0e) ROW(k1e)
 #undef ROW
 #define ROW(name) put2<special::name>(t, Prim::name);
   ROW(zeta) ROW(igamma) ROW(igammac)
@@ -115,6 +117,11 @@ void fill_math(IsaTable& t) {
   ROW(sinh, SinhF64) ROW(cosh, CoshF64) ROW(asinh, AsinhF64) ROW(acosh, AcoshF64)
   ROW(atanh, AtanhF64) ROW(tanh, TanhF64) ROW(sigmoid, SigmoidF64) ROW(erf, ErfF64)
   ROW(erfc, ErfcF64) ROW(erfinv, ErfinvF64) ROW(sin, SinF64) ROW(cos, CosF64) ROW(tan, TanF64)
+#undef ROW
+#define ROW(name, F)                                                               \
+  t.op[static_cast<int>(Prim::name)][r_f32] = vector_op<float, F, 1, true>;        \
+  t.op[static_cast<int>(Prim::name)][r_f64] = vector_op<double, F##F64, 1, true>;
+  ROW(i0, I0) ROW(i0e, I0e) ROW(i1, I1) ROW(i1e, I1e) ROW(erfcx, Erfcx) ROW(ndtri, Ndtri)
 #undef ROW
   t.op[static_cast<int>(Prim::pow)][r_f32] = vector_op<float, Pow, 2, true>;
   t.op[static_cast<int>(Prim::hypot)][r_f32] = vector_op<float, Hypot, 2, true>;
