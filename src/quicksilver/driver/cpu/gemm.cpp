@@ -274,7 +274,7 @@ GemmPlan::GemmPlan(const GemmShape& shape) : s_(shape) {
   const bool same_type = !is_half(s_.dtype);
   if (s_.m == 1 && s_.n > 1 && s_.b.row == 1 && s_.a.column == 1) transpose();
   if (s_.n == 1 && s_.a.row == 1 && s_.a.column != 1) transpose();
-  if (s_.n == 1 && s_.m > 1 && s_.a.column == 1 && s_.b.row == 1) {
+  if (s_.n == 1 && s_.a.column == 1 && s_.b.row == 1) {
     method_ = Method::dot;
   } else if (s_.m == 1 && s_.n > 1 && s_.b.column == 1 && (s_.c.column == 1 || !same_type)) {
     method_ = Method::axpy;

@@ -61,7 +61,7 @@ class TileLaunch {
   TileLaunch& operator=(TileLaunch&&) noexcept;
   ~TileLaunch();
 
-  /// Independent pieces of work, about 30 us each; 1 for a small launch, 0 when there is nothing to
+  /// Independent pieces of work, about 8 us each; 1 for a small launch, 0 when there is nothing to
   /// do.
   int64_t chunks() const;
   /// Pieces of the second stage, which combines the parts of a split reduction; usually 0.

@@ -140,6 +140,7 @@ class Builder {
       in_tail_ = true;
       for (const TileInstr& i : phase.tail) lower(i);
     }
+    for (CodePhase& p : code_.phases) round_once(p.body);
     for (CodePhase& p : code_.phases) {
       join_pairs(p.prologue);
       join_pairs(p.body);
@@ -386,23 +387,10 @@ class Builder {
     phase().body.push_back(i);
   }
 
-  // ---- pairs
+  // ---- values that are rounded already
 
-  static int first_code(Prim p) {
-    return p == Prim::add ? 0 : p == Prim::sub ? 1 : p == Prim::mul || p == Prim::square ? 2 : -1;
-  }
-  static int second_code(Prim p) {
-    return p == Prim::add       ? 0
-           : p == Prim::sub     ? 1
-           : p == Prim::mul     ? 2
-           : p == Prim::maximum ? 3
-                                : -1;
-  }
-
-  /// add, sub or mul whose only reader is an add, sub, mul or maximum: both in one pass, both
-  /// rounded.
-  void join_pairs(std::vector<CodeInstr>& list) {
-    std::vector<int> uses(code_.registers.size(), 0), maker(code_.registers.size(), -1);
+  std::vector<int> count_uses() const {
+    std::vector<int> uses(code_.registers.size(), 0);
     const auto count = [&](const std::vector<CodeInstr>& l) {
       for (const CodeInstr& i : l)
         for (int k = 0; k < i.arity; ++k) ++uses[i.src[k]];
@@ -414,6 +402,87 @@ class Builder {
       count(p.tail);
       for (const CodeExpand& e : p.expands) ++uses[e.kept];
     }
+    return uses;
+  }
+
+  /// Leaves out a round_to that changes nothing: of what was loaded in that dtype, or of what is
+  /// only stored in it. What is loaded only to be stored again in its dtype is not converted.
+  void round_once(std::vector<CodeInstr>& list) {
+    const std::vector<int> uses = count_uses();
+    std::vector<int> maker(code_.registers.size(), -1);
+    std::vector<uint16_t> same(code_.registers.size());
+    for (size_t r = 0; r < same.size(); ++r) same[r] = static_cast<uint16_t>(r);
+    std::vector<bool> gone(list.size(), false);
+    const auto dtype_in_memory = [&](const CodeInstr& i) { return code_.operands[i.aux].dtype; };
+    for (size_t at = 0; at < list.size(); ++at) {
+      CodeInstr& i = list[at];
+      for (int k = 0; k < i.arity; ++k) i.src[k] = same[i.src[k]];
+      if (i.kind == CodeInstr::load || i.kind == CodeInstr::op) maker[i.dst] = static_cast<int>(at);
+      const int from = i.arity == 1 ? maker[i.src[0]] : -1;
+      if (from < 0 || reg(i.src[0]).persist) continue;
+      const CodeInstr& source = list[from];
+      if (i.kind == CodeInstr::op && i.prim == Prim::round_to && !reg(i.dst).persist) {
+        gone[at] = source.kind == CodeInstr::load && !source.convert[1] &&
+                   dtype_in_memory(source) == static_cast<DType>(i.aux);
+        if (gone[at]) same[i.dst] = i.src[0];
+      } else if (i.kind == CodeInstr::store && !i.convert[0] && source.kind == CodeInstr::op &&
+                 source.prim == Prim::round_to && uses[i.src[0]] == 1 &&
+                 static_cast<DType>(source.aux) == dtype_in_memory(i)) {
+        i.src[0] = source.src[0];
+        gone[from] = true;
+      }
+    }
+    size_t kept = 0;
+    for (size_t at = 0; at < list.size(); ++at)
+      if (!gone[at]) list[kept++] = list[at];
+    list.resize(kept);
+    move_raw(list);
+  }
+
+  void move_raw(std::vector<CodeInstr>& list) {
+    const std::vector<int> uses = count_uses();
+    for (CodeInstr& load : list) {
+      if (load.kind != CodeInstr::load || !load.convert[0] || load.convert[1]) continue;
+      const TileOperand& from = code_.operands[load.aux];
+      if (from.kind != TileOperand::memory || reg(load.dst).persist) continue;
+      std::vector<CodeInstr*> stores;
+      for (CodeInstr& i : list)
+        if (i.kind == CodeInstr::store && i.src[0] == load.dst && !i.convert[0] &&
+            code_.operands[i.aux].dtype == from.dtype)
+          stores.push_back(&i);
+      if (stores.empty() || static_cast<int>(stores.size()) != uses[load.dst]) continue;
+      CodeRegister& r = reg(load.dst);
+      r.dtype = from.dtype;
+      r.size = static_cast<uint8_t>(size_of(from.dtype));
+      r.operand = static_cast<int16_t>(load.aux);
+      load.convert[0] = nullptr;
+      for (CodeInstr* i : stores) i->convert[1] = nullptr;
+    }
+  }
+
+  // ---- pairs
+
+  static int first_code(Prim p) {
+    return p == Prim::add                        ? 0
+           : p == Prim::sub                      ? 1
+           : p == Prim::mul || p == Prim::square ? 2
+           : p == Prim::maximum                  ? 3
+                                                 : -1;
+  }
+  static int second_code(Prim p) {
+    return p == Prim::add       ? 0
+           : p == Prim::sub     ? 1
+           : p == Prim::mul     ? 2
+           : p == Prim::maximum ? 3
+           : p == Prim::minimum ? 4
+                                : -1;
+  }
+
+  /// add, sub, mul or maximum whose only reader is one of these or minimum: both in one pass, both
+  /// rounded.
+  void join_pairs(std::vector<CodeInstr>& list) {
+    const std::vector<int> uses = count_uses();
+    std::vector<int> maker(code_.registers.size(), -1);
     std::vector<bool> gone(list.size(), false);
     for (size_t at = 0; at < list.size(); ++at) {
       CodeInstr& second = list[at];

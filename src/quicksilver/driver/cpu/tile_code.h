@@ -78,6 +78,7 @@ struct IsaTable {
   void (*gather[4])(char* dst, const char* src, const int64_t* n, const int64_t* stride) = {};
   void (*scatter[4])(char* dst, const char* src, const int64_t* n, const int64_t* stride) = {};
   void (*stream)(char* dst, const char* src, int64_t bytes) = nullptr;  // around the caches
+  void (*copy_bytes)(char* dst, const char* src, int64_t bytes) = nullptr;
   void (*ramp)(int64_t* dst, const int64_t* n, const int64_t* stride, int64_t start) = nullptr;
   /// dst[r][c] = src[r] for all c / dst[r][c] = src[c] for all r; by log2 of the element size.
   void (*expand_rows[4])(char* dst, const char* src, int64_t rows, int64_t columns) = {};

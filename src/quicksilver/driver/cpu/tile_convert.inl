@@ -136,11 +136,25 @@ struct Wrap {
 
 // ---- blocks
 
-/// memcpy for rows that are mostly short.
+/// memcpy. Where the destination is a little ahead of the source in the low twelve bits of the
+/// addresses, processors take each load for one that waits for the store before it, which costs
+/// ten times as much; going down, no load follows such a store.
+void copy_long(char* d, const char* s, int64_t n) {
+  const uintptr_t ahead = (reinterpret_cast<uintptr_t>(d) - reinterpret_cast<uintptr_t>(s)) & 4095;
+  if (n < 256 || ahead == 0 || ahead > 1024) {
+    std::memcpy(d, s, n);
+    return;
+  }
+  for (; n >= k_bytes; n -= k_bytes) store(d + n - k_bytes, load<vi32>(s + n - k_bytes));
+  std::memcpy(d, s, n);
+}
+/// The same for rows that are mostly short.
 QS_INLINE void copy_bytes(char* d, const char* s, int64_t n) {
   typedef char v16 __attribute__((vector_size(16)));
   typedef char v32 __attribute__((vector_size(32)));
-  if (n > 64 || n < 16) {
+  if (n > 64) {
+    copy_long(d, s, n);
+  } else if (n < 16) {
     std::memcpy(d, s, n);
   } else if (n >= 32) {
     const auto a = load<v32>(s), b = load<v32>(s + n - 32);
@@ -181,13 +195,26 @@ QS_INLINE void scatter_row(char* d, const T* s, int64_t n, int64_t stride) {
   if (stride == sizeof(T)) {
     copy_bytes(d, reinterpret_cast<const char*>(s), n * sizeof(T));
   } else {
-    for (int64_t i = 0; i < n; ++i) std::memcpy(d + i * stride, &s[i], sizeof(T));
+    int64_t i = 0;
+#if defined(__AVX512F__)
+    if (sizeof(T) == 4 && stride == 8) {  // a part of complex numbers
+      const __m512i spread = _mm512_set_epi32(7, 7, 6, 6, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1, 0, 0);
+      for (; i + 8 <= n; i += 8) {
+        const __m512i x = _mm512_castsi256_si512(load<__m256i>(s + i));
+        _mm512_mask_storeu_epi32(d + i * 8, 0x5555, _mm512_permutexvar_epi32(spread, x));
+      }
+    }
+#endif
+    for (; i < n; ++i) std::memcpy(d + i * stride, &s[i], sizeof(T));
   }
 }
-/// Whether rows are the contiguous direction of a strided block (a transposed view).
+/// Whether rows are the contiguous direction of a strided block: a transposed view, which may run
+/// backwards.
 template <class T>
 QS_INLINE bool by_columns(const int64_t* n, const int64_t* stride) {
-  return stride[1] == sizeof(T) && stride[2] != sizeof(T) && stride[2] != 0 && n[1] > 1;
+  constexpr int64_t k_size = sizeof(T);
+  const auto unit = [](int64_t s) { return s == k_size || s == -k_size; };
+  return unit(stride[1]) && !unit(stride[2]) && stride[2] != 0 && n[1] > 1;
 }
 
 #if defined(__AVX2__)
@@ -212,24 +239,70 @@ QS_INLINE void transpose8(char* d, int64_t ld, const char* s, int64_t ls) {
                      _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
   }
 }
+/// The same of 4 x 4 elements of 8 bytes.
+QS_INLINE void transpose_wide(char* d, int64_t ld, const char* s, int64_t ls) {
+  __m256d r[4];
+  for (int i = 0; i < 4; ++i) r[i] = _mm256_loadu_pd(reinterpret_cast<const double*>(s + i * ls));
+  const __m256d a = _mm256_unpacklo_pd(r[0], r[1]), b = _mm256_unpackhi_pd(r[0], r[1]);
+  const __m256d c = _mm256_unpacklo_pd(r[2], r[3]), e = _mm256_unpackhi_pd(r[2], r[3]);
+  const auto put = [&](int row, __m256d x) {
+    _mm256_storeu_pd(reinterpret_cast<double*>(d + row * ld), x);
+  };
+  put(0, _mm256_permute2f128_pd(a, c, 0x20));
+  put(1, _mm256_permute2f128_pd(b, e, 0x20));
+  put(2, _mm256_permute2f128_pd(a, c, 0x31));
+  put(3, _mm256_permute2f128_pd(b, e, 0x31));
+}
+/// And of 8 x 8 elements of 2 bytes.
+QS_INLINE void transpose_narrow(char* d, int64_t ld, const char* s, int64_t ls) {
+  __m128i r[8], t[8];
+  for (int i = 0; i < 8; ++i) r[i] = load<__m128i>(s + i * ls);
+  for (int i = 0; i < 8; i += 2) {
+    t[i] = _mm_unpacklo_epi16(r[i], r[i + 1]);
+    t[i + 1] = _mm_unpackhi_epi16(r[i], r[i + 1]);
+  }
+  for (int i = 0; i < 8; i += 4) {
+    r[i] = _mm_unpacklo_epi32(t[i], t[i + 2]);
+    r[i + 1] = _mm_unpackhi_epi32(t[i], t[i + 2]);
+    r[i + 2] = _mm_unpacklo_epi32(t[i + 1], t[i + 3]);
+    r[i + 3] = _mm_unpackhi_epi32(t[i + 1], t[i + 3]);
+  }
+  for (int i = 0; i < 4; ++i) {
+    store(d + 2 * i * ld, _mm_unpacklo_epi64(r[i], r[i + 4]));
+    store(d + (2 * i + 1) * ld, _mm_unpackhi_epi64(r[i], r[i + 4]));
+  }
+}
+template <class T>
+QS_INLINE void transpose_block(char* d, int64_t ld, const char* s, int64_t ls) {
+  if constexpr (sizeof(T) == 2)
+    transpose_narrow(d, ld, s, ls);
+  else if constexpr (sizeof(T) == 4)
+    transpose8(d, ld, s, ls);
+  else
+    transpose_wide(d, ld, s, ls);
+}
 #endif
 /// d[i][j] = s[j][i] for i < m, j < n; rows of d are `ld` bytes apart, rows of s `ls`.
 template <class T>
 void transpose(char* d, int64_t ld, const char* s, int64_t ls, int64_t m, int64_t n) {
+  constexpr int64_t k_size = sizeof(T);
   int64_t j = 0;
 #if defined(__AVX2__)
-  if constexpr (sizeof(T) == 4) {
-    for (; j + 8 <= n; j += 8) {
+  if constexpr (k_size > 1) {
+    constexpr int64_t k_side = k_size == 8 ? 4 : 8;
+    for (; j + k_side <= n; j += k_side) {
       int64_t i = 0;
-      for (; i + 8 <= m; i += 8) transpose8(d + i * ld + j * 4, ld, s + j * ls + i * 4, ls);
+      for (; i + k_side <= m; i += k_side)
+        transpose_block<T>(d + i * ld + j * k_size, ld, s + j * ls + i * k_size, ls);
       for (; i < m; ++i)
-        for (int64_t k = j; k < j + 8; ++k) std::memcpy(d + i * ld + k * 4, s + k * ls + i * 4, 4);
+        for (int64_t k = j; k < j + k_side; ++k)
+          std::memcpy(d + i * ld + k * k_size, s + k * ls + i * k_size, k_size);
     }
   }
 #endif
   for (; j < n; ++j)
     for (int64_t i = 0; i < m; ++i)
-      std::memcpy(d + i * ld + j * sizeof(T), s + j * ls + i * sizeof(T), sizeof(T));
+      std::memcpy(d + i * ld + j * k_size, s + j * ls + i * k_size, k_size);
 }
 
 template <class T>
@@ -241,7 +314,9 @@ void gather(char* dst, const char* src, const int64_t* n, const int64_t* stride)
       const char* next = src + n[2] * stride[2];
       for (int64_t c = 0; c < n[2]; ++c, next += stride[2])
         for (int64_t b = 0; b < row_bytes; b += 64) __builtin_prefetch(next + b);
-      transpose<T>(dst, row, src, stride[2], n[1], n[2]);
+      const int64_t back = stride[1] < 0 ? n[1] - 1 : 0;  // to where memory begins
+      transpose<T>(dst + back * row, back ? -row : row, src + back * stride[1], stride[2], n[1],
+                   n[2]);
       continue;
     }
     for (int64_t r = 0; r < n[1]; ++r)
@@ -253,7 +328,9 @@ void scatter(char* dst, const char* src, const int64_t* n, const int64_t* stride
   const int64_t row = n[2] * sizeof(T);
   for (int64_t p = 0; p < n[0]; ++p, dst += stride[0], src += row * n[1]) {
     if (by_columns<T>(n, stride)) {
-      transpose<T>(dst, stride[2], src, row, n[2], n[1]);
+      const int64_t back = stride[1] < 0 ? n[1] - 1 : 0;
+      transpose<T>(dst + back * stride[1], stride[2], src + back * row, back ? -row : row, n[2],
+                   n[1]);
       continue;
     }
     for (int64_t r = 0; r < n[1]; ++r)
@@ -261,14 +338,17 @@ void scatter(char* dst, const char* src, const int64_t* n, const int64_t* stride
   }
 }
 
+/// May write up to a vector beyond the last element, as expand_rows.
 void ramp(int64_t* dst, const int64_t* n, const int64_t* stride, int64_t start) {
   for (int64_t p = 0; p < n[0]; ++p)
     for (int64_t r = 0; r < n[1]; ++r, dst += n[2]) {
       const uint64_t first = static_cast<uint64_t>(start) + static_cast<uint64_t>(p) * stride[0] +
                              static_cast<uint64_t>(r) * stride[1];
       const uint64_t step = stride[2];
-      for (int64_t c = 0; c < n[2]; ++c)
-        dst[c] = static_cast<int64_t>(first + static_cast<uint64_t>(c) * step);
+      constexpr int k_lanes = VecOf<uint64_t>::lanes;
+      vu64 x;
+      for (int i = 0; i < k_lanes; ++i) x[i] = first + static_cast<uint64_t>(i) * step;
+      for (int64_t c = 0; c < n[2]; c += k_lanes, x += k_lanes * step) store(dst + c, x);
     }
 }
 
@@ -366,6 +446,7 @@ void fill_conversions(IsaTable& t) {
   SIZE(3, uint64_t)
 #undef SIZE
   t.stream = stream;
+  t.copy_bytes = copy_long;
   t.ramp = ramp;
 }
 

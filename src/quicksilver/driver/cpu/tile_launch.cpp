@@ -9,12 +9,13 @@
 namespace qs::driver::cpu {
 namespace {
 
-constexpr int64_t k_piece_ns = 30000;                  // work of a chunk, about
+constexpr int64_t k_piece_ns = 8000;                   // work of a chunk, about
 constexpr int64_t k_small_ns = 10000;                  // launches below stay in one piece
 constexpr int64_t k_stream_bytes = int64_t{16} << 20;  // larger outputs go around the caches
 constexpr int64_t k_far_bytes = int64_t{1} << 20;      // what the near caches do not hold
 constexpr int64_t k_long_tile = 8192;  // of maps that are one step without temporaries
 constexpr int64_t k_transposed = 32;   // side of a block of transposed access
+constexpr int64_t k_least_units = 8, k_least_columns = 256;  // of folds over columns
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -95,6 +96,25 @@ void TileState::collapse() {
   empty = kept_points == 0;
 }
 
+/// Whether folds read one operand where it lies, row behind row: then rows need no temporaries.
+bool TileState::folds_memory() const {
+  const CodePhase& p = code->phases[0];
+  if (safe || code->phases.size() > 1 || !p.prologue.empty() || !p.expands.empty() ||
+      p.body.empty())
+    return false;
+  const CodeInstr& load = p.body[0];
+  if (load.kind != CodeInstr::load || code->registers[load.dst].operand < 0) return false;
+  for (size_t i = 1; i < p.body.size(); ++i)
+    if (p.body[i].kind != CodeInstr::fold || p.body[i].src[0] != load.dst) return false;
+  const Walk& w = walks[code->registers[load.dst].operand];
+  int64_t expected = w.item;
+  for (int l = kept_loops + reduced_loops - 1; l >= kept_loops - 1; --l) {
+    if (extent[l] > 1 && w.stride[l] != expected) return false;
+    expected *= extent[l];
+  }
+  return true;
+}
+
 void TileState::shape_block() {
   const int64_t most = code->tile;
   const int last = kept_loops - 1;
@@ -117,8 +137,8 @@ void TileState::shape_block() {
     bool transposed = false;
     if (last >= 1 && extent[last] >= 16 && extent[last - 1] >= 16)
       for (const Walk& w : walks)
-        transposed |=
-            w.memory && w.stride[last - 1] == w.item && std::abs(w.stride[last]) > 4 * w.item;
+        transposed |= w.memory && std::abs(w.stride[last - 1]) == w.item &&
+                      std::abs(w.stride[last]) > 4 * w.item;
     if (transposed) {
       const int64_t bytes = kept_points * 4;  // longer runs of the output when caches are no help
       set(2, last, std::min(extent[last], bytes > k_far_bytes ? 2 * k_transposed : k_transposed));
@@ -127,11 +147,12 @@ void TileState::shape_block() {
       fill(2, last, 0, most);
     }
   } else if (code->mode == TileMode::row) {
-    rows_share = reduced_points <= most / 2 && reduced_points > 0 && reduced_loops <= 2;
-    if (rows_share) {
+    whole_rows = reduced_points <= most && reduced_points > 0 && reduced_loops <= 2;
+    if (whole_rows) {
       set(2, kept_loops + reduced_loops - 1, extent[kept_loops + reduced_loops - 1]);
       if (reduced_loops == 2) set(1, kept_loops, extent[kept_loops]);
-      set(0, last, even_part(extent[last], most / reduced_points));
+      const int64_t points = folds_memory() ? k_long_tile : most;
+      set(0, last, even_part(extent[last], std::min(points / reduced_points, k_tile)));
     } else {
       fill(2, kept_loops + reduced_loops - 1, kept_loops, most);
     }
@@ -140,6 +161,8 @@ void TileState::shape_block() {
     if (code->has_persist)
       columns =
           std::clamp<int64_t>(65536 / std::max<int64_t>(reduced_points, 1) / 64 * 64, 64, most);
+    // Columns do not meet, so how many a unit has is free: few enough that threads find units.
+    columns = std::min(columns, std::max(k_least_columns, divide_up(kept_points, k_least_units)));
     set(2, last, even_part(extent[last], columns));
     fill(1, kept_loops + reduced_loops - 1, kept_loops, most / block[2]);
   }
@@ -147,7 +170,7 @@ void TileState::shape_block() {
     if (block_loop[d] >= 0 && block_loop[d] < kept_loops) step[block_loop[d]] = block[d];
   unit_kept = code->mode == TileMode::map      ? block[0] * block[1] * block[2]
               : code->mode == TileMode::column ? block[2]
-              : rows_share                     ? block[0]
+              : whole_rows                     ? block[0]
                                                : 1;
   units = 1;
   for (int l = 0; l < kept_loops; ++l) units *= divide_up(extent[l], step[l]);
@@ -276,7 +299,7 @@ void TileState::make_steps() {
       if (i.kind == CodeInstr::store || i.kind == CodeInstr::fold) read_whole[i.src[0]] = 1;
   for (size_t r = 0; r < registers.size(); ++r)
     splat_[r] = registers[r].domain == TileDomain::uniform;
-  const bool narrow = code->mode == TileMode::row && !rows_share;
+  const bool narrow = code->mode == TileMode::row && unit_kept == 1;
   for (const CodePhase& p : code->phases) {
     for (const CodeExpand& e : p.expands) splat_[e.full] = narrow;
     for (const CodeInstr& i : p.body)
@@ -298,7 +321,7 @@ void TileState::make_steps() {
   for (size_t r = 0; r < registers.size(); ++r) {
     if (!registers[r].persist || in_place(registers[r])) continue;
     const int64_t points = code->mode == TileMode::column ? reduced_points * block[2]
-                           : rows_share                   ? k_tile
+                           : whole_rows                   ? k_tile
                                                           : reduced_points;
     persists.push_back(
         {static_cast<uint16_t>(r), -1, static_cast<int64_t>(scratch_bytes), registers[r].size});
@@ -392,7 +415,7 @@ void TileState::plan_pieces() {
   fold_chunks = divide_up(reduced_points, fold_chunk);
   split_chunks = fold_chunks;
   bool may_split = code->mode != TileMode::map && code->phases.size() == 1 && !code->has_persist &&
-                   !rows_share && units < 16 && fold_chunks > 1 && total_ns > 2.0 * k_piece_ns;
+                   !whole_rows && units < 16 && fold_chunks > 1 && total_ns > 2.0 * k_piece_ns;
   for (const CodeInstr& i : code->phases[0].prologue) may_split &= i.kind != CodeInstr::store;
   if (!may_split) return;
   split = true;

@@ -79,10 +79,39 @@ void set_error(const TileStep& step, int32_t reason, int64_t value, int64_t boun
 }
 
 enum Division { floor_div, trunc_div, rem_floor, rem_trunc };
+
+/// A vector of 64-bit divisions through f64, which is exact below 2^52 where nothing is negative;
+/// false when some lane is not so. (A quotient that is no integer is farther from the next one
+/// than the rounding reaches.)
+template <bool remainder>
+QS_INLINE bool divide_small(vu64 x, vu64 y, vu64& out) {
+  constexpr uint64_t k_bits = uint64_t{1} << 52, k_magic = 0x4330000000000000;  // 2^52
+  if (any((vi64)((x | y) >= k_bits) | (vi64)(y == 0))) return false;
+  const vf64 fx = (vf64)(x | k_magic) - 0x1p52, fy = (vf64)(y | k_magic) - 0x1p52;
+  const vf64 quotient = rounded<k_to_zero>(fx / fy);
+  const vf64 result = remainder ? fma(-quotient, fy, fx) : quotient;
+  out = (vu64)(result + 0x1p52) ^ k_magic;
+  return true;
+}
+
 template <class T, Division what>
 void divide_int(char* d, const char* a, const char* b, const char*, int64_t n,
                 const TileStep& step) {
+  constexpr int64_t k_lanes = VecOf<T>::lanes;
   for (int64_t i = 0; i < n; ++i) {
+    if constexpr (sizeof(T) == 8) {
+      for (; i + k_lanes <= n; i += k_lanes) {
+        constexpr bool k_remainder = what == rem_floor || what == rem_trunc;
+        const auto some = [&](const char* p, int64_t stride) {
+          return stride ? load<vu64>(p + i * 8) : load<vu64>(p);
+        };
+        vu64 result;
+        if (!divide_small<k_remainder>(some(a, step.stride[0]), some(b, step.stride[1]), result))
+          break;
+        store(d + i * 8, result);
+      }
+      if (i == n) return;
+    }
     const T x = element<T>(a, i, step.stride[0]), y = element<T>(b, i, step.stride[1]);
     T quotient = 0, remainder = 0;
     if (y == 0) {
@@ -136,19 +165,23 @@ void check_index(char* d, const char* a, const char* b, const char*, int64_t n,
       return expr;                     \
     }                                  \
   };
-#define SCALAR2(name, expr)                 \
-  struct name {                             \
-    template <class T>                      \
-    static QS_INLINE auto apply(T x, T y) { \
-      return expr;                          \
-    }                                       \
+// `k_real`, `k_whole`: how AVX-512 names them (_CMP_EQ_OQ, _MM_CMPINT_EQ, ...).
+#define COMPARE(name, op, real, whole)                 \
+  struct name {                                        \
+    static constexpr int k_real = real;                \
+    static constexpr int k_whole = whole;              \
+    template <class T>                                 \
+    static QS_INLINE uint8_t apply(T x, T y) {         \
+      return static_cast<uint8_t>(x op y);             \
+    }                                                  \
   };
-SCALAR2(Eq, static_cast<uint8_t>(x == y))
-SCALAR2(Ne, static_cast<uint8_t>(x != y))
-SCALAR2(Lt, static_cast<uint8_t>(x < y))
-SCALAR2(Le, static_cast<uint8_t>(x <= y))
-SCALAR2(Gt, static_cast<uint8_t>(x > y))
-SCALAR2(Ge, static_cast<uint8_t>(x >= y))
+COMPARE(Eq, ==, 0x00, 0)
+COMPARE(Ne, !=, 0x04, 4)
+COMPARE(Lt, <, 0x11, 1)
+COMPARE(Le, <=, 0x12, 2)
+COMPARE(Gt, >, 0x1e, 6)
+COMPARE(Ge, >=, 0x1d, 5)
+#undef COMPARE
 SCALAR1(LogicalNot, static_cast<uint8_t>(x == 0))
 SCALAR1(SignInt, static_cast<T>((x > 0) - (x < T(0))))
 SCALAR1(SignbitInt, static_cast<uint8_t>(x < T(0)))
@@ -156,7 +189,6 @@ SCALAR1(Zero, static_cast<uint8_t>(x != x))
 SCALAR1(One, static_cast<uint8_t>(x == x))
 SCALAR1(IsNan, static_cast<uint8_t>(x != x))
 #undef SCALAR1
-#undef SCALAR2
 
 struct IsInf {
   static QS_INLINE uint8_t apply(uint32_t x) { return (x & 0x7fffffffu) == 0x7f800000u; }
@@ -186,10 +218,78 @@ struct ShiftRight {
   }
 };
 
+#if defined(__AVX512F__)
+// With mask registers a group of 64 conditions is one 64-bit word on its way to and from memory.
+QS_INLINE void store_conditions(char* d, uint64_t mask) {
+  _mm512_storeu_si512(d, _mm512_maskz_set1_epi8(mask, 1));
+}
+QS_INLINE uint64_t load_conditions(const char* a) {
+  const __m512i x = _mm512_loadu_si512(a);
+  return _mm512_test_epi8_mask(x, x);
+}
+/// The lanes of `y` where bits of `mask` are set, else those of `x`.
+template <class T>
+QS_INLINE Vec<T> chosen(uint64_t mask, Vec<T> x, Vec<T> y) {
+  if constexpr (sizeof(T) == 4)
+    return (Vec<T>)_mm512_mask_mov_epi32((Int)x, static_cast<__mmask16>(mask), (Int)y);
+  else
+    return (Vec<T>)_mm512_mask_mov_epi64((Int)x, static_cast<__mmask8>(mask), (Int)y);
+}
+template <class F, class T>
+QS_INLINE uint64_t compared(Vec<T> x, Vec<T> y) {
+  if constexpr (std::is_same_v<T, float>) {
+    return _mm512_cmp_ps_mask((Float)x, (Float)y, F::k_real);
+  } else if constexpr (std::is_same_v<T, double>) {
+    return _mm512_cmp_pd_mask((Double)x, (Double)y, F::k_real);
+  } else if constexpr (sizeof(T) == 4) {
+    return _mm512_cmp_epi32_mask((Int)x, (Int)y, F::k_whole);
+  } else if constexpr (T(-1) < T(0)) {
+    return _mm512_cmp_epi64_mask((Int)x, (Int)y, F::k_whole);
+  } else {
+    return _mm512_cmp_epu64_mask((Int)x, (Int)y, F::k_whole);
+  }
+}
+/// d[i] = F of a[i] and b[i], as 0 or 1.
+template <class T, class F>
+void compare_op(char* d, const char* a, const char* b, const char* c, int64_t n,
+                const TileStep& step) {
+  constexpr int k_lanes = VecOf<T>::lanes;
+  drive<2, 1, sizeof(T), sizeof(T), 1>(
+      d, a, b, c, n, step, [](char* d, const char* a, const char* b, const char*) {
+        uint64_t mask = 0;
+#pragma GCC unroll 8
+        for (int k = 0; k < k_group; k += k_lanes) {
+          const auto x = load<Vec<T>>(a + k * sizeof(T)), y = load<Vec<T>>(b + k * sizeof(T));
+          mask |= compared<F, T>(x, y) << k;
+        }
+        store_conditions(d, mask);
+      });
+}
+#else
+template <class T, class F>
+void compare_op(char* d, const char* a, const char* b, const char* c, int64_t n,
+                const TileStep& step) {
+  scalar_op2<uint8_t, T, F>(d, a, b, c, n, step);
+}
+#endif
+
 template <class T>
 void where_op(char* d, const char* a, const char* b, const char* c, int64_t n,
               const TileStep& step) {
   constexpr int k_size = sizeof(T);
+#if defined(__AVX512F__)
+  if constexpr (k_size >= 4) {
+    drive<3, k_size, 1, k_size, k_size>(
+        d, a, b, c, n, step, [](char* d, const char* a, const char* b, const char* c) {
+          const uint64_t mask = load_conditions(a);
+#pragma GCC unroll 8
+          for (int k = 0; k < k_group; k += VecOf<T>::lanes)
+            store(d + k * k_size, chosen<T>(mask >> k, load<Vec<T>>(c + k * k_size),
+                                            load<Vec<T>>(b + k * k_size)));
+        });
+    return;
+  }
+#endif
   drive<3, k_size, 1, k_size, k_size>(d, a, b, c, n, step,
                                       [](char* d, const char* a, const char* b, const char* c) {
                                         T* out = reinterpret_cast<T*>(d);
@@ -257,6 +357,7 @@ void fill_pairs(IsaTable& t) {
   put(Sub{}, 1);
   put(Mul{}, 2);
   put(Maximum{}, 3);
+  put(Minimum{}, 4);
 }
 
 // ---- the table
@@ -279,7 +380,7 @@ void fill_float(IsaTable& t, RegClass r) {
   slot(t, Prim::rem, r) = vector_op<T, Remainder, 2, true>;
   slot(t, Prim::fmod, r) = vector_op<T, Fmod, 2, true>;
   slot(t, Prim::nextafter, r) = vector_op<T, NextAfter, 2>;
-#define ROW(prim, F) slot(t, Prim::prim, r) = scalar_op2<uint8_t, T, F>;
+#define ROW(prim, F) slot(t, Prim::prim, r) = compare_op<T, F>;
   ROW(eq, Eq)
   ROW(ne, Ne)
   ROW(lt, Lt)
@@ -317,7 +418,7 @@ void fill_int(IsaTable& t, RegClass r) {
   slot(t, Prim::rem, r) = divide_int<T, rem_floor>;
   slot(t, Prim::fmod, r) = divide_int<T, rem_trunc>;
   slot(t, Prim::pow, r) = exact2<T, T, pow_int<T>>;
-#define ROW(prim, F) slot(t, Prim::prim, r) = scalar_op2<uint8_t, T, F>;
+#define ROW(prim, F) slot(t, Prim::prim, r) = compare_op<T, F>;
   ROW(eq, Eq)
   ROW(ne, Ne)
   ROW(lt, Lt)
@@ -380,6 +481,7 @@ void fill_ops(IsaTable& t) {
   fill_pairs<Add, 0>(t);
   fill_pairs<Sub, 1>(t);
   fill_pairs<Mul, 2>(t);
+  fill_pairs<Maximum, 3>(t);
 }
 
 }  // namespace qs::driver::cpu::QS_ISA_NAMESPACE

@@ -185,7 +185,7 @@ class Worker {
                   ? std::min(s_.block[d], s_.extent[loop] - index_[loop])
                   : s_.block[d];
     }
-    kept_ = code_.mode == TileMode::column ? n_[2] : s_.rows_share ? n_[0] : 1;
+    kept_ = code_.mode == TileMode::column ? n_[2] : s_.whole_rows ? n_[0] : 1;
   }
 
   /// What the next block will read, so that the end of a page does not stop the stream.
@@ -217,7 +217,7 @@ class Worker {
         isa_.expand_columns[size](p_[e.full], p_[e.kept], s_.block[0] * s_.block[1], kept_);
       } else {
         isa_.expand_rows[size](p_[e.full], p_[e.kept], kept_,
-                               s_.rows_share ? s_.reduced_points : k_group);
+                               s_.unit_kept == 1 ? k_group : s_.reduced_points);
       }
     }
   }
@@ -226,6 +226,13 @@ class Worker {
   void run_body(const LaunchPhase& phase, int64_t from, int64_t to) {
     const Section& body = phase.body;
     if (body.steps.empty() || to <= from) return;
+    if (s_.whole_rows) {
+      at_ = 0;
+      count_ = s_.reduced_points;
+      bind(body, unit_);
+      execute(body, kept_ * s_.reduced_points, n_, unit_, true);
+      return;
+    }
     for (uint16_t f : phase.folds) {
       const CodeFold& fold = code_.folds[f];
       if (code_.mode == TileMode::column) {
@@ -233,13 +240,6 @@ class Worker {
       } else {
         fold.table->clear_lanes(lanes(fold));
       }
-    }
-    if (s_.rows_share) {
-      at_ = 0;
-      count_ = s_.reduced_points;
-      bind(body, unit_);
-      execute(body, kept_ * s_.reduced_points, n_, unit_, true);
-      return;
     }
     int64_t index[8];
     QS_ASSERT(s_.reduced_loops <= 8);
@@ -356,7 +356,7 @@ class Worker {
     } else if (t.reach != Reach::dense || (!first && !second)) {
       char* to = first || second ? temp_[0] : out;
       if (t.reach == Reach::dense) {
-        std::memcpy(to, x, static_cast<size_t>(n) << t.log2_item);
+        isa_.copy_bytes(to, x, n << t.log2_item);
       } else {
         isa_.gather[t.log2_item](to, x, single ? one : dims, stride);
       }
@@ -398,7 +398,7 @@ class Worker {
     }
     if (x == out) return;
     if (dense) {
-      std::memcpy(out, x, static_cast<size_t>(n) << t.log2_item);
+      isa_.copy_bytes(out, x, n << t.log2_item);
       return;
     }
     int64_t stride[k_block_dims];
@@ -454,7 +454,7 @@ class Worker {
 
   void fold(uint32_t number, const char* x) {
     const CodeFold& f = code_.folds[number];
-    if (s_.rows_share) {
+    if (s_.whole_rows) {
       f.table->rows(total_value(f), total_index(f), x, kept_, count_);
       return;
     }
