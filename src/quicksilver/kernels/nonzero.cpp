@@ -80,14 +80,17 @@ void fill_blocks(const KernelView& view, int64_t begin, int64_t end) {
     const int64_t last = p.blocked ? std::min(p.elements, first + k_nonzero_block) : p.elements;
     int64_t row = offsets ? offsets[b] : 0, linear = first;
     for_runs(p.rank, p.shape, 1, &p.strides, first, last, [&](const int64_t* at, int64_t length) {
+      int64_t place[k_max_rank], left = linear;  // where the run begins: it stays in one line
+      for (int64_t d = p.rank; d-- > 0;) {
+        place[d] = left % p.shape[d];
+        left /= p.shape[d];
+      }
       for (int64_t i = 0; i < length; ++i) {
         if (!is_set(src[at[0] + i * step])) continue;
         if (row >= p.rows) return;
-        int64_t left = linear + i;
-        for (int64_t d = p.rank; d-- > 0;) {
-          out[row * p.row_step + d * p.column_step] = left % p.shape[d];
-          left /= p.shape[d];
-        }
+        int64_t* to = out + row * p.row_step;
+        for (int64_t d = 0; d < p.rank - 1; ++d) to[d * p.column_step] = place[d];
+        if (p.rank > 0) to[(p.rank - 1) * p.column_step] = place[p.rank - 1] + i;
         ++row;
       }
       linear += length;

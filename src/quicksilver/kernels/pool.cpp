@@ -119,6 +119,8 @@ void max_rows(const KernelView& view, int64_t begin, int64_t end) {
   const I last = static_cast<I>(std::max<int64_t>(x.numel() - 1, 0));
   [[maybe_unused]] const bool blocks =
       g.is_2x2() && reader.direct() && values.strides[2] == 1 && positions.strides[2] == 1;
+  std::vector<Span> spans;  // of adaptive windows along a row
+  for (int64_t o = 0; g.adaptive && o < width; ++o) spans.push_back(g.span(2, o));
   int64_t plane = -1, start[3] = {};
   for (int64_t item = begin; item < end; ++item) {
     if (item / rows != plane) {
@@ -147,11 +149,16 @@ void max_rows(const KernelView& view, int64_t begin, int64_t end) {
         const W* row = reader.row(start[2], d, h);
         const int64_t base = (d * g.in[1] + h) * in_width;
         if (g.adaptive) {
-          for (int64_t o = 0; o < width; ++o) {
-            const Span s = g.span(2, o);
-            for (int64_t i = s.begin; i < s.end; ++i)
-              tap_max<W, I>(row + i, 1, 1, &best[static_cast<size_t>(o)],
-                            &at[static_cast<size_t>(o)], static_cast<I>(base + i));
+          for (size_t o = 0; o < spans.size(); ++o) {
+            W most = best[o];
+            I place = at[o];
+            for (int64_t i = spans[o].begin; i < spans[o].end; ++i) {
+              if (!takes(row[i], most)) continue;
+              most = row[i];
+              place = static_cast<I>(base + i);
+            }
+            best[o] = most;
+            at[o] = place;
           }
           continue;
         }

@@ -6,8 +6,9 @@
 //           and indices, rank of the rest, its shape, its strides of out, src and indices
 // items     rows: points of the rest, row-major
 //
-// Rows that lie side by side in memory are walked together, sixteen at a time.
+// Rows that lie side by side in memory are walked together, whole lines of memory at a time.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <type_traits>
 #include <utility>
@@ -100,6 +101,8 @@ struct Fields {
 };
 
 constexpr int64_t k_side = 16;
+constexpr int k_wide_side = 128;
+constexpr int64_t k_extreme_side = 64;
 
 // `Acc`: double, uint64_t (wraps) or Complex<double>; From, To: the memory types when known, else
 // void and the dtypes are looked at for each element.
@@ -133,33 +136,49 @@ void accumulate_rows(const KernelView& view, int64_t begin, int64_t end) {
   });
 }
 
-/// One block of `side` rows of one dtype in memory, with constant steps between rows where they lie
-/// side by side (`beside`), so that the compiler has vectors or at least independent chains.
-template <class T, class Acc, bool product, bool beside, int side>
-void accumulate_block(T* out, const T* src, int64_t length, int64_t out_step, int64_t src_step,
+/// An element as the accumulator's kind, and back.
+template <class Acc, class T>
+Acc opened(T x) {
+  if constexpr (k_is_half<T>)
+    return static_cast<Acc>(static_cast<float>(x));
+  else
+    return static_cast<Acc>(x);
+}
+template <class T, class Acc>
+T closed(Acc x) {
+  if constexpr (k_is_half<T>)
+    return T::of(static_cast<float>(x));
+  else
+    return static_cast<T>(x);
+}
+
+/// One block of `side` rows, with constant steps between rows where they lie side by side
+/// (`beside`), so that the compiler has vectors or at least independent chains.
+template <class From, class To, class Acc, bool product, bool beside, int side>
+void accumulate_block(To* out, const From* src, int64_t length, int64_t out_step, int64_t src_step,
                       int64_t out_row, int64_t src_row) {
   Acc acc[side];
   for (int r = 0; r < side; ++r) {
-    acc[r] = static_cast<Acc>(src[beside ? r : r * src_row]);
-    out[beside ? r : r * out_row] = static_cast<T>(acc[r]);
+    acc[r] = opened<Acc>(src[beside ? r : r * src_row]);
+    out[beside ? r : r * out_row] = closed<To>(acc[r]);
   }
   for (int64_t i = 1; i < length; ++i) {
-    const T* from = src + i * src_step;
-    T* to = out + i * out_step;
+    const From* from = src + i * src_step;
+    To* to = out + i * out_step;
     for (int r = 0; r < side; ++r) {
-      const Acc x = static_cast<Acc>(from[beside ? r : r * src_row]);
+      const Acc x = opened<Acc>(from[beside ? r : r * src_row]);
       acc[r] = product ? acc[r] * x : acc[r] + x;
-      to[beside ? r : r * out_row] = static_cast<T>(acc[r]);
+      to[beside ? r : r * out_row] = closed<To>(acc[r]);
     }
   }
 }
 
-template <class T, class Acc, bool product>
+template <class From, class To, class Acc, bool product>
 void accumulate_plain(const KernelView& view, int64_t begin, int64_t end) {
   const Fields p(view);
   if (p.length == 0) return;
-  T* out = static_cast<T*>(view.pointers[0]);
-  const T* src = static_cast<const T*>(view.pointers[1]);
+  To* out = static_cast<To*>(view.pointers[0]);
+  const From* src = static_cast<const From*>(view.pointers[1]);
   for_runs(p.rank, p.shape, 2, p.strides, begin, end, [&](const int64_t* at, int64_t rows) {
     const int64_t out_row = p.rank > 0 ? p.strides[0][p.rank - 1] : 0;
     const int64_t src_row = p.rank > 0 ? p.strides[1][p.rank - 1] : 0;
@@ -167,16 +186,17 @@ void accumulate_plain(const KernelView& view, int64_t begin, int64_t end) {
     int64_t r = 0;
     const auto block = [&]<int side>() {
       for (; r + side <= rows; r += side) {
-        T* to = out + at[0] + r * out_row;
-        const T* from = src + at[1] + r * src_row;
+        To* to = out + at[0] + r * out_row;
+        const From* from = src + at[1] + r * src_row;
         if (beside)
-          accumulate_block<T, Acc, product, true, side>(to, from, p.length, p.step[0], p.step[1], 1,
-                                                        1);
+          accumulate_block<From, To, Acc, product, true, side>(to, from, p.length, p.step[0],
+                                                               p.step[1], 1, 1);
         else
-          accumulate_block<T, Acc, product, false, side>(to, from, p.length, p.step[0], p.step[1],
-                                                         out_row, src_row);
+          accumulate_block<From, To, Acc, product, false, side>(to, from, p.length, p.step[0],
+                                                                p.step[1], out_row, src_row);
       }
     };
+    if (beside) block.template operator()<k_wide_side>();  // lines of memory are taken whole
     if (beside) block.template operator()<32>();
     block.template operator()<8>();
     block.template operator()<1>();
@@ -199,12 +219,31 @@ void extreme_rows(const KernelView& view, int64_t begin, int64_t end) {
   for_runs(p.rank, p.shape, 3, p.strides, begin, end, [&](const int64_t* at, int64_t rows) {
     int64_t step[3] = {};  // from row to row
     for (int o = 0; o < 3 && p.rank > 0; ++o) step[o] = p.strides[o][p.rank - 1];
-    // Rows that lie side by side are walked together, others one after the other.
-    const int64_t side_most = std::abs(step[1]) < std::abs(p.step[1]) ? k_side : 1;
-    for (int64_t r0 = 0; r0 < rows; r0 += side_most) {
-      const int64_t side = std::min(side_most, rows - r0);
-      T best[k_side] = {};
-      int64_t best_index[k_side] = {};
+    if (std::abs(step[1]) >= std::abs(p.step[1])) {  // one row after the other
+      for (int64_t r = 0; r < rows; ++r) {
+        const T* from = src + at[1] + r * step[1];
+        T* to = out + at[0] + r * step[0];
+        int64_t* place = indices ? indices + at[2] + r * step[2] : nullptr;
+        T best{};
+        int64_t best_index = 0;
+        for (int64_t i = 0; i < p.length; ++i) {
+          const T x = from[i * p.step[1]];
+          const auto a = value(x), b = value(best);
+          // A branch: mostly it is not taken, or always.
+          if (i == 0 || a != a || (b == b && (largest ? a >= b : a <= b))) {
+            best = x;
+            best_index = i;
+          }
+          to[i * p.step[0]] = best;
+          if (place) place[i * p.step[2]] = best_index;
+        }
+      }
+      return;
+    }
+    for (int64_t r0 = 0; r0 < rows; r0 += k_extreme_side) {
+      const int64_t side = std::min(k_extreme_side, rows - r0);
+      T best[k_extreme_side] = {};
+      int64_t best_index[k_extreme_side] = {};
       for (int64_t i = 0; i < p.length; ++i) {
         const T* from = src + at[1] + r0 * step[1] + i * p.step[1];
         T* to = out + at[0] + r0 * step[0] + i * p.step[0];
@@ -239,24 +278,36 @@ const PortableKernel& scan_kernel(ScanOp op, DType from, DType to) {
     QS_ASSERT(from == to && !is_complex(from));
     return extremes[static_cast<size_t>(from)];
   }
-  static const PortableKernel plain[3][2] = {
-      {{"scan_sum_f32", {}, accumulate_plain<float, double, false>},
-       {"scan_product_f32", {}, accumulate_plain<float, double, true>}},
-      {{"scan_sum_f64", {}, accumulate_plain<double, double, false>},
-       {"scan_product_f64", {}, accumulate_plain<double, double, true>}},
-      {{"scan_sum_i64", {}, accumulate_plain<int64_t, uint64_t, false>},
-       {"scan_product_i64", {}, accumulate_plain<int64_t, uint64_t, true>}},
-  };
+  // Rows of [from dtype][product] whose kernel knows both dtypes.
+  static const std::vector<std::array<PortableKernel, 2>> plain = [] {
+    std::vector<std::array<PortableKernel, 2>> list(k_dtype_count);
+    const auto add = [&]<class From, class To, class Acc>(DType d, From, To, Acc) {
+      const std::string name(k_dtype_info[static_cast<size_t>(d)].short_name);
+      list[static_cast<size_t>(d)] = {
+          PortableKernel{"scan_sum_" + name, {}, accumulate_plain<From, To, Acc, false>},
+          PortableKernel{"scan_product_" + name, {}, accumulate_plain<From, To, Acc, true>}};
+    };
+    add(DType::f32, float{}, float{}, double{});
+    add(DType::f64, double{}, double{}, double{});
+    add(DType::f16, Half<DType::f16>{}, Half<DType::f16>{}, double{});
+    add(DType::bf16, Half<DType::bf16>{}, Half<DType::bf16>{}, double{});
+    add(DType::i64, int64_t{}, int64_t{}, uint64_t{});
+    add(DType::i32, int32_t{}, int64_t{}, uint64_t{});
+    add(DType::i16, int16_t{}, int64_t{}, uint64_t{});
+    add(DType::i8, int8_t{}, int64_t{}, uint64_t{});
+    add(DType::u8, uint8_t{}, int64_t{}, uint64_t{});
+    add(DType::bool_, bool{}, int64_t{}, uint64_t{});
+    return list;
+  }();
   static const PortableKernel real = {"scan_real", {}, accumulate_rows<double, void, void>};
   static const PortableKernel whole = {"scan_whole", {}, accumulate_rows<uint64_t, void, void>};
   static const PortableKernel complex = {
       "scan_complex", {}, accumulate_rows<Complex<double>, void, void>};
   if (is_complex(to)) return complex;
-  if (from == to && (op == ScanOp::sum || op == ScanOp::product)) {
-    const bool product = op == ScanOp::product;
-    if (to == DType::f32) return plain[0][product];
-    if (to == DType::f64) return plain[1][product];
-    if (to == DType::i64) return plain[2][product];
+  const DType plain_to = is_integral(from) ? DType::i64 : from;
+  if (to == plain_to && (op == ScanOp::sum || op == ScanOp::product)) {
+    const PortableKernel& kernel = plain[static_cast<size_t>(from)][op == ScanOp::product];
+    if (kernel.host) return kernel;
   }
   return is_integral(from) && is_integral(to) ? whole : real;
 }
@@ -297,6 +348,9 @@ KernelCall scan(ScanOp op, const View& out, const View* indices, const View& src
   for (const Dims& s : rest.strides) append(args.ints, s);
   args.items = length > 0 ? rest.numel() : 0;
   args.grain = std::max<int64_t>(grain_for(length, 16384), length > 1 ? 1 : 64);
+  // Rows side by side are cut where lines of memory end.
+  const bool beside = !rest.shape.empty() && rest.strides[1].back() == 1 && length > 1;
+  if (beside) args.grain = std::max<int64_t>(args.grain, k_wide_side);
   return call;
 }
 

@@ -104,6 +104,21 @@ void order(std::vector<Item>& items, std::vector<Item>& other, int64_t first, in
       for (; at > 0 && less(x, items[at - 1]); --at) items[at] = items[at - 1];
       items[at] = x;
     }
+  } else if (k < n / 64) {
+    // Candidates gather behind the first k; when there are many, the best k of them stay.
+    const auto begin = items.begin();
+    const int64_t room = 8 * k;
+    int64_t kept = room;
+    std::nth_element(begin, begin + (k - 1), begin + kept, less);
+    for (int64_t i = kept; i < n; ++i) {
+      if (!less(items[i], items[k - 1])) continue;
+      std::swap(items[kept++], items[i]);
+      if (kept < 2 * room) continue;
+      std::nth_element(begin, begin + (k - 1), begin + kept, less);
+      kept = k;
+    }
+    std::nth_element(begin, begin + (k - 1), begin + kept, less);
+    std::sort(begin, begin + k, less);
   } else if (k < n / 8) {
     std::nth_element(items.begin(), items.begin() + k, items.end(), less);
     std::sort(items.begin(), items.begin() + k, less);
