@@ -189,11 +189,12 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     count = x.numel() if N is None else N
     if count < 0:
         raise RuntimeError("N must be non-negative.")
-    powers = _C.arange(count, device=x.device)
-    if not increasing:
-        powers = powers.flip(0)
     base = x.long() if x.dtype in (_C.bool, _C.uint8, _C.int8, _C.int16, _C.int32) else x
-    return base.unsqueeze(-1).pow(powers)
+    powers = _C.ones((x.numel(), min(count, 1)), dtype=base.dtype, device=x.device)
+    if count > 1:
+        rest = base.unsqueeze(-1).expand(x.numel(), count - 1).cumprod(-1)
+        powers = _C.cat([powers, rest], -1)
+    return powers if increasing else powers.flip(-1)
 
 
 def _triangle(row: int, col: int, offset: int, dtype: Any, device: Any, lower: bool) -> Tensor:

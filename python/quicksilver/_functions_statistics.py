@@ -346,11 +346,12 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         raise RuntimeError("minlength should be >= 0")
     if input.is_floating_point() or input.is_complex() or input.dtype == _C.bool:
         raise NotImplementedError(f"\"bincount_cpu\" not implemented for '{_type_name(input)}'")
-    if input.dim() != 1 or (input.numel() and int(input.min()) < 0):
+    low, high = _C.stack(_C.aminmax(input)).tolist() if input.numel() else (0, -1)
+    if input.dim() != 1 or low < 0:
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     if weights is not None and weights.shape != input.shape:
         raise RuntimeError("weights should be 1-d and have the same length as input")
-    size = max(int(input.max()) + 1 if input.numel() else 0, minlength)
+    size = max(high + 1, minlength)
     if weights is None:
         each = _C.ones((), dtype=_C.int64, device=input.device).expand(input.shape)
     else:

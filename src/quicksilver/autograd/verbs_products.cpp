@@ -176,6 +176,10 @@ Tensor dot(const Tensor& a, const Tensor& b) {
            "inconsistent tensor size, expected tensor {} and src {} to have the same number of "
            "elements, but got {} and {} elements respectively",
            to_string(a.shape()), to_string(b.shape()), a.numel(), b.numel());
+  // A sum is dealt out to threads, an element of a matrix product is not.
+  constexpr int64_t k_long = 1 << 16;
+  if (a.numel() >= k_long && (a.dtype() == DType::f32 || a.dtype() == DType::f64))
+    return sum(mul(a, b));
   return reshape(product(unsqueeze(a, 0), unsqueeze(b, 1), {}), Dims{});
 }
 

@@ -1,6 +1,8 @@
 // Creation: sizes as a tuple or as bare ints, dtype=, device=, requires_grad=, generator=, out=.
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "quicksilver/autograd/autograd.h"
 #include "quicksilver/autograd/verbs.h"
@@ -54,9 +56,43 @@ PyObject* random_of_size(Call& c) {  // (size, generator, ...)
   GeneratorScope scope(c.args[1], device_type_of(o));
   return wrap(verb(checked_size(c, 0), o));
 }
+/// Dimensions from the slowest to the fastest in memory, as argument `at`, a memory format, asks;
+/// without one as those of x, where x has no gaps. Empty: row-major.
+Dims memory_order(const Call& c, int at, const Tensor& x) {
+  const std::string_view format = c.given(at) ? constant_name(c.args[at]) : "preserve_format";
+  if (format == "channels_last" || format == "channels_last_3d") {
+    const int rank = format == "channels_last" ? 4 : 5;
+    if (x.dim() != rank)
+      raise(PyExc_RuntimeError, "required rank {} tensor to use {} format", rank, format);
+    return rank == 4 ? Dims{0, 2, 3, 1} : Dims{0, 2, 3, 4, 1};
+  }
+  if (format != "preserve_format" || x.is_contiguous() || !x.layout().is_dense()) return {};
+  Dims order;
+  for (int d = 0; d < x.dim(); ++d) order.push_back(d);
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+    return x.strides()[static_cast<size_t>(a)] > x.strides()[static_cast<size_t>(b)];
+  });
+  return order;
+}
+/// What `make` makes of (shape, options), in x's shape; `at`: where dtype= and the others start.
+template <class Make>
+Tensor made_like(const Call& c, int at, const Tensor& x, Make&& make) {
+  Options o = options_like(c, at, x);
+  const Dims order = memory_order(c, at + 5, x);
+  if (order.empty()) return make(x.shape(), o);
+  const bool requires_grad = std::exchange(o.requires_grad, false);
+  Dims shape, back(order.size());
+  for (size_t i = 0; i < order.size(); ++i) {
+    shape.push_back(x.shape()[static_cast<size_t>(order[i])]);
+    back[static_cast<size_t>(order[i])] = static_cast<int64_t>(i);
+  }
+  Tensor out = permute(make(shape, o), back);
+  if (requires_grad) out.set_requires_grad(true);
+  return out;
+}
 template <SizeVerb verb>
 PyObject* like(Call& c) {
-  return wrap(verb(c.tensor(0).shape(), options_like(c, 1, c.tensor(0))));
+  return wrap(made_like(c, 1, c.tensor(0), verb));
 }
 template <SizeVerb verb>
 PyObject* new_of_size(Call& c) {
@@ -109,7 +145,9 @@ PyObject* new_full(Call& c) {
   return wrap(full_of(checked_size(c, 1), c.number(2), options_like(c, 3, c.tensor(0))));
 }
 PyObject* full_like(Call& c) {
-  return wrap(full_of(c.tensor(0).shape(), c.number(1), options_like(c, 2, c.tensor(0))));
+  return wrap(made_like(c, 2, c.tensor(0), [&](DimSpan shape, const Options& o) {
+    return full_of(shape, c.number(1), o);
+  }));
 }
 PyObject* empty_strided(Call& c) {
   const Options o = options(c, 2);
@@ -174,13 +212,14 @@ PyObject* randint_range(Call& c) {
       random_integers(c.integer(0), c.integer(1), checked_size(c, 2), options(c, 4), c.args[3]));
 }
 PyObject* randint_like(Call& c) {
-  const Tensor& x = c.tensor(0);
-  return wrap(random_integers(0, c.integer(1), x.shape(), options_like(c, 2, x), nullptr));
+  return wrap(made_like(c, 2, c.tensor(0), [&](DimSpan shape, const Options& o) {
+    return random_integers(0, c.integer(1), shape, o, nullptr);
+  }));
 }
 PyObject* randint_like_range(Call& c) {
-  const Tensor& x = c.tensor(0);
-  return wrap(
-      random_integers(c.integer(1), c.integer(2), x.shape(), options_like(c, 3, x), nullptr));
+  return wrap(made_like(c, 3, c.tensor(0), [&](DimSpan shape, const Options& o) {
+    return random_integers(c.integer(1), c.integer(2), shape, o, nullptr);
+  }));
 }
 PyObject* randperm(Call& c) {
   Options o = options(c, 2);

@@ -93,8 +93,15 @@ PyObject* scatter_reduce_in_place(Call& c) {
 }
 const Tensor& masked_scatter_(const Tensor& x, const Tensor& mask, const Tensor& source) {
   const Tensor full_mask = expand(mask, x.shape());
-  const int64_t n = item_of(sum(full_mask)).to_int();
-  return index_put_(x, {full_mask}, slice(reshape(source, Dims{-1}), 0, 0, n));
+  // Which element of the source each place takes, were it taken: no list of places is made.
+  const Tensor before = sub(cumsum(reshape(full_mask, Dims{-1}), 0), 1);
+  const int64_t n = before.numel() ? item_of(select(before, 0, -1)).to_int() + 1 : 0;
+  if (n > source.numel())
+    raise(PyExc_RuntimeError, "Number of elements of source < number of ones in mask");
+  if (n == 0) return x;
+  const Tensor taken =
+      index_select(reshape(source, Dims{-1}), 0, clamp(before, Scalar(0), std::nullopt));
+  return copy_(x, where(full_mask, reshape(taken, x.shape()), x));
 }
 
 const Row rows[] = {

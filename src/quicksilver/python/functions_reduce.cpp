@@ -28,7 +28,7 @@ Tensor mean_of(const Tensor& x, const OptionalDims& d, bool keep, std::optional<
 }
 Tensor nansum(const Tensor& x, const OptionalDims& d, bool keep, std::optional<DType> t) {
   if (is_integral(x.dtype())) return sum(x, some(d), keep, t);
-  return sum(masked_fill(x, isnan(x), Scalar(0.0)), some(d), keep, t);
+  return sum(where(isnan(x), Scalar(0.0), x), some(d), keep, t);
 }
 PyObject* prod_all(Call& c) {
   return wrap(prod(c.tensor(0), std::nullopt, false, c.optional_dtype(1)));
