@@ -1,0 +1,185 @@
+"""Paths that exist for speed give what the plain ones do: values, bits and strides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from oracle.library import DEVICES, L
+
+ON_DEVICES = pytest.mark.parametrize("device", DEVICES)
+
+
+@ON_DEVICES
+def test_like_functions_keep_the_order_of_memory(device: str) -> None:
+    x = L.randn(2, 3, 4, 5, device=device)
+    makers = [
+        L.zeros_like, L.ones_like, L.empty_like, L.rand_like, L.randn_like,
+        lambda t, **k: L.full_like(t, 2.0, **k), lambda t, **k: L.randint_like(t, 5, **k),
+        lambda t, **k: L.randint_like(t, 1, 5, **k),
+    ]  # fmt: skip
+    for make in makers:
+        turned = x.permute(2, 0, 3, 1)
+        made = make(turned)
+        assert made.shape == turned.shape and made.stride() == turned.stride()
+        assert make(x[:, ::2]).is_contiguous()  # gaps are not kept
+        assert make(x[:1].expand(4, 3, 4, 5)).is_contiguous()
+        assert make(turned, memory_format=L.contiguous_format).is_contiguous()
+        assert make(x, memory_format=L.channels_last).stride() == (60, 1, 15, 3)
+        assert make(turned, requires_grad=True).is_leaf
+    assert (L.ones_like(x.permute(3, 1, 0, 2)).cpu().numpy() == 1).all()
+    with pytest.raises(RuntimeError, match="rank 4"):
+        L.zeros_like(x[0], memory_format=L.channels_last)
+
+
+@ON_DEVICES
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_moving_halves_changes_no_bit(device: str, dtype: str) -> None:
+    bits = np.arange(65536, dtype=np.uint16).astype(np.int16).reshape(256, 256)
+    x = L.from_numpy(bits).view(getattr(L, dtype)).to(device)
+
+    def same(t: Any, wanted: np.ndarray[Any, Any]) -> bool:
+        return bool((t.cpu().contiguous().view(L.int16).numpy() == wanted).all())
+
+    assert same(x.clone(), bits)
+    assert same(x.t().contiguous(), bits.T)
+    assert same(L.cat([x, x.flip(1)], 1), np.concatenate([bits, bits[:, ::-1]], 1))
+    assert same(x[:, 1:].clone(), bits[:, 1:])
+    y = L.zeros(256, 512, dtype=x.dtype, device=device)
+    y[:, ::2] = x
+    assert same(y[:, ::2], bits)
+
+
+@ON_DEVICES
+@pytest.mark.parametrize("shape", [(1, 70000), (5, 3000), (3, 1024), (7, 1000), (2, 600)])
+def test_rows_of_any_length_fold_and_spread(device: str, shape: tuple[int, int]) -> None:
+    a = np.random.default_rng(3).standard_normal(shape)
+    x = L.from_numpy(a.astype(np.float32)).to(device)
+    a = a.astype(np.float32).astype(np.float64)
+    e = np.exp(a - a.max(1, keepdims=True))
+    for got, wanted in [
+        (x.sum(1), a.sum(1)), (x.amax(1), a.max(1)), (x.argmin(1), a.argmin(1)),
+        (x.var(1), a.var(1, ddof=1)), (L.softmax(x, 1), e / e.sum(1, keepdims=True)),
+        (L.stack(L.aminmax(x, dim=1)), np.stack([a.min(1), a.max(1)])),
+        (x - x.mean(1, keepdim=True), a - a.mean(1, keepdims=True)),
+        (x.sum(0), a.sum(0)), (x.var(0, correction=0), a.var(0)),
+    ]:  # fmt: skip
+        np.testing.assert_allclose(got.cpu().numpy(), wanted, rtol=2e-5, atol=2e-5)
+
+
+@ON_DEVICES
+def test_long_dot_is_a_sum(device: str) -> None:
+    rng = np.random.default_rng(4)
+    for n in (1, 1000, 70000):
+        a, b = (rng.standard_normal(n).astype(np.float32) for _ in range(2))
+        x, y = (L.from_numpy(v).to(device).requires_grad_() for v in (a, b))
+        out = L.dot(x, y)
+        wanted = a.astype(np.float64) @ b.astype(np.float64)
+        np.testing.assert_allclose(out.item(), wanted, rtol=1e-5, atol=1e-3)
+        out.backward()
+        assert (x.grad.cpu().numpy() == b).all() and (y.grad.cpu().numpy() == a).all()
+    x, y = (L.from_numpy(rng.standard_normal((50, 300))).to(device) for _ in range(2))
+    got = L.einsum("ij,ij->i", x, y).cpu().numpy()
+    np.testing.assert_allclose(got, (x.cpu().numpy() * y.cpu().numpy()).sum(1), rtol=1e-12)
+
+
+@ON_DEVICES
+@pytest.mark.parametrize(
+    "dtype", ["int8", "int16", "int32", "uint8", "bool", "float16", "bfloat16"]
+)
+def test_running_sums_know_their_dtypes(device: str, dtype: str) -> None:
+    a = np.random.default_rng(5).integers(0, 2, (37, 300))
+    x = L.from_numpy(a).to(getattr(L, dtype)).to(device)
+    for dim in (0, 1):
+        for t, v in ((x, a), (x.t(), a.T)):
+            got = t.cumsum(dim)
+            assert got.dtype == (x.dtype if x.is_floating_point() else L.int64)
+            wanted = np.cumsum(v, dim)
+            if dtype == "bfloat16":  # eight digits: running sums are kept longer, then rounded
+                wanted = L.from_numpy(wanted).to(L.bfloat16).float().numpy()
+            assert (got.float().cpu().numpy() == wanted).all()
+            assert (t.cumprod(dim).float().cpu().numpy() == np.cumprod(v, dim)).all()
+
+
+@ON_DEVICES
+@pytest.mark.parametrize("largest", [True, False])
+def test_topk_of_a_long_row(device: str, largest: bool) -> None:
+    a = np.random.default_rng(6).integers(0, 3000, 20000).astype(np.float32)
+    for k in (33, 100, 300):
+        values, at = L.topk(L.from_numpy(a).to(device), k, largest=largest)
+        order = np.argsort(-a if largest else a, kind="stable")[:k]
+        assert (values.cpu().numpy() == a[order]).all()
+        assert (at.cpu().numpy() == order).all()
+    rising = L.arange(20000, device=device)
+    assert rising.topk(100).values.tolist() == list(range(19999, 19899, -1))
+
+
+@ON_DEVICES
+def test_whole_division_of_small_and_large_numbers(device: str) -> None:
+    rng = np.random.default_rng(7)
+    large = rng.integers(-(2**63), 2**63, 500)
+    near = (2**52 + rng.integers(-3, 4, 500)) // rng.integers(1, 9, 500)
+    x = np.concatenate([large, near, rng.integers(0, 2**33, 500), np.arange(500)])
+    for y in (3, 7, 2**31, 2**52 - 1, -5, x[::-1].copy()):
+        y = np.where(np.asarray(y) == 0, 1, y)
+        tx, ty = L.from_numpy(x).to(device), L.tensor(y, device=device)
+        assert (L.floor_divide(tx, ty).cpu().numpy() == x // y).all()
+        assert (L.remainder(tx, ty).cpu().numpy() == x % y).all()
+        assert (L.fmod(tx, ty).cpu().numpy() == np.fmod(x, y)).all()
+
+
+@ON_DEVICES
+def test_cubes_are_products(device: str) -> None:
+    x = L.randn(1000, device=device)
+    cubes = (x * x * x).cpu().numpy()
+    assert ((x**3).cpu().numpy() == cubes).all()
+    assert (L.pow(x, L.full_like(x, 3.0)).cpu().numpy() == cubes).all()
+    mixed = L.pow(x.abs(), L.tensor([3.0, 0.5] * 500, device=device)).cpu().numpy()
+    assert (mixed[::2] == abs(cubes)[::2]).all()
+    np.testing.assert_allclose(mixed[1::2] ** 2, abs(x.cpu().numpy())[1::2], rtol=1e-6)
+
+
+@ON_DEVICES
+def test_sums_that_skip_nan_read_any_layout(device: str) -> None:
+    a = np.random.default_rng(8).standard_normal((30, 40))
+    a[::3, ::2] = np.nan
+    x = L.from_numpy(a).to(device)
+    for t, v in ((x, a), (x.t(), a.T)):
+        np.testing.assert_allclose(t.nansum().item(), np.nansum(v), rtol=1e-12)
+        np.testing.assert_allclose(t.nansum(0).cpu().numpy(), np.nansum(v, 0), rtol=1e-12)
+
+
+@ON_DEVICES
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "float64", "complex64"])
+@pytest.mark.parametrize("shape", [(37, 53), (64, 64), (100, 17), (3, 3000)])
+def test_turned_and_shifted_copies(device: str, dtype: str, shape: tuple[int, int]) -> None:
+    a = np.random.default_rng(9).integers(0, 200, shape).astype(dtype)
+    x = L.from_numpy(a).to(device)
+    for got, wanted in [
+        (x.t().contiguous(), a.T), (x.flip(0).t().contiguous(), a[::-1].T),
+        (x.flip(1).t().contiguous(), a[:, ::-1].T),
+        (x.flip((0, 1)).t().contiguous(), a[::-1, ::-1].T),
+        (x.rot90(1), np.rot90(a, 1)), (x.rot90(3), np.rot90(a, 3)), (x.flip(1), a[:, ::-1]),
+    ]:  # fmt: skip
+        assert (got.cpu().numpy() == wanted).all()
+    for k in (1, 3, 17, 300, 1100):  # destinations a little ahead of their sources
+        assert (x.roll(k, 1).cpu().numpy() == np.roll(a, k, 1)).all()
+        assert (x.roll(-k, 0).cpu().numpy() == np.roll(a, -k, 0)).all()
+
+
+@ON_DEVICES
+def test_indices_out_of_range_are_found_anywhere(device: str) -> None:
+    x = L.zeros(50, 40, device=device)
+    for dtype in (L.int64, L.int32, L.int16, L.int8):
+        good = L.full((50, 40), 39, dtype=dtype, device=device)
+        if dtype == L.int64:
+            assert x.scatter(1, good, 1.0).sum().item() == 50
+        assert x.clone().index_put_((good[0],), L.ones(40, device=device)).sum().item() == 40
+    for bad in (40, -41, 2**63 - 1, -(2**63)):
+        for at in ((0, 0), (49, 39), (20, 7)):
+            i = L.zeros(50, 40, dtype=L.int64)
+            i[at] = bad
+            for index in (i.to(device), i.t().contiguous().t().to(device)):
+                with pytest.raises((IndexError, RuntimeError), match=str(bad)):
+                    x.scatter_add(1, index, L.ones(50, 40, device=device)).sum().item()
