@@ -176,7 +176,7 @@ def test_indices_out_of_range_are_found_anywhere(device: str) -> None:
         if dtype == L.int64:
             assert x.scatter(1, good, 1.0).sum().item() == 50
         assert x.clone().index_put_((good[0],), L.ones(40, device=device)).sum().item() == 40
-    for bad in (40, -41, 2**63 - 1, -(2**63)):
+    for bad in (40, -1, -41, 2**63 - 1, -(2**63)):
         for at in ((0, 0), (49, 39), (20, 7)):
             i = L.zeros(50, 40, dtype=L.int64)
             i[at] = bad

@@ -125,15 +125,15 @@ const PortableKernel& gather_kernel(size_t element_bytes) {
   return kernels[log2];
 }
 
-/// Whether all of a run are in [-bound, bound): a sum without branches, since nearly always they
+/// Whether all of a run are in [-wrap, bound): a sum without branches, since nearly always they
 /// are.
 template <class I>
-bool all_inside(const I* p, int64_t step, int64_t length, int64_t bound) {
-  const uint64_t end = static_cast<uint64_t>(bound);
-  uint64_t outside = 0;  // its top bit: x is not below the end, or not above -end
+bool all_inside(const I* p, int64_t step, int64_t length, const IndexReader& r) {
+  const uint64_t end = static_cast<uint64_t>(r.bound), wrap = static_cast<uint64_t>(r.wrap);
+  uint64_t outside = 0;  // its top bit: x is not below the end, or below -wrap
   for (int64_t i = 0; i < length; ++i) {
     const uint64_t x = static_cast<uint64_t>(static_cast<int64_t>(p[i * step]));
-    outside |= (end - 1 - x) | (x + end);
+    outside |= (end - 1 - x) | (x + wrap);
   }
   return outside >> 63 == 0;
 }
@@ -155,8 +155,7 @@ void check_points(const KernelView& view, int64_t begin, int64_t end) {
     bool good = false;
     dispatch_index(x.dtype, [&]<class I>(I) {
       const I* from = static_cast<const I*>(x.base) + at[0];
-      good = step == 1 ? all_inside(from, 1, length, x.bound)
-                       : all_inside(from, step, length, x.bound);
+      good = step == 1 ? all_inside(from, 1, length, x) : all_inside(from, step, length, x);
     });
     if (good) return;
     int64_t unused = 0;
