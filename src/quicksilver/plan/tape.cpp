@@ -164,6 +164,7 @@ bool Tape::make_way(std::span<const In> in, std::span<const Out> out, Lock& lock
   for (size_t i = 0; i < in.size(); ++i) {
     if (in[i].kind != In::tensor) continue;
     const Content& c = *in[i].content;
+    if (holds(c) && !(written >> i & 1)) continue;
     if (Tape* tape = other_user(c, written >> i & 1)) {
       lock.unlock();
       tape->cut();

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "quicksilver/core/error.h"
+#include "quicksilver/core/scratch.h"
 #include "quicksilver/tensor/rules.h"
 
 namespace qs {
@@ -205,20 +206,20 @@ void record(Op op, std::span<const Operand> operands, std::span<const uint64_t> 
   const graph::OpInfo& row = graph::info(op);
   QS_ASSERT(operands.size() <= k_most_operands - k_most_results &&
             results.size() <= k_most_results);
-  Resolved resolved[k_most_operands];
-  const std::span<Resolved> in(resolved, operands.size());
+  Scratch<Resolved, k_most_operands> resolved(operands.size());
+  const std::span<Resolved> in = resolved;
   const DeviceType device = resolve_operands(op, operands, options.device, in);
   const DType compute = compute_rule(op, in, options);
   if (is_complex(compute)) [[unlikely]]
     QS_CHECK(takes_complex(op), NotImplementedError, "\"{}_{}\" not implemented for '{}'",
              graph::name_of(op), device == DeviceType::cpu ? "cpu" : "mps",
              compute == DType::c64 ? "ComplexFloat" : "ComplexDouble");
-  Tensor numbers[k_most_operands];
-  for (size_t i = 0; i < in.size(); ++i) {
-    if (in[i].kind != Resolved::scalar || in[i].number.kind() != Scalar::Kind::complex) continue;
-    numbers[i] = complex_number(in[i].number, compute, device);
-    in[i].kind = Resolved::tensor;
-    in[i].impl = numbers[i].impl();
+  std::vector<Tensor> stand_ins;  // what operands are read from instead of themselves
+  for (Resolved& r : in) {
+    if (r.kind != Resolved::scalar || r.number.kind() != Scalar::Kind::complex) continue;
+    stand_ins.push_back(complex_number(r.number, compute, device));
+    r.kind = Resolved::tensor;
+    r.impl = stand_ins.back().impl();
   }
 
   Dims shape;
@@ -231,7 +232,7 @@ void record(Op op, std::span<const Operand> operands, std::span<const uint64_t> 
   }
 
   // Results: which are fresh, which go into a target, and what they look like.
-  Tensor made[k_most_results];
+  Scratch<Tensor, k_most_results> made;
   bool in_place = false;
   for (size_t i = 0; i < results.size(); ++i) {
     const DType dtype = result_rule(op, static_cast<int>(i), compute, options);
@@ -241,7 +242,7 @@ void record(Op op, std::span<const Operand> operands, std::span<const uint64_t> 
     if (i < options.targets.size() && options.targets[i].defined()) {
       const Tensor& target = options.targets[i];
       check_target(op, *target.impl(), device, dtype, own);
-      made[i] = target;
+      made.add(target);
       in_place = true;
       continue;
     }
@@ -252,38 +253,36 @@ void record(Op op, std::span<const Operand> operands, std::span<const uint64_t> 
                    : follows ? elementwise_strides(in, own)
                              : contiguous_strides(own);
     checked_numel(own);
-    made[i] = make_fresh(device, dtype, Layout(std::move(own), std::move(strides)));
+    made.add(make_fresh(device, dtype, Layout(std::move(own), std::move(strides))));
   }
 
   // An operand that lies across a target's elements is read from a copy, unless it is the target.
-  Tensor kept_alive[k_most_operands];
   if (in_place) {
-    for (size_t i = 0; i < in.size(); ++i) {
-      if (in[i].kind != Resolved::tensor) continue;
+    for (Resolved& r : in) {
+      if (r.kind != Resolved::tensor) continue;
       for (const Tensor& target : made) {
-        if (!target.defined()) continue;
-        const TensorImpl &t = *target.impl(), &o = *in[i].impl;
+        const TensorImpl &t = *target.impl(), &o = *r.impl;
         if (o.storage != t.storage || same_view(o, t) || !ranges_meet(o, t)) continue;
-        kept_alive[i] = copy_of(Tensor(Ref<TensorImpl>(in[i].impl)));
-        in[i].impl = kept_alive[i].impl();
+        stand_ins.push_back(copy_of(Tensor(Ref<TensorImpl>(r.impl))));
+        r.impl = stand_ins.back().impl();
         break;
       }
     }
   }
 
-  plan::In tape_in[k_most_operands + k_most_results];
-  size_t n = 0;
-  for (; n < in.size(); ++n) {
-    const bool raw = row.raw >> n & 1;
-    if (in[n].kind == Resolved::scalar) {
+  Scratch<plan::In, k_most_operands + k_most_results> tape_in;
+  for (size_t i = 0; i < in.size(); ++i) {
+    const Resolved& r = in[i];
+    if (r.kind == Resolved::tensor) {
+      const TensorImpl& t = *r.impl;
+      tape_in.add({plan::In::tensor, t.dtype, true, t.storage.get(), &t.layout, 0});
+    } else {
+      plan::In& word = tape_in.add({});
       // A 0-dim cpu tensor keeps its dtype class through the word; a number takes the node's.
-      place_number(in[n].number, raw, compute, tape_in[n]);
-    } else if (in[n].kind == Resolved::tensor) {
-      const TensorImpl& t = *in[n].impl;
-      tape_in[n] = {plan::In::tensor, t.dtype, true, t.storage.get(), &t.layout, 0};
+      if (r.kind == Resolved::scalar) place_number(r.number, row.raw >> i & 1, compute, word);
     }
   }
-  plan::Out tape_out[k_most_results];
+  Scratch<plan::Out, k_most_results> tape_out;
   bool nothing = true;  // nothing to compute: every result is empty
   for (size_t i = 0; i < results.size(); ++i) {
     const TensorImpl& t = *made[i].impl();
@@ -294,14 +293,14 @@ void record(Op op, std::span<const Operand> operands, std::span<const uint64_t> 
       for (size_t k = 0; k < in.size() && at < 0; ++k)
         if (in[k].kind == Resolved::tensor && same_view(*in[k].impl, t)) at = static_cast<int>(k);
       if (at < 0) {
-        while (n < row.inputs) tape_in[n++] = {};  // a target never stands where an input could
-        at = static_cast<int>(n);
-        tape_in[n++] = {plan::In::tensor, t.dtype, false, t.storage.get(), &t.layout, 0};
+        while (tape_in.size() < row.inputs) tape_in.add({});  // no target where an input could be
+        at = static_cast<int>(tape_in.size());
+        tape_in.add({plan::In::tensor, t.dtype, false, t.storage.get(), &t.layout, 0});
       }
       full = t.layout.is_dense() &&
              t.layout.numel() * static_cast<int64_t>(size_of(t.dtype)) == t.storage->bytes;
     }
-    tape_out[i] = {t.storage.get(), t.dtype, &t.layout, at, full};
+    tape_out.add({t.storage.get(), t.dtype, &t.layout, at, full});
     nothing = nothing && t.layout.numel() == 0;
   }
 
@@ -310,8 +309,7 @@ void record(Op op, std::span<const Operand> operands, std::span<const uint64_t> 
       if (!made[i].storage().block)
         made[i].storage().block = device_runtime(device).allocator().allocate(0);
   } else {
-    plan::Tape::current(device).record(op, compute, {tape_in, n}, {tape_out, results.size()},
-                                       attrs);
+    plan::Tape::current(device).record(op, compute, tape_in, tape_out, attrs);
   }
   for (size_t i = 0; i < results.size(); ++i) {
     if (tape_out[i].target >= 0) made[i].storage().bump_version();

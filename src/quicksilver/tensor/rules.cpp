@@ -1,5 +1,6 @@
 #include "quicksilver/tensor/rules.h"
 
+#include <algorithm>
 #include <atomic>
 #include <numeric>
 
@@ -132,19 +133,16 @@ Dims elementwise_strides(std::span<const Resolved> in, DimSpan shape) {
   const int rank = static_cast<int>(shape.size());
   if (rank < 2) return contiguous_strides(shape);
   // Only tensors that are not row-major over the whole shape can pull the order elsewhere.
+  const bool plain = std::all_of(in.begin(), in.end(), [&](const Resolved& r) {
+    if (r.kind != Resolved::tensor || r.impl->layout.rank() == 0) return true;
+    const Layout& l = r.impl->layout;
+    return std::equal(l.shape.begin(), l.shape.end(), shape.begin(), shape.end()) &&
+           l.is_contiguous();
+  });
+  if (plain) return contiguous_strides(shape);
   SmallVector<const Layout*, 8> odd;
-  for (const Resolved& r : in) {
-    if (r.kind != Resolved::tensor || r.impl->layout.rank() == 0) continue;
-    odd.push_back(&r.impl->layout);
-  }
-  bool plain = true;
-  for (const Layout* l : odd)
-    plain = plain && l->is_contiguous() && DimSpan(l->shape).size() == shape.size();
-  if (plain) {
-    for (const Layout* l : odd)
-      for (int d = 0; d < rank; ++d) plain = plain && l->shape[d] == shape[d];
-    if (plain) return contiguous_strides(shape);
-  }
+  for (const Resolved& r : in)
+    if (r.kind == Resolved::tensor && r.impl->layout.rank() > 0) odd.push_back(&r.impl->layout);
   // PyTorch's TensorIterator: a stable insertion sort of the dimensions by the strides of the
   // operands in turn; broadcast dimensions decide nothing.
   auto stride = [&](const Layout& l, int d) -> int64_t {
