@@ -2,9 +2,11 @@
 // strides, dtypes, instruction sets and numbers of threads.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <random>
+#include <tuple>
 #include <vector>
 
 #include "quicksilver/core/cpu_info.h"
@@ -339,6 +341,31 @@ TEST(Gemm, BitsDoNotDependOnThreads) {
         set_isa_for_tests(scope.before);
       }
     }
+  pool.set_threads(before);
+}
+
+// 784 columns in four chunks are not 224, 224, 224 and the rest.
+TEST(Gemm, ChunksAreEven) {
+  ThreadPool& pool = ThreadPool::instance();
+  const int before = pool.threads();
+  pool.set_threads(2);
+  for (const auto& [m, n, k] : {std::tuple{256, 784, 64}, {64, 256, 784}, {1000, 1100, 60}}) {
+    Case c;
+    c.s.m = m, c.s.n = n, c.s.k = k;
+    c.s.a = {k, 1, 0}, c.s.b = {n, 1, 0}, c.s.c = {n, 1, 0};
+    if (k == 784) c.s.b = {1, k, 0};
+    const GemmPlan plan(c.s);
+    ASSERT_GT(plan.chunks(), 1);
+    int64_t least = INT64_MAX, most = 0, covered = 0;
+    for (int64_t chunk = 0; chunk < plan.chunks(); ++chunk) {
+      const GemmPlan::Box box = plan.box(chunk);
+      least = std::min(least, box.rows * box.columns);
+      most = std::max(most, box.rows * box.columns);
+      covered += box.rows * box.columns;
+    }
+    EXPECT_EQ(covered, int64_t{m} * n);
+    EXPECT_LE(static_cast<double>(most), 1.45 * static_cast<double>(least)) << m << "x" << n;
+  }
   pool.set_threads(before);
 }
 

@@ -75,7 +75,6 @@ bool turning_pays(const GemmShape& s) {
 }
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
 double load_element(DType d, const char* p) {
   switch (d) {
@@ -300,6 +299,10 @@ const char* GemmPlan::method() const {
   return names[static_cast<int>(method_)];
 }
 
+int64_t GemmPlan::Cut::start(int64_t chunk) const {
+  return std::min(extent, ceil_div(extent, unit) * chunk / chunks * unit);
+}
+
 // Pieces are worth a few microseconds at least; own kernels are cut no finer than the threads need.
 void GemmPlan::choose_pieces() {
   const int64_t threads = ThreadPool::instance().threads();
@@ -309,8 +312,8 @@ void GemmPlan::choose_pieces() {
   const int64_t item = std::max<int64_t>(s_.m * s_.n * std::max<int64_t>(s_.k, 1), 1);
   const int64_t total = item * s_.batch;
   batch_step_ = s_.batch;
-  row_step_ = s_.m;
-  column_step_ = s_.n;
+  rows_ = {s_.m, 1, s_.m};
+  columns_ = {s_.n, 1, s_.n};
   const bool fixed = method_ == Method::library;
   const int64_t most = fixed ? 16 : 4 * threads;
   const int64_t wanted = std::min(most, total / least);
@@ -335,22 +338,24 @@ void GemmPlan::choose_pieces() {
       const int64_t row_unit = vector ? 16 : 28, column_unit = 64;
       if (!vector) cut(196, 192, pieces);
       cut(row_unit, column_unit, std::min(pieces, fixed ? pieces : 2 * threads));
-      row_step_ = std::min(s_.m, round_up(ceil_div(s_.m, rows), row_unit / 2));
-      column_step_ = std::min(s_.n, round_up(ceil_div(s_.n, columns), column_unit / 2));
+      const auto in_units = [](int64_t extent, int64_t chunks, int64_t unit) {
+        return Cut{extent, std::min(chunks, ceil_div(extent, unit)), unit};
+      };
+      rows_ = in_units(s_.m, rows, row_unit / 2);
+      columns_ = in_units(s_.n, columns, column_unit / 2);
     }
   }
   batch_chunks_ = ceil_div(s_.batch, batch_step_);
-  row_chunks_ = ceil_div(s_.m, row_step_);
-  column_chunks_ = ceil_div(s_.n, column_step_);
 }
 
 GemmPlan::Box GemmPlan::box(int64_t chunk) const {
+  const int64_t column = chunk % columns_.chunks, row = chunk / columns_.chunks % rows_.chunks;
   Box x;
-  x.column = chunk % column_chunks_ * column_step_;
-  x.row = chunk / column_chunks_ % row_chunks_ * row_step_;
-  x.batch = chunk / (column_chunks_ * row_chunks_) * batch_step_;
-  x.columns = std::min(column_step_, s_.n - x.column);
-  x.rows = std::min(row_step_, s_.m - x.row);
+  x.column = columns_.start(column);
+  x.row = rows_.start(row);
+  x.batch = chunk / (columns_.chunks * rows_.chunks) * batch_step_;
+  x.columns = columns_.size(column);
+  x.rows = rows_.size(row);
   x.items = std::min(batch_step_, s_.batch - x.batch);
   if (swapped_) {
     std::swap(x.row, x.column);
@@ -367,9 +372,10 @@ void GemmPlan::run(const GemmPointers& given, int64_t first, int64_t last) const
     return base ? static_cast<const char*>(base) + elements * size : nullptr;
   };
   for (int64_t chunk = first; chunk < last; ++chunk) {
-    const int64_t column = chunk % column_chunks_ * column_step_;
-    const int64_t row = chunk / column_chunks_ % row_chunks_ * row_step_;
-    const int64_t b0 = chunk / (column_chunks_ * row_chunks_) * batch_step_;
+    const int64_t in_row = chunk % columns_.chunks,
+                  in_column = chunk / columns_.chunks % rows_.chunks;
+    const int64_t column = columns_.start(in_row), row = rows_.start(in_column);
+    const int64_t b0 = chunk / (columns_.chunks * rows_.chunks) * batch_step_;
     const int64_t b1 = std::min(s_.batch, b0 + batch_step_);
     for (int64_t b = b0; b < b1; ++b) {
       GemmPointers item;
@@ -379,7 +385,7 @@ void GemmPlan::run(const GemmPointers& given, int64_t first, int64_t last) const
       item.bias = s_.has_bias
                       ? at(p.bias, b * s_.bias.batch + row * s_.bias.row + column * s_.bias.column)
                       : nullptr;
-      run_piece(item, std::min(row_step_, s_.m - row), std::min(column_step_, s_.n - column));
+      run_piece(item, rows_.size(in_column), columns_.size(in_row));
     }
   }
 }

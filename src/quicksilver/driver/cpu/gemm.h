@@ -45,7 +45,7 @@ class GemmPlan {
   /// Cheap: decides who computes what in which pieces; nothing is allocated.
   explicit GemmPlan(const GemmShape& shape);
 
-  int64_t chunks() const { return batch_chunks_ * row_chunks_ * column_chunks_; }
+  int64_t chunks() const { return batch_chunks_ * rows_.chunks * columns_.chunks; }
   void run(const GemmPointers& pointers, int64_t first, int64_t last) const;
   /// The part of C that a chunk computes.
   struct Box {
@@ -61,6 +61,13 @@ class GemmPlan {
 
  private:
   enum class Method : uint8_t { packed, dot, dots, axpy, library };
+  /// An extent in chunks of whole units that differ by one unit at most: the last chunk is not what
+  /// rounding the others up has left.
+  struct Cut {
+    int64_t extent = 0, chunks = 1, unit = 1;
+    int64_t start(int64_t chunk) const;
+    int64_t size(int64_t chunk) const { return start(chunk + 1) - start(chunk); }
+  };
   void choose_pieces();
   void run_piece(const GemmPointers& p, int64_t rows, int64_t columns) const;
   GemmBlockFn kernel() const;
@@ -70,9 +77,8 @@ class GemmPlan {
   bool swapped_ = false;
   bool turned_ = false;  // C^T is computed beside C and turned into it
   Method method_ = Method::packed;
-  int64_t batch_chunks_ = 1, batch_step_ = 1;    // items of the batch a chunk
-  int64_t row_chunks_ = 1, row_step_ = 0;        // rows of C a chunk
-  int64_t column_chunks_ = 1, column_step_ = 0;  // columns of C a chunk
+  int64_t batch_chunks_ = 1, batch_step_ = 1;  // items of the batch a chunk
+  Cut rows_, columns_;                         // of C
 };
 
 }  // namespace qs::driver::cpu
