@@ -2,6 +2,7 @@
 // plan built for the very extents gives.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdlib>
 
 #include "plan_harness.h"
@@ -49,6 +50,30 @@ TEST(PlanStructures, OtherExtentsAreInstances) {
   }
   EXPECT_EQ(plan::stats(k_mps).structures, 1);
   EXPECT_EQ(plan::stats(k_mps).plans, 4);
+}
+
+// The maps behind a product keep their kernel: only the product's own is looked up again.
+TEST(PlanStructures, WhatFollowsAProductIsFitted) {
+  Program p("cpu");
+  T w = p.random({12, 40});
+  int64_t before = 0;
+  for (int64_t n : {50, 70, 9, 70}) {
+    T x = p.random({n, 12}, static_cast<uint64_t>(n)), bias = p.random({n, 40}, 2);
+    T y = p.unary(Op::tanh, p.binary(Op::add, p.matmul(x, w), bias));
+    p.cut();
+    const auto kernels = p.device().kernel_counts();
+    const int64_t looked_up = kernels.hits + kernels.built - before;
+    before = kernels.hits + kernels.built;
+    EXPECT_EQ(looked_up, n == 50 ? 2 : plan::stats(k_mps).hits ? 0 : 1) << n;
+    const auto a = p.read(x), b = p.read(w), c = p.read(bias), got = p.read(y);
+    before = p.device().kernel_counts().hits + p.device().kernel_counts().built;
+    for (int64_t i = 0; i < n * 40; ++i) {
+      double sum = c[static_cast<size_t>(i)];
+      for (int64_t k = 0; k < 12; ++k)
+        sum += a[static_cast<size_t>(i / 40 * 12 + k)] * b[static_cast<size_t>(k * 40 + i % 40)];
+      ASSERT_NEAR(got[static_cast<size_t>(i)], std::tanh(sum), 1e-5) << n;
+    }
+  }
 }
 
 TEST(PlanStructures, OneAndNoneAreOtherClasses) {

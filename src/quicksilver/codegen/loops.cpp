@@ -97,6 +97,15 @@ bool frame_strides(const Axes& axes, const Dims& strides, const Dims& frame, Dim
   return axis == 0;
 }
 
+bool arrange(const LoopNest& nest, const Dims& frame, Loops& out) {
+  out.extents = frame;
+  out.kept = static_cast<int>(frame.size());
+  out.strides.resize(nest.accesses.size());
+  for (size_t i = 0; i < nest.accesses.size(); ++i)
+    if (!frame_strides(nest.axes, nest.accesses[i].strides, frame, out.strides[i])) return false;
+  return true;
+}
+
 bool holds_rows(const Axes& axes, const Loops& loops) {
   if (axes.mode != driver::TileMode::row) return false;
   int64_t points = 1;

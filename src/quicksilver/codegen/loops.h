@@ -25,6 +25,9 @@ Loops arrange(const LoopNest& nest);
 /// folds.
 bool frame_strides(const Axes& axes, const Dims& strides, const Dims& frame, Dims& out);
 
+/// The loops `frame` as they are; false when some access cannot be walked along them.
+bool arrange(const LoopNest& nest, const Dims& frame, Loops& out);
+
 /// Whether a row is short enough for values to be held until a later phase.
 bool holds_rows(const Axes& axes, const Loops& loops);
 

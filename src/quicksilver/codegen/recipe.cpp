@@ -157,7 +157,8 @@ bool same(const TileArgs& a, const TileArgs& b) {
 
 }  // namespace
 
-bool fit(Recipe& recipe, std::span<const GroupNode> nodes, const Axes& axes, TileArgs& out) {
+bool fit(Recipe& recipe, std::span<const GroupNode> nodes, const Axes& axes, TileArgs& out,
+         const Dims* frame) {
   LoopNest& nest = recipe.nest;
   if (axes.mode != recipe.mode || axes.folds() != (recipe.mode != driver::TileMode::map))
     return false;
@@ -166,7 +167,11 @@ bool fit(Recipe& recipe, std::span<const GroupNode> nodes, const Axes& axes, Til
   uint64_t seen = 0;
   for (const Expansion& e : nest.expansions)
     if (!Repeat(e, nodes[e.node], nest, seen).run()) return false;
-  Loops loops = arrange(nest);
+  Loops loops;
+  if (!frame)
+    loops = arrange(nest);
+  else if (!arrange(nest, *frame, loops))
+    return false;
   if (loops.kept != recipe.kept || loops.reduced() != recipe.reduced ||
       holds_rows(axes, loops) != recipe.rows_held)
     return false;
@@ -181,7 +186,7 @@ bool fit(Recipe& recipe, std::span<const GroupNode> nodes, const Axes& axes, Til
 }
 
 std::optional<Recipe> make_recipe(LoopNest nest, const TileKernel& kernel,
-                                  std::span<const GroupNode> nodes) {
+                                  std::span<const GroupNode> nodes, const Dims* frame) {
   for (const Access& a : nest.accesses)
     if (a.item_size) return std::nullopt;  // two accesses an operand: parts of complex numbers
   Recipe recipe;
@@ -192,9 +197,9 @@ std::optional<Recipe> make_recipe(LoopNest nest, const TileKernel& kernel,
   recipe.nest = std::move(nest);
   recipe.nest.exprs = {};
   const Axes axes = recipe.nest.axes;
-  recipe.rows_held = holds_rows(axes, arrange(recipe.nest));
+  recipe.rows_held = !frame && holds_rows(axes, arrange(recipe.nest));
   TileArgs again;
-  if (!fit(recipe, nodes, axes, again) || !same(again, kernel.args)) return std::nullopt;
+  if (!fit(recipe, nodes, axes, again, frame) || !same(again, kernel.args)) return std::nullopt;
   return recipe;
 }
 

@@ -23,13 +23,14 @@ struct Recipe {
   std::vector<uint32_t> access;  // by operand
 };
 
-/// The recipe of a kernel that was just built; none when `fit` would not give the kernel's own
-/// arguments for the very extents it was built for.
+/// The recipe of a kernel that was just built (over the loops `frame`, when there is one); none
+/// when `fit` would not give the kernel's own arguments for the very extents it was built for.
 std::optional<Recipe> make_recipe(LoopNest nest, const TileKernel& kernel,
-                                  std::span<const GroupNode> nodes);
+                                  std::span<const GroupNode> nodes, const Dims* frame = nullptr);
 
 /// Arguments of the kernel for the nodes as they are now; false when it does not fit them. The
 /// nodes are those of the group it was built for, in order; pointers are left for the caller.
-bool fit(Recipe& recipe, std::span<const GroupNode> nodes, const Axes& axes, driver::TileArgs& out);
+bool fit(Recipe& recipe, std::span<const GroupNode> nodes, const Axes& axes, driver::TileArgs& out,
+         const Dims* frame = nullptr);
 
 }  // namespace qs::codegen

@@ -330,12 +330,7 @@ TileKernel lower_to_tile(const LoopNest& nest) { return Lowering(nest, arrange(n
 
 bool lower_to_tile(const LoopNest& nest, const Dims& frame, TileKernel& out) {
   Loops loops;
-  loops.extents = frame;
-  loops.kept = static_cast<int>(frame.size());
-  for (const Access& a : nest.accesses) {
-    loops.strides.emplace_back();
-    if (!frame_strides(nest.axes, a.strides, frame, loops.strides.back())) return false;
-  }
+  if (!arrange(nest, frame, loops)) return false;
   out = Lowering(nest, std::move(loops)).run();
   return true;
 }

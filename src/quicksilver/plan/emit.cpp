@@ -35,12 +35,12 @@ PtrRef Emitter::result_address(const Node& node, size_t result) const {
 }
 
 void Emitter::push(const driver::Source& source, driver::Args args, int32_t tag, std::string what) {
-  driver::Command c;
-  c.kernel = device_.kernel(source);
+  const driver::Kernel* kernel = device_.kernel(source);
+  driver::Command& c = plan_.commands.emplace_back();
+  c.kernel = kernel;
   c.args = std::move(args);
   c.tag = tag;
   c.predicated = predicated_;
-  plan_.commands.push_back(std::move(c));
   plan_.lines.emplace_back();
   plan_.lines.back().text = std::move(what);
   ++plan_.launches;
@@ -73,14 +73,14 @@ bool Emitter::nodes_of(const Group& group, SmallVector<codegen::GroupNode, 8>& n
 
 /// Pointers, and the bytes that are moved: each operand as often as it varies.
 void Emitter::bind(const codegen::LoopNest& nest, const std::vector<uint32_t>& access, Lowered& out,
-                   const PtrRef* cached) const {
+                   const Behind* behind) const {
   for (size_t i = 0; i < access.size(); ++i) {
     const codegen::Access& a = nest.accesses[access[i]];
     if (a.affine) continue;
     driver::TileArgs::Operand& operand = out.args.operands[i];
     operand.ptr = address(a.value, a.dtype, a.word, a.offset);
     if (a.item_size) operand.ptr.item_size = a.item_size;
-    if (cached && driver::is_same_place(operand.ptr, *cached)) continue;
+    if (behind && driver::is_same_place(operand.ptr, behind->cached)) continue;
     int64_t n = 1;
     for (size_t d = 0; d < out.args.extents.size(); ++d)
       if (operand.strides[d] != 0) n *= out.args.extents[d];
@@ -89,18 +89,41 @@ void Emitter::bind(const codegen::LoopNest& nest, const std::vector<uint32_t>& a
 }
 
 /// A kernel that this group was given for other extents, when it fits.
-bool Emitter::fit(Group& group, std::span<const codegen::GroupNode> nodes, Lowered& out) const {
+bool Emitter::fit(Group& group, std::span<const codegen::GroupNode> nodes, const Behind* behind,
+                  Lowered& out) const {
+  const Dims* frame = behind ? &behind->frame : nullptr;
   for (size_t i = 0; i < group.recipes.size(); ++i) {
-    if (!codegen::fit(group.recipes[i].recipe, nodes, group.axes, out.args)) continue;
+    if (!codegen::fit(group.recipes[i].recipe, nodes, group.axes, out.args, frame)) continue;
     if (i) std::swap(group.recipes[0], group.recipes[i]);
     const TileRecipe& found = group.recipes[0];
     out.kernel = found.kernel;
     out.mode = found.recipe.mode;
     out.reduced_loops = found.recipe.reduced;
-    bind(found.recipe.nest, found.recipe.access, out);
+    bind(found.recipe.nest, found.recipe.access, out, behind);
     return true;
   }
   return false;
+}
+
+void Emitter::lower_nodes(Group& group, std::span<const codegen::GroupNode> nodes,
+                          const Behind* behind, Lowered& out) {
+  if (fit(group, nodes, behind, out)) return;
+  const Dims* frame = behind ? &behind->frame : nullptr;
+  codegen::LoopNest nest = codegen::build_nest(nodes, group.axes);
+  codegen::TileKernel kernel;
+  if (!frame)
+    kernel = codegen::lower_to_tile(nest);
+  else
+    QS_ASSERT(codegen::lower_to_tile(nest, *frame, kernel), "an epilogue does not fit its matrix");
+  out.kernel = device_.kernel(kernel.program);
+  out.mode = kernel.program.mode;
+  out.reduced_loops = kernel.program.reduced_loops;
+  out.args = kernel.args;
+  bind(nest, kernel.access, out, behind);
+  if (auto recipe = codegen::make_recipe(std::move(nest), kernel, nodes, frame)) {
+    if (group.recipes.size() == k_most_recipes) group.recipes.pop_back();
+    group.recipes.insert(group.recipes.begin(), {std::move(*recipe), out.kernel});
+  }
 }
 
 bool Emitter::lower(int32_t g, Lowered& out) {
@@ -114,31 +137,14 @@ bool Emitter::lower(int32_t g, Lowered& out) {
       out.tag = ir_.nodes[static_cast<size_t>(id)].tag;
       break;
     }
-  if (fit(group, nodes, out)) return true;
-  codegen::LoopNest nest = codegen::build_nest(nodes, group.axes);
-  codegen::TileKernel kernel = codegen::lower_to_tile(nest);
-  out.kernel = device_.kernel(kernel.program);
-  out.mode = kernel.program.mode;
-  out.reduced_loops = kernel.program.reduced_loops;
-  out.args = kernel.args;
-  bind(nest, kernel.access, out);
-  if (auto recipe = codegen::make_recipe(std::move(nest), kernel, nodes)) {
-    if (group.recipes.size() == k_most_recipes) group.recipes.pop_back();
-    group.recipes.insert(group.recipes.begin(), {std::move(*recipe), out.kernel});
-  }
+  lower_nodes(group, nodes, nullptr, out);
   return true;
 }
 
-bool Emitter::lower_epilogue(const Group& group, const Dims& frame, const PtrRef& cached,
-                             Lowered& out) {
+bool Emitter::lower_epilogue(Group& group, const Behind& behind, Lowered& out) {
   SmallVector<codegen::GroupNode, 8> nodes;
   if (!nodes_of(group, nodes)) return false;
-  const codegen::LoopNest nest = codegen::build_nest(nodes, group.axes);
-  codegen::TileKernel kernel;
-  QS_ASSERT(codegen::lower_to_tile(nest, frame, kernel), "an epilogue does not fit its matrix");
-  out.kernel = device_.kernel(kernel.program);
-  out.args = std::move(kernel.args);
-  bind(nest, kernel.access, out, &cached);
+  lower_nodes(group, nodes, &behind, out);
   return true;
 }
 
@@ -154,7 +160,7 @@ void Emitter::tiles(std::span<const int32_t> groups) {
   for (size_t i = 0; i < lowered.size(); ++i) {
     Lowered& first = lowered[i];
     if (!first.kernel) continue;  // a part of an earlier launch
-    driver::Command c;
+    driver::Command& c = plan_.commands.emplace_back();
     c.kernel = first.kernel;
     c.tag = first.tag;
     c.predicated = first.predicated;
@@ -175,7 +181,6 @@ void Emitter::tiles(std::span<const int32_t> groups) {
     plan_.bytes_moved += line.bytes;
     plan_.lines.push_back(std::move(line));
     c.args = std::move(first.args);
-    plan_.commands.push_back(std::move(c));
     ++plan_.launches;
   }
 }
@@ -184,7 +189,7 @@ void Emitter::run() {
   plan_.commands.reserve(ir_.order.size());
   plan_.lines.reserve(ir_.order.size());
   for (size_t p = 0; p < ir_.order.size();) {
-    const Group& group = ir_.groups[static_cast<size_t>(ir_.order[p])];
+    Group& group = ir_.groups[static_cast<size_t>(ir_.order[p])];
     const Node& first = ir_.nodes[static_cast<size_t>(group.nodes[0])];
     predicated_ = group.predicated;
     size_t end = p + 1;

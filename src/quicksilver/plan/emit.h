@@ -24,18 +24,24 @@ class Emitter {
     driver::TileMode mode = driver::TileMode::map;
     int reduced_loops = 0;
   };
+  /// Where maps behind a matrix product run: over the loops `frame` of its blocks. What lies at
+  /// `cached` does not count as moved.
+  struct Behind {
+    Dims frame;
+    driver::PtrRef cached;
+  };
   /// False when the group stores nothing.
   bool lower(int32_t group, Lowered& out);
-  /// The maps behind a matrix product, over the loops `frame`; what lies at `cached` does not count
-  /// as moved.
-  bool lower_epilogue(const Group& group, const Dims& frame, const driver::PtrRef& cached,
-                      Lowered& out);
-  bool fit(Group& group, std::span<const codegen::GroupNode> nodes, Lowered& out) const;
+  bool lower_epilogue(Group& group, const Behind& behind, Lowered& out);
+  void lower_nodes(Group& group, std::span<const codegen::GroupNode> nodes, const Behind* behind,
+                   Lowered& out);
+  bool fit(Group& group, std::span<const codegen::GroupNode> nodes, const Behind* behind,
+           Lowered& out) const;
   void bind(const codegen::LoopNest& nest, const std::vector<uint32_t>& access, Lowered& out,
-            const driver::PtrRef* cached = nullptr) const;
+            const Behind* behind) const;
   bool nodes_of(const Group& group, SmallVector<codegen::GroupNode, 8>& nodes) const;
   void tiles(std::span<const int32_t> groups);
-  void matmul(const Group& group);   // emit_matmul.cpp
+  void matmul(Group& group);         // emit_matmul.cpp
   void kernel(const Node& node);     // emit_kernels.cpp
   void attention(const Node& node);  // emit_attention.cpp
   void conv(const Node& node);       // emit_conv.cpp

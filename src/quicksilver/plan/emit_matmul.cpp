@@ -128,7 +128,7 @@ MatmulLoops matmul_loops(const Ir& ir, const Node& node) {
   return loops;
 }
 
-void Emitter::matmul(const Group& group) {
+void Emitter::matmul(Group& group) {
   const Node& node = ir_.nodes[static_cast<size_t>(group.nodes[0])];
   if (node.results[0].layout.numel() == 0) return;
   const MatmulLoops loops = matmul_loops(ir_, node);
@@ -158,8 +158,7 @@ void Emitter::matmul(const Group& group) {
     Lowered behind;
     std::string then;
     if (group.nodes.size() > 1) {
-      const Dims frame{args.batch, args.m, args.n};
-      if (lower_epilogue(group, frame, one.c.ptr, behind)) {
+      if (lower_epilogue(group, {{args.batch, args.m, args.n}, one.c.ptr}, behind)) {
         moved += behind.bytes;
         then = " then";
         for (size_t i = 1; i < group.nodes.size(); ++i)
