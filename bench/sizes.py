@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import workloads
 from measure import Line
 
 import quicksilver as qs
@@ -71,6 +72,47 @@ def block(L: Any, device: str) -> Step:
     return step
 
 
+def transformer(L: Any, device: str) -> Step:
+    """A training step of one block of width 64 between an embedding and a head, n tokens long."""
+    L.manual_seed(0)
+    model = workloads.gpt(L, 96, 512, 1, 4, 64).to(device)
+    optimizer = L.optim.AdamW(model.parameters(), lr=1e-3)
+    ids = L.randint(0, 96, (4, 513)).to(device)
+
+    def step(n: int) -> Any:
+        optimizer.zero_grad()
+        out = model(ids[:, :n])
+        loss = L.nn.functional.cross_entropy(out.view(-1, 96), ids[:, 1 : n + 1].reshape(-1))
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
+def cnn(L: Any, device: str) -> Step:
+    """A training step of a small convolutional network on n images of 16 x 16."""
+    L.manual_seed(0)
+    nn = L.nn
+    model = nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(8, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(256, 10),
+    ).to(device)  # fmt: skip
+    optimizer = L.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    x = L.randn(1024, 1, 16, 16).to(device)
+    y = L.randint(0, 10, (1024,)).to(device)
+
+    def step(n: int) -> Any:
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x[:n]), y[:n])
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
 def elementwise(L: Any, device: str) -> Step:
     """Ten small ops over [n, 32]: what a step costs that computes next to nothing."""
     L.manual_seed(0)
@@ -87,7 +129,13 @@ def elementwise(L: Any, device: str) -> Step:
     return step
 
 
-PROGRAMS = {"mlp": mlp, "block": block, "elementwise": elementwise}
+PROGRAMS = {
+    "mlp": mlp,
+    "cnn": cnn,
+    "block": block,
+    "transformer": transformer,
+    "elementwise": elementwise,
+}
 
 
 def seconds_a_step(step: Step, sizes: list[int], synchronize: Callable[[Any], None]) -> float:

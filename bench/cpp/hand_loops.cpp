@@ -1,11 +1,13 @@
 // Fused chains against the best loop a person would write for them, on one thread: prints one line
 // a chain and size, "name ours hand" in seconds. Ours records, looks the plan up and runs it; the
-// loop writes into memory it has had before, compiled for this machine with vector math functions.
+// loop writes into memory it has had before, compiled for this machine (with QS_ISA=avx2: for AVX2)
+// with vector math functions.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <limits>
+#include <string_view>
 #include <vector>
 
 #include "hand_loops.h"
@@ -40,6 +42,10 @@ void compare(const char* name, int64_t n, Ours&& ours, Hand&& hand) {
 
 int main() {
   setenv("QS_NUM_THREADS", "1", 1);
+  const char* isa = std::getenv("QS_ISA");
+  const bool avx2 = isa && std::string_view(isa) == "avx2";
+  const auto hand_chain = avx2 ? hand_avx2::chain : hand_native::chain;
+  const auto hand_arithmetic = avx2 ? hand_avx2::arithmetic : hand_native::arithmetic;
   for (const int64_t n : {int64_t{100'000}, int64_t{10'000'000}}) {
     const qs::Tensor x = qs::rand(qs::Dims{n}, qs::mps), w = qs::rand(qs::Dims{n}, qs::mps);
     std::vector<float> a(static_cast<size_t>(n)), b(a.size()), c(a.size());
