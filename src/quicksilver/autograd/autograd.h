@@ -100,6 +100,7 @@ class QS_API SavedTensor {
   DType dtype_ = DType::f32;
   bool is_output_ = false, requires_grad_ = false, freed_ = false, number_ = false;
   uint32_t version_ = 0;
+  Ref<VersionCounter> own_versions_;  // as TensorImpl's
   uint32_t output_index_ = 0;
   Ref<TensorImpl> leaf_;  // leaves are kept themselves: their accumulator hangs on them
   Edge edge_;
@@ -146,11 +147,15 @@ class QS_API GradNode : public RefCounted {
 class QS_API AccumulateGrad final : public GradNode {
  public:
   explicit AccumulateGrad(const TensorImpl& leaf);
-  std::string name() const override { return "AccumulateGrad"; }
+  std::string name() const override { return "torch::autograd::AccumulateGrad"; }
   std::vector<Tensor> backward(std::vector<Tensor>& grads) override;
+  /// Whose gradient this is; undefined when nobody holds the tensor any more.
+  Tensor variable() const { return leaf ? Tensor(Ref<TensorImpl>(leaf)) : Tensor(); }
 
   Tensor grad;
-  Dims strides;  // of the leaf: what the gradient's should be
+  Dims strides;                // of the leaf: what the gradient's should be
+  TensorImpl* leaf = nullptr;  // not owned: its GradMeta, which owns this, clears it
+  std::vector<std::pair<int64_t, std::function<void(const Tensor&)>>> post_hooks;
 };
 
 /// What hangs in TensorImpl::grad_slot. Read and set `grad` through Tensor::grad and set_grad.
@@ -210,6 +215,9 @@ QS_API Tensor view_base(const Tensor& t);
 /// an id.
 QS_API int64_t add_hook(const Tensor& t, std::function<Tensor(const Tensor&)> f);
 QS_API void remove_hook(const Tensor& t, int64_t id);
+/// Calls `f(leaf)` whenever backward has added to the leaf's gradient. Returns an id.
+QS_API int64_t add_post_accumulate_hook(const Tensor& t, std::function<void(const Tensor&)> f);
+QS_API void remove_post_accumulate_hook(const Tensor& t, int64_t id);
 /// Keeps the gradient of a tensor that is no leaf, too.
 QS_API void retain_grad(const Tensor& t);
 

@@ -236,7 +236,7 @@ class Walk {
     }
     for (const auto& [result, meta] : node.retained) {
       if (!grads[result].defined()) continue;
-      meta->grad = meta->grad.defined() ? add(meta->grad, grads[result]) : grads[result];
+      meta->grad = meta->grad.defined() ? add(meta->grad, grads[result]) : clone(grads[result]);
     }
   }
 
@@ -261,6 +261,9 @@ void add_roots(Walk& walk, const std::vector<Tensor>& roots, const std::vector<T
     Tensor g = i < gradients.size() ? gradients[i] : Tensor();
     if (!g.defined()) {
       QS_CHECK(root.numel() == 1, Error, "grad can be implicitly created only for scalar outputs");
+      QS_CHECK(!is_complex(root.dtype()), Error,
+               "grad can be implicitly created only for real scalar outputs but got torch.{}",
+               name_of(root.dtype()));
       GradMode off(false);
       g = full(root.shape(), 1, Options(root.dtype(), root.device()));
     } else {
@@ -310,19 +313,27 @@ std::vector<Tensor> AccumulateGrad::backward(std::vector<Tensor>& grads) {
   // base.
   if (!grad_enabled() && g.impl()->use_count() == 1 && g.impl()->grad_slot)
     g = make_view(g, g.layout());
-  const std::lock_guard lock(accumulation_mutex());
-  if (grad_enabled()) {  // create_graph: the gradient has a history
-    if (grad.defined())
-      grad = add(grad, g);
-    else
-      grad = g.requires_grad() ? clone(g) : kept_copy(g, strides);
-  } else if (grad.defined()) {
-    if (grad.requires_grad())
-      grad = add(grad, g);
-    else
-      add_(grad, g);
-  } else {
-    grad = can_keep(g, strides) ? std::move(g) : kept_copy(g, strides);
+  {
+    const std::lock_guard lock(accumulation_mutex());
+    if (grad_enabled()) {  // create_graph: the gradient has a history
+      if (grad.defined())
+        grad = add(grad, g);
+      else
+        grad = g.requires_grad() ? clone(g) : kept_copy(g, strides);
+    } else if (grad.defined()) {
+      if (grad.requires_grad())
+        grad = add(grad, g);
+      else
+        add_(grad, g);
+    } else {
+      grad = can_keep(g, strides) ? std::move(g) : kept_copy(g, strides);
+    }
+  }
+  if (!post_hooks.empty()) {
+    const Tensor whose = variable();
+    const auto hooks = post_hooks;  // a hook may remove itself
+    if (whose.defined())
+      for (const auto& [id, hook] : hooks) hook(whose);
   }
   return {};
 }

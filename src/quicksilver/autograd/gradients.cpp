@@ -183,8 +183,10 @@ void attach_gradient(Op op, Operands in, Attrs attrs, std::span<Tensor> results,
                         : wants_gradient(t) ? gradient_edge(*t)
                                             : Edge{};
       if (in_place && t == result.impl()) t = old.impl();
-      uint32_t version = t->storage->version();
-      if (in_place && t->storage == result.impl()->storage) --version;  // from before the write
+      uint32_t version = t->version();
+      if (in_place && t->storage == result.impl()->storage &&
+          t->own_versions == result.impl()->own_versions)
+        --version;  // from before the write
       node->saved_.emplace_back(t, edge, version);
       node->saved_mask_ |= 1u << i;
     } else if (in[i].kind() == Operand::scalar) {

@@ -42,6 +42,7 @@ GradMeta& need_meta(TensorImpl& t) {
 AccumulateGrad& accumulator_of(TensorImpl& t) {
   GradMeta& meta = need_meta(t);
   auto* a = static_cast<AccumulateGrad*>(meta.accumulator.get());
+  if (a) a->leaf = &t;
   const bool fits = a && a->results[0].dtype == t.dtype &&
                     a->results[0].device == t.storage->device &&
                     a->results[0].shape == t.layout.shape;
@@ -49,7 +50,12 @@ AccumulateGrad& accumulator_of(TensorImpl& t) {
   // New, or `.data` was given another shape, dtype or device since.
   auto made = make_ref<AccumulateGrad>(t);
   made->grad = a ? std::move(a->grad) : std::move(meta.grad);
-  if (a) made->tensor_hooks = std::move(a->tensor_hooks);
+  if (a) {
+    made->tensor_hooks = std::move(a->tensor_hooks);
+    made->post_hooks = std::move(a->post_hooks);
+    a->leaf = nullptr;
+  }
+  made->leaf = &t;
   meta.accumulator = made;
   return *made;
 }
@@ -87,7 +93,7 @@ class AsStridedNode final : public GradNode {
 /// The history of a view from that of its root, as an as_strided of it.
 void regenerate(TensorImpl& view) {
   GradMeta& meta = need_meta(view);
-  meta.view_version = view.storage->version();
+  meta.view_version = view.version();
   auto node = make_ref<AsStridedNode>(meta.base.layout(), view.layout);
   node->edges.push_back(gradient_edge(meta.base));
   node->results.emplace_back(view);
@@ -95,7 +101,7 @@ void regenerate(TensorImpl& view) {
 }
 
 bool is_stale_view(const TensorImpl& t, const GradMeta& meta) {
-  return meta.base.defined() && meta.view_version != t.storage->version() && !meta.accumulator &&
+  return meta.base.defined() && meta.view_version != t.version() && !meta.accumulator &&
          meta.base.impl()->requires_grad;
 }
 
@@ -122,6 +128,7 @@ void GradMeta::operator delete(void* p, size_t) noexcept { FreeList<GradMeta>::g
 
 GradMeta::~GradMeta() {
   forget_retained(*this);
+  if (accumulator) static_cast<AccumulateGrad&>(*accumulator).leaf = nullptr;
   discard(std::move(edge.node));
   discard(std::move(accumulator));
 }
@@ -138,7 +145,8 @@ SavedTensor::SavedTensor(TensorImpl* t, const Edge& edge, uint32_t version)
       dtype_(t->dtype),
       requires_grad_(t->requires_grad || edge),
       number_(t->is_wrapped_number),
-      version_(version) {
+      version_(version),
+      own_versions_(t->own_versions) {
   if (requires_grad_) {
     const GradMeta* meta = meta_of(*t);
     if (meta && t->requires_grad && !meta->edge.node)
@@ -153,7 +161,7 @@ SavedTensor::SavedTensor(TensorImpl* t, const Edge& edge, uint32_t version)
 SavedTensor::SavedTensor(const Tensor& t, bool is_output) {
   if (!t.defined()) return;
   if (!is_output) {
-    *this = SavedTensor(t.impl(), gradient_edge(t), t.storage().version());
+    *this = SavedTensor(t.impl(), gradient_edge(t), t.impl()->version());
     return;
   }
   storage_ = t.impl()->storage;
@@ -161,7 +169,8 @@ SavedTensor::SavedTensor(const Tensor& t, bool is_output) {
   dtype_ = t.dtype();
   is_output_ = true;
   requires_grad_ = t.requires_grad();
-  version_ = t.storage().version();
+  version_ = t.impl()->version();
+  own_versions_ = t.impl()->own_versions;
   if (const GradMeta* meta = meta_of(*t.impl())) output_index_ = meta->edge.input;
   if (t_saving_hooks) [[unlikely]]
     pack();
@@ -211,25 +220,28 @@ Tensor SavedTensor::unpack(const Ref<GradNode>& owner) const {
            "calling backward.");
   if (packed_) return unpack_hooked(owner);
   if (!storage_) return {};
-  if (storage_->version() != version_) {
-    std::string where = owner ? ", which is output " + std::to_string(output_index_) + " of " +
-                                    (is_output_              ? owner->name()
-                                     : edge_.node != nullptr ? edge_.node->name()
-                                                             : std::string("a leaf")) +
-                                    ","
-                              : ",";
+  const uint32_t now = own_versions_ ? own_versions_->count : storage_->version();
+  if (now != version_) {
+    const Ref<GradNode> maker = is_output_ ? owner : edge_.node;
+    std::string where;
+    if (maker) {
+      std::string name = maker->name();  // PyTorch says "Mul" here, not "MulBackward0"
+      if (const size_t at = name.rfind("Backward"); at != std::string::npos) name.erase(at);
+      where = qs::format(", which is output {} of {},", output_index_, name);
+    }
     throw Error(qs::format(
         "one of the variables needed for gradient computation has been modified by an inplace "
         "operation: [{}{} {}]{} is at version {}; expected version {} instead. Hint: enable "
         "anomaly "
         "detection to find the operation that failed to compute its gradient, with "
-        "torch.autograd.set_detect_anomaly(True).",
+        "torch.autograd.set_detect_anomaly(True, check_nan=False).",
         storage_->device == DeviceType::mps ? "torch.mps." : "torch.",
-        std::string(scalar_type_name(dtype_)) + "Tensor", to_string(layout_.shape), where,
-        storage_->version(), version_));
+        std::string(scalar_type_name(dtype_)) + "Tensor", to_string(layout_.shape), where, now,
+        version_));
   }
   if (leaf_) return Tensor(leaf_);
   auto impl = make_ref<TensorImpl>(storage_.ref(), layout_, dtype_);
+  impl->own_versions = own_versions_;
   impl->is_wrapped_number = number_;
   if (requires_grad_) {
     Edge edge = edge_;
@@ -294,7 +306,7 @@ void mark_view(const Tensor& x, const Tensor& view) {
   meta.view_without_grad = !t_grad_enabled || (from && from->view_without_grad);
   if (meta.view_without_grad) return;
   meta.base = from && from->base.defined() ? from->base : x;
-  meta.view_version = x.storage().version();
+  meta.view_version = x.impl()->version();
   if (from) {
     meta.one_of_many = from->one_of_many;
     meta.output_of_many = from->output_of_many;
@@ -348,7 +360,7 @@ class CopySlices final : public GradNode {
     inner_->slices = this;
   }
   ~CopySlices() override { inner_->slices = nullptr; }
-  std::string name() const override { return "CopySlices"; }
+  std::string name() const override { return "torch::autograd::CopySlices"; }
   Ref<GradNode> view_node() override {
     auto node = make_ref<AsStridedNode>(base_, view_);
     node->edges.emplace_back(Edge{Ref<GradNode>(this), 0});
@@ -416,6 +428,24 @@ void remove_hook(const Tensor& t, int64_t id) {
   if (edge) std::erase_if(edge.node->tensor_hooks, [&](const auto& h) { return h.id == id; });
 }
 
+int64_t add_post_accumulate_hook(const Tensor& t, std::function<void(const Tensor&)> f) {
+  static std::atomic<int64_t> next_id{0};
+  QS_CHECK(t.requires_grad(), Error,
+           "cannot register a hook on a tensor that doesn't require gradient");
+  QS_CHECK(t.is_leaf(), Error,
+           "post accumulate grad hooks cannot be registered on non-leaf tensors");
+  const Edge edge = gradient_edge(t);
+  const int64_t id = next_id++;
+  static_cast<AccumulateGrad&>(*edge.node).post_hooks.emplace_back(id, std::move(f));
+  return id;
+}
+
+void remove_post_accumulate_hook(const Tensor& t, int64_t id) {
+  if (!t.requires_grad() || !t.is_leaf()) return;
+  auto& hooks = static_cast<AccumulateGrad&>(*gradient_edge(t).node).post_hooks;
+  std::erase_if(hooks, [&](const auto& h) { return h.first == id; });
+}
+
 void retain_grad(const Tensor& t) {
   QS_CHECK(t.requires_grad(), Error, "can't retain_grad on Tensor that has requires_grad=False");
   const Edge edge = gradient_edge(t);
@@ -443,6 +473,8 @@ const Tensor& Tensor::set_requires_grad(bool on) const {
     const Tensor kept = grad();
     impl_->requires_grad = false;
     if (auto* meta = static_cast<GradMeta*>(impl_->grad_slot.get())) {
+      if (meta->accumulator)
+        static_cast<autograd::AccumulateGrad&>(*meta->accumulator).leaf = nullptr;
       meta->accumulator = nullptr;
       meta->grad = kept;
     }

@@ -33,6 +33,7 @@ void check_parts(const char* verb, const Tensor& x, const Tensor& y) {
 /// A view over the same storage with another dtype.
 Tensor view_with(const Tensor& x, Layout layout, DType dtype) {
   Tensor out(make_ref<TensorImpl>(x.impl()->storage, std::move(layout), dtype));
+  out.impl()->own_versions = x.impl()->own_versions;
   mark_view(x, out);
   return out;
 }

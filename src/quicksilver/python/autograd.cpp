@@ -6,6 +6,7 @@
 // PythonError.
 #include "quicksilver/autograd/autograd.h"
 
+#include <map>
 #include <memory>
 
 #include "quicksilver/autograd/verbs.h"
@@ -26,9 +27,31 @@ struct NodeObject {
 };
 PyTypeObject* g_node_type = nullptr;
 
+void node_dealloc(PyObject* self);
+
+/// A class for each name of nodes, as PyTorch has them, so that `type(grad_fn).__name__` says more
+/// than "Node". They live as long as the process.
+PyTypeObject* node_type(const std::string& name) {
+  static std::map<std::string, PyTypeObject*> types;
+  const auto [at, fresh] = types.try_emplace(name, nullptr);
+  if (fresh || !at->second) {
+    static PyType_Slot slots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(node_dealloc)},
+                                  {0, nullptr}};
+    PyType_Spec spec = {at->first.c_str(), sizeof(NodeObject), 0,
+                        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
+    at->second = reinterpret_cast<PyTypeObject*>(
+        PyType_FromSpecWithBases(&spec, reinterpret_cast<PyObject*>(g_node_type)));
+    if (!at->second) throw PythonError();
+  }
+  return at->second;
+}
+bool is_node(PyObject* o) { return PyObject_TypeCheck(o, g_node_type); }
+
 PyObject* wrap_node(Ref<GradNode> node) {
   if (!node) return none();
-  auto* o = PyObject_New(NodeObject, g_node_type);
+  std::string name = node->name();
+  if (const size_t colon = name.rfind("::"); colon != std::string::npos) name.erase(0, colon + 2);
+  auto* o = PyObject_New(NodeObject, node_type("quicksilver.autograd.graph." + name));
   if (!o) throw PythonError();
   new (&o->node) Ref<GradNode>(std::move(node));
   return reinterpret_cast<PyObject*>(o);
@@ -44,7 +67,8 @@ void node_dealloc(PyObject* self) {
 }
 PyObject* node_repr(PyObject* self) {
   return guarded([&] {
-    return PyUnicode_FromFormat("<%s object at %p>", node_of(self)->name().c_str(),
+    const std::string_view name = Py_TYPE(self)->tp_name;
+    return PyUnicode_FromFormat("<%s object at %p>", name.data() + name.rfind('.') + 1,
                                 node_of(self).get());
   });
 }
@@ -63,16 +87,25 @@ PyObject* node_next(PyObject* self, void*) {
   });
 }
 PyObject* node_compare(PyObject* a, PyObject* b, int op) {
-  if (Py_TYPE(b) != g_node_type || (op != Py_EQ && op != Py_NE)) Py_RETURN_NOTIMPLEMENTED;
+  if (!is_node(b) || (op != Py_EQ && op != Py_NE)) Py_RETURN_NOTIMPLEMENTED;
   return py_bool((node_of(a).get() == node_of(b).get()) == (op == Py_EQ));
 }
 Py_hash_t node_hash(PyObject* self) {
   return static_cast<Py_hash_t>(reinterpret_cast<size_t>(node_of(self).get()) >> 4);
 }
+PyObject* node_variable(PyObject* self, void*) {
+  return guarded([&]() -> PyObject* {
+    const auto* leaf = dynamic_cast<const autograd::AccumulateGrad*>(node_of(self).get());
+    if (!leaf)
+      raise(PyExc_AttributeError, "'{}' object has no attribute 'variable'", node_of(self)->name());
+    return wrap(leaf->variable());
+  });
+}
 PyMethodDef node_methods[] = {{"name", node_name, METH_NOARGS, "\"AddBackward0\""}, {}};
 PyGetSetDef node_getset[] = {
     {"next_functions", node_next, nullptr,
      "The nodes of the inputs, each with the result it stands for.", nullptr},
+    {"variable", node_variable, nullptr, "The leaf whose gradient the node accumulates.", nullptr},
     {},
 };
 PyType_Slot node_slots[] = {
@@ -85,8 +118,9 @@ PyType_Slot node_slots[] = {
     {Py_tp_doc, const_cast<char*>("A step of the gradient tape.")},
     {0, nullptr},
 };
-PyType_Spec node_spec = {"quicksilver.autograd.graph.Node", sizeof(NodeObject), 0,
-                         Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, node_slots};
+PyType_Spec node_spec = {
+    "quicksilver.autograd.graph.Node", sizeof(NodeObject), 0,
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION, node_slots};
 
 // ---- saved tensors of Python functions
 
@@ -119,7 +153,7 @@ void saved_dealloc(PyObject* self) {
 }
 PyObject* saved_unpack(PyObject* self, PyObject* node) {
   return guarded([&] {
-    const Ref<GradNode> owner = Py_TYPE(node) == g_node_type ? node_of(node) : Ref<GradNode>();
+    const Ref<GradNode> owner = is_node(node) ? node_of(node) : Ref<GradNode>();
     return wrap(reinterpret_cast<SavedObject*>(self)->saved->tensor.unpack(owner));
   });
 }
@@ -273,6 +307,7 @@ PyObject* function_node(Call& c) {
 struct HandleObject {
   PyObject_HEAD Tensor tensor;
   int64_t id;
+  void (*remove)(const Tensor&, int64_t);
 };
 PyTypeObject* g_handle_type = nullptr;
 
@@ -286,7 +321,7 @@ void handle_dealloc(PyObject* self) {
 PyObject* handle_remove(PyObject* self, PyObject*) {
   return guarded([&] {
     auto* h = reinterpret_cast<HandleObject*>(self);
-    if (h->tensor.defined()) autograd::remove_hook(h->tensor, h->id);
+    if (h->tensor.defined()) h->remove(h->tensor, h->id);
     h->tensor = Tensor();
     return none();
   });
@@ -308,6 +343,28 @@ PyType_Slot handle_slots[] = {
 PyType_Spec handle_spec = {"quicksilver._HookHandle", sizeof(HandleObject), 0,
                            Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, handle_slots};
 
+PyObject* make_handle(const Tensor& t, int64_t id, void (*remove)(const Tensor&, int64_t)) {
+  auto* h = PyObject_New(HandleObject, g_handle_type);
+  if (!h) throw PythonError();
+  new (&h->tensor) Tensor(t);
+  h->id = id;
+  h->remove = remove;
+  return reinterpret_cast<PyObject*>(h);
+}
+PyObject* register_post_accumulate_grad_hook(Call& c) {
+  if (!PyCallable_Check(c.args[1]))
+    raise(PyExc_TypeError, "register_post_accumulate_grad_hook(): the hook must be callable");
+  const Tensor& t = c.tensor(0);
+  const int64_t id =
+      autograd::add_post_accumulate_hook(t, [hook = SharedObject(c.args[1])](const Tensor& leaf) {
+        GilAcquire lock;
+        const PyRef given = PyRef::steal(wrap(leaf));
+        const PyRef got = PyRef::steal(PyObject_CallOneArg(hook.get(), given.get()));
+        if (got.get() != Py_None)
+          raise(PyExc_RuntimeError, "Tensor post accumulate grad hooks should return None.");
+      });
+  return make_handle(t, id, &autograd::remove_post_accumulate_hook);
+}
 PyObject* register_hook(Call& c) {
   const Tensor& t = c.tensor(0);
   if (!t.requires_grad())
@@ -323,11 +380,7 @@ PyObject* register_hook(Call& c) {
       raise(PyExc_TypeError, "hook returned a {}, expected a Tensor or None", type_name(got.get()));
     return tensor_of(got.get());
   });
-  auto* h = PyObject_New(HandleObject, g_handle_type);
-  if (!h) throw PythonError();
-  new (&h->tensor) Tensor(t);
-  h->id = id;
-  return reinterpret_cast<PyObject*>(h);
+  return make_handle(t, id, &autograd::remove_hook);
 }
 
 // ---- switches
@@ -402,16 +455,24 @@ void run_backward(const std::vector<Tensor>& roots, std::vector<Tensor> gradient
   GilRelease release;
   autograd::backward(roots, gradients, retain, create, inputs);
 }
+/// `inputs=` of backward: None means all leaves, an empty list is a mistake.
+std::vector<Tensor> wanted_inputs(PyObject* given) {
+  std::vector<Tensor> inputs = tensors_of(given);
+  if (inputs.empty() && given && given != Py_None)
+    raise(PyExc_RuntimeError, "`inputs` argument to `backward()` cannot be empty.");
+  return inputs;
+}
 PyObject* backward_method(Call& c) {  // (self, gradient, retain_graph, create_graph, inputs)
   const bool create = c.boolean(3), retain = c.given(2) ? c.boolean(2) : create;
-  run_backward({c.tensor(0)}, {c.tensor(1)}, retain, create, tensors_of(c.args[4]));
+  run_backward({c.tensor(0)}, {c.tensor(1)}, retain, create, wanted_inputs(c.args[4]));
   safe_point();
   return none();
 }
 PyObject* backward_function(
     Call& c) {  // (tensors, grad_tensors, retain_graph, create_graph, inputs)
   const bool create = c.boolean(3), retain = c.given(2) ? c.boolean(2) : create;
-  run_backward(tensors_of(c.args[0]), tensors_of(c.args[1]), retain, create, tensors_of(c.args[4]));
+  run_backward(tensors_of(c.args[0]), tensors_of(c.args[1]), retain, create,
+               wanted_inputs(c.args[4]));
   safe_point();
   return none();
 }
@@ -461,6 +522,8 @@ void retain_grad_method(const Tensor& t) {
   if (!t.is_leaf()) autograd::retain_grad(t);
 }
 
+PyObject* is_view(Call& c) { return py_bool(autograd::view_base(c.tensor(0)).defined()); }
+
 #define BACKWARD "bool? retain_graph=None, bool create_graph=False, object inputs=None)"
 const Row rows[] = {
     FN("backward", "m", "(Tensor input, Tensor? gradient=None, " BACKWARD, &backward_method,
@@ -480,10 +543,14 @@ const Row rows[] = {
        "input."),
     FN("register_hook", "m", "(Tensor input, object hook)", &register_hook,
        "Calls hook(grad) when backward has the gradient; what it returns replaces it."),
+    FN("register_post_accumulate_grad_hook", "m", "(Tensor input, object hook)",
+       &register_post_accumulate_grad_hook,
+       "Calls hook(leaf) whenever backward has added to the leaf's gradient."),
     FN("requires_grad_", "m", "(Tensor input, bool requires_grad=True)", &requires_grad_method,
        "Sets whether the tensor wants a gradient."),
     FN("detach", "fm", "(Tensor input)", &qs::detach, "The same memory without history."),
     FN("detach_", "fm", "(Tensor input)", &detach_in_place, "Forgets the history."),
+    FN("_is_view", "m", "(Tensor input)", &is_view, "Whether it is a differentiable view."),
     FN("retain_grad", "m", "(Tensor input)", &retain_grad_method,
        "Keeps the gradient of a result, too."),
     {nullptr, "", "", nullptr, nullptr},
@@ -495,7 +562,13 @@ PyObject* get_requires_grad(PyObject* self, void*) {
 int set_requires_grad_attribute(PyObject* self, PyObject* value, void*) {
   return guarded_status([&] {
     if (!value || !PyBool_Check(value)) raise(PyExc_RuntimeError, "requires_grad must be a bool");
-    set_requires_grad(tensor_of(self), value == Py_True);
+    const Tensor& t = tensor_of(self);
+    if (!t.is_leaf())
+      raise(PyExc_RuntimeError, "you can only change requires_grad flags of leaf variables.{}",
+            value == Py_True ? ""
+                             : " If you want to use a computed variable in a subgraph that doesn't "
+                               "require differentiation use var_no_grad = var.detach().");
+    set_requires_grad(t, value == Py_True);
     return 0;
   });
 }
@@ -543,7 +616,9 @@ PyObject* get_grad_fn(PyObject* self, void*) {
 PyObject* get_data(PyObject* self, void*) {
   return guarded([&] {
     const Tensor& t = tensor_of(self);
-    return wrap(make_view(t, t.layout()));
+    Tensor data = make_view(t, t.layout());
+    data.impl()->own_versions = make_ref<VersionCounter>();
+    return wrap(std::move(data));
   });
 }
 int set_data(PyObject* self, PyObject* value, void*) {

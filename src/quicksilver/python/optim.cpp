@@ -110,7 +110,7 @@ double count_step(PyObject* own) {
     const Tensor& t = tensor_of(known);
     if (t.is_cpu() && t.dtype() == DType::f32 && t.numel() == 1) {
       const float count = *t.data<float>() += 1;
-      t.storage().bump_version();
+      t.impl()->bump_version();
       return static_cast<double>(count);
     }
     const double count = item_of(t).to_double() + 1;

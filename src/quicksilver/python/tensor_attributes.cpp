@@ -27,7 +27,7 @@ PyObject* get_is_mps(PyObject* self, void*) { return flag(tensor_of(self).is_mps
 PyObject* get_is_cpu(PyObject* self, void*) { return flag(tensor_of(self).is_cpu()); }
 PyObject* get_false(PyObject*, void*) { return py_bool(false); }
 PyObject* get_version(PyObject* self, void*) {
-  return PyLong_FromUnsignedLong(tensor_of(self).storage().version());
+  return PyLong_FromUnsignedLong(tensor_of(self).impl()->version());
 }
 
 template <int64_t a, int64_t b>

@@ -181,8 +181,23 @@ void check_target(Op op, const TensorImpl& target, DeviceType device, DType resu
       "memory location. Please clone() the tensor before performing the operation.");
 }
 
+/// Sets of axes are words of 64 bits.
+void check_rank(size_t rank) {
+  QS_CHECK(rank <= 64, Error, "only tensors with up to 64 dims are supported, got {}", rank);
+}
+
+/// `items` elements as bytes; throws in PyTorch's words when no int64 holds them.
+int64_t checked_bytes(const Layout& layout, int64_t items, DType dtype) {
+  int64_t bytes;
+  QS_CHECK(!__builtin_mul_overflow(items, static_cast<int64_t>(size_of(dtype)), &bytes), Error,
+           "Storage size calculation overflowed with sizes={} and strides={}",
+           to_string(layout.shape), to_string(layout.strides));
+  return bytes;
+}
+
 Tensor make_fresh(DeviceType device, DType dtype, Layout layout) {
-  const int64_t bytes = layout.numel() * static_cast<int64_t>(size_of(dtype));
+  check_rank(layout.shape.size());
+  const int64_t bytes = checked_bytes(layout, layout.numel(), dtype);
   Ref<Storage> storage = make_ref<Storage>(device, bytes);
   return Tensor(make_ref<TensorImpl>(std::move(storage), std::move(layout), dtype));
 }
@@ -312,21 +327,32 @@ void record(Op op, std::span<const Operand> operands, std::span<const uint64_t> 
     plan::Tape::current(device).record(op, compute, tape_in, tape_out, attrs);
   }
   for (size_t i = 0; i < results.size(); ++i) {
-    if (tape_out[i].target >= 0) made[i].storage().bump_version();
+    if (tape_out[i].target >= 0) made[i].impl()->bump_version();
     results[i] = std::move(made[i]);
   }
 }
 
 Tensor make_view(const Tensor& base, Layout layout) {
+  check_rank(layout.shape.size());
   auto impl = make_ref<TensorImpl>(base.impl()->storage, std::move(layout), base.dtype());
+  impl->own_versions = base.impl()->own_versions;
   return Tensor(std::move(impl));
 }
 
 Tensor empty_strided_tensor(DimSpan shape, DimSpan strides, DType dtype, DeviceType device) {
   Layout layout{Dims(shape), Dims(strides), 0};
+  check_rank(shape.size());
   checked_numel(shape);
-  const int64_t items = layout.extent().second;
-  const int64_t bytes = items * static_cast<int64_t>(size_of(dtype));
+  int64_t items = layout.numel() ? 1 : 0;
+  for (size_t d = 0; items && d < shape.size(); ++d) {
+    int64_t reach;
+    const bool overflows = __builtin_mul_overflow(shape[d] - 1, strides[d], &reach) ||
+                           __builtin_add_overflow(items, reach, &items);
+    QS_CHECK(!overflows && strides[d] >= 0, Error,
+             "Storage size calculation overflowed with sizes={} and strides={}", to_string(shape),
+             to_string(strides));
+  }
+  const int64_t bytes = checked_bytes(layout, items, dtype);
   Ref<Storage> storage = make_ref<Storage>(device, bytes);
   storage->block = device_runtime(device).allocator().allocate(static_cast<size_t>(bytes));
   return Tensor(make_ref<TensorImpl>(std::move(storage), std::move(layout), dtype));

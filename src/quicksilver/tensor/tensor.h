@@ -19,6 +19,12 @@
 
 namespace qs {
 
+/// Counts in-place writes, for autograd.
+class VersionCounter final : public RefCounted {
+ public:
+  uint32_t count = 0;
+};
+
 /// The memory behind one or more tensors. `version` counts in-place writes, for autograd.
 class QS_API Storage final : public plan::Content {
  public:
@@ -52,6 +58,11 @@ class QS_API TensorImpl final : public RefCounted {
   bool is_parameter = false;   // Python shows it as nn.Parameter
   bool is_wrapped_number = false;  // 0-dim, made from a Python number: promotes like one
   Ref<GradSlot> grad_slot;
+  /// Of `.data` and its views, whose writes are not seen by what autograd saved of the storage;
+  /// null: the storage counts.
+  Ref<VersionCounter> own_versions;
+  uint32_t version() const { return own_versions ? own_versions->count : storage->version(); }
+  void bump_version() { own_versions ? void(++own_versions->count) : storage->bump_version(); }
   void* python_object =
       nullptr;  // the live Python wrapper, not owned; touched under the interpreter's lock
 };
