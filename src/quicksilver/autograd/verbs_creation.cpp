@@ -82,7 +82,11 @@ Tensor arange(Scalar start, Scalar end, Scalar step, const Options& options) {
   const bool integers = start.is_integral() && end.is_integral() && step.is_integral();
   const Kind kind = kind_of(options, integers ? DType::i64 : default_dtype());
   const double from = start.to_double(), to = end.to_double(), by = step.to_double();
+  QS_CHECK(start.kind() != Scalar::Kind::complex && end.kind() != Scalar::Kind::complex &&
+               step.kind() != Scalar::Kind::complex,
+           Error, "value cannot be converted to type double without overflow");
   QS_CHECK(by != 0, Error, "step must be nonzero");
+  QS_CHECK(!is_integral(kind.dtype) || std::fabs(by) >= 1, ValueError, "step must be nonzero");
   QS_CHECK(std::isfinite(from) && std::isfinite(to), Error, "unsupported range: {} -> {}", from,
            to);
   QS_CHECK((by > 0 && to >= from) || (by < 0 && to <= from), Error,
@@ -100,12 +104,18 @@ Tensor arange(Scalar start, Scalar end, Scalar step, const Options& options) {
 Tensor linspace(Scalar start, Scalar end, int64_t steps, const Options& options) {
   QS_CHECK(steps >= 0, Error, "number of steps must be non-negative");
   const Kind kind = kind_of(options, default_dtype());
+  QS_CHECK(start.kind() != Scalar::Kind::complex && end.kind() != Scalar::Kind::complex,
+           NotImplementedError, "linspace(): complex bounds are not supported");
   const double from = start.to_double(), to = end.to_double();
   const double step = steps > 1 ? (to - from) / double(steps - 1) : 0;
   // (start, end, step, last index, first index counted from the end; a single element is the start)
   const double half = steps == 1 ? 1 : double(steps / 2);
-  return create(Op::linspace, {from, to, step, double(steps - 1), half}, Dims{steps}, kind,
-                options);
+  const std::initializer_list<Operand> in = {from, to, step, double(steps - 1), half};
+  if (!is_integral(kind.dtype)) return create(Op::linspace, in, Dims{steps}, kind, options);
+  const Tensor exact = create(Op::linspace, in, Dims{steps}, {DType::f64, kind.device}, {});
+  const Tensor out = qs::to(exact, {}, kind.dtype);  // cut off, not rounded, as in PyTorch
+  honour_requires_grad(out, options);
+  return out;
 }
 
 Tensor eye(int64_t rows, int64_t columns, const Options& options) {

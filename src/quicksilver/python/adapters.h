@@ -3,9 +3,13 @@
 #pragma once
 #include <tuple>
 
+#include "quicksilver/autograd/verbs.h"
 #include "quicksilver/python/arguments.h"
 
 namespace qs::python {
+
+/// The memory_format argument at `i`.
+MemoryFormat memory_format(const Call& c, int i, MemoryFormat otherwise);
 
 // ---- results
 PyObject* wrap_tuple(const std::vector<Tensor>& tensors);

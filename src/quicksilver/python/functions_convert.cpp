@@ -6,8 +6,6 @@
 
 namespace qs::python {
 
-namespace {
-
 MemoryFormat memory_format(const Call& c, int i, MemoryFormat otherwise) {
   if (!c.given(i)) return otherwise;
   const std::string_view name = constant_name(c.args[i]);
@@ -16,6 +14,9 @@ MemoryFormat memory_format(const Call& c, int i, MemoryFormat otherwise) {
          : name == "preserve_format"  ? MemoryFormat::preserve
                                       : MemoryFormat::contiguous;
 }
+
+namespace {
+
 /// What `to` and its kin do with memory_format: preserve is what they do anyway.
 Tensor in_format(const Call& c, int i, Tensor x) {
   const MemoryFormat format = memory_format(c, i, MemoryFormat::preserve);
@@ -144,7 +145,11 @@ PyObject* item(Call& c) {
     raise(PyExc_RuntimeError, "a Tensor with {} elements cannot be converted to Scalar", x.numel());
   return wrap(item_of(x));
 }
-PyObject* is_nonzero(Call& c) { return py_bool(PyObject_IsTrue(c.args[0]) == 1); }
+PyObject* is_nonzero(Call& c) {
+  const int truth = PyObject_IsTrue(c.args[0]);
+  check(truth);
+  return py_bool(truth == 1);
+}
 PyObject* get_device(Call& c) { return PyLong_FromLong(c.tensor(0).is_mps() ? 0 : -1); }
 PyObject* is_pinned(Call&) { return py_bool(false); }
 PyObject* self(Call& c) { return new_ref(c.args[0]); }

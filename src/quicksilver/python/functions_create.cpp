@@ -8,6 +8,7 @@
 #include "quicksilver/autograd/verbs.h"
 #include "quicksilver/python/adapters.h"
 #include "quicksilver/python/functions.h"
+#include "quicksilver/tensor/rules.h"
 
 namespace qs::python {
 
@@ -46,9 +47,45 @@ Dims checked_size(const Call& c, int i) {
   return d;
 }
 
+/// The strides that `memory_format=` asks for; none when it was not given. `like`: of the tensor
+/// whose layout is preserved.
+std::optional<Dims> format_strides(const Call& c, int at, DimSpan shape, const Tensor* like) {
+  const MemoryFormat f =
+      memory_format(c, at, like ? MemoryFormat::preserve : MemoryFormat::contiguous);
+  switch (f) {
+    case MemoryFormat::contiguous:
+      return {};
+    case MemoryFormat::preserve:
+      if (!like) raise(PyExc_RuntimeError, "unsupported memory format option Preserve");
+      return preserved_strides(like->layout());
+    case MemoryFormat::channels_last:
+    case MemoryFormat::channels_last_3d: {
+      const size_t rank = f == MemoryFormat::channels_last ? 4 : 5;
+      if (shape.size() != rank)
+        raise(PyExc_RuntimeError, "required rank {} tensor to use channels_last{} format", rank,
+              rank == 4 ? "" : "_3d");
+      return channels_last_strides(shape);
+    }
+  }
+  return {};
+}
+/// What `make` makes of (shape, options), dense in the order of `strides`; none: row-major.
+template <class Make>
+Tensor laid_out(DimSpan shape, const std::optional<Dims>& strides, Options o, Make&& make) {
+  if (!strides || *strides == contiguous_strides(shape)) return make(shape, o);
+  const bool requires_grad = std::exchange(o.requires_grad, false);
+  const Tensor flat = make(Dims{checked_numel(shape)}, o);
+  Tensor out = make_view(flat, Layout(Dims(shape), *strides));
+  if (requires_grad) out.set_requires_grad(true);
+  return out;
+}
+
 template <SizeVerb verb>
 PyObject* of_size(Call& c) {
-  return wrap(verb(checked_size(c, 0), options(c, 1)));
+  const Options o = options(c, 1);
+  const Dims shape = checked_size(c, 0);
+  const std::optional<Dims> strides = format_strides(c, 6, shape, nullptr);
+  return wrap(laid_out(shape, strides, o, verb));
 }
 template <SizeVerb verb>
 PyObject* random_of_size(Call& c) {  // (size, generator, ...)
@@ -56,39 +93,11 @@ PyObject* random_of_size(Call& c) {  // (size, generator, ...)
   GeneratorScope scope(c.args[1], device_type_of(o));
   return wrap(verb(checked_size(c, 0), o));
 }
-/// Dimensions from the slowest to the fastest in memory, as argument `at`, a memory format, asks;
-/// without one as those of x, where x has no gaps. Empty: row-major.
-Dims memory_order(const Call& c, int at, const Tensor& x) {
-  const std::string_view format = c.given(at) ? constant_name(c.args[at]) : "preserve_format";
-  if (format == "channels_last" || format == "channels_last_3d") {
-    const int rank = format == "channels_last" ? 4 : 5;
-    if (x.dim() != rank)
-      raise(PyExc_RuntimeError, "required rank {} tensor to use {} format", rank, format);
-    return rank == 4 ? Dims{0, 2, 3, 1} : Dims{0, 2, 3, 4, 1};
-  }
-  if (format != "preserve_format" || x.is_contiguous() || !x.layout().is_dense()) return {};
-  Dims order;
-  for (int d = 0; d < x.dim(); ++d) order.push_back(d);
-  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
-    return x.strides()[static_cast<size_t>(a)] > x.strides()[static_cast<size_t>(b)];
-  });
-  return order;
-}
 /// What `make` makes of (shape, options), in x's shape; `at`: where dtype= and the others start.
 template <class Make>
 Tensor made_like(const Call& c, int at, const Tensor& x, Make&& make) {
-  Options o = options_like(c, at, x);
-  const Dims order = memory_order(c, at + 5, x);
-  if (order.empty()) return make(x.shape(), o);
-  const bool requires_grad = std::exchange(o.requires_grad, false);
-  Dims shape, back(order.size());
-  for (size_t i = 0; i < order.size(); ++i) {
-    shape.push_back(x.shape()[static_cast<size_t>(order[i])]);
-    back[static_cast<size_t>(order[i])] = static_cast<int64_t>(i);
-  }
-  Tensor out = permute(make(shape, o), back);
-  if (requires_grad) out.set_requires_grad(true);
-  return out;
+  return laid_out(x.shape(), format_strides(c, at + 5, x.shape(), &x), options_like(c, at, x),
+                  make);
 }
 template <SizeVerb verb>
 PyObject* like(Call& c) {
@@ -151,8 +160,13 @@ PyObject* full_like(Call& c) {
 }
 PyObject* empty_strided(Call& c) {
   const Options o = options(c, 2);
-  Tensor t = empty_strided_tensor(checked_size(c, 0), c.dims(1), o.dtype.value_or(default_dtype()),
-                                  device_type_of(o));
+  const Dims size = checked_size(c, 0), stride = c.dims(1);
+  if (size.size() != stride.size())
+    raise(PyExc_RuntimeError,
+          "dimensionality of sizes ({}) must match dimensionality of strides ({})", size.size(),
+          stride.size());
+  Tensor t =
+      empty_strided_tensor(size, stride, o.dtype.value_or(default_dtype()), device_type_of(o));
   if (o.requires_grad) t.set_requires_grad(true);
   return wrap(std::move(t));
 }
@@ -185,9 +199,14 @@ PyObject* linspace(Call& c) {
   return wrap(qs::linspace(c.number(0), c.number(1), c.integer(2), options(c, 3)));
 }
 PyObject* logspace(Call& c) {
-  const Options o = options(c, 4);
-  const Tensor exponents = qs::linspace(c.number(0), c.number(1), c.integer(2), o);
-  return wrap(qs::pow(Scalar(c.real(3)), exponents));
+  Options o = options(c, 4), wide = o;
+  const DType dtype = o.dtype.value_or(default_dtype());
+  wide.requires_grad = false;
+  if (!is_complex(dtype)) wide.dtype = DType::f64;  // rounded once, to what was asked for
+  const Tensor exponents = qs::linspace(c.number(0), c.number(1), c.integer(2), wide);
+  const Tensor powers = to(qs::pow(Scalar(c.real(3)), exponents), {}, dtype);
+  if (o.requires_grad) powers.set_requires_grad(true);
+  return wrap(powers);
 }
 PyObject* eye(Call& c) {
   const int64_t n = c.integer(0);
@@ -264,6 +283,13 @@ PyObject* bernoulli_in_place(Call& c) {
   GeneratorScope scope(c.args[2], c.tensor(0).device_type());
   return wrap(qs::bernoulli_(c.tensor(0), c.real(1)));
 }
+PyObject* bernoulli_of_each(Call& c) {  // (input, p: a tensor)
+  const Tensor& x = c.tensor(0);
+  GeneratorScope scope(c.args[2], x.device_type());
+  const autograd::NoGrad no_grad;
+  copy_(x, qs::bernoulli(expand(c.tensor(1), x.shape())));
+  return new_ref(c.args[0]);
+}
 PyObject* bernoulli_of(Call& c) {
   GeneratorScope scope(c.args[1], c.tensor(0).device_type());
   return wrap(qs::bernoulli(c.tensor(0)));
@@ -314,6 +340,8 @@ PyObject* asarray(Call& c) {  // (obj, dtype, device, copy, requires_grad)
   const auto dtype = c.optional_dtype(1);
   const auto device = c.optional_device(2);
   const bool copies = c.given(3) && c.boolean(3);
+  if (c.given(3) && !copies && (PyList_Check(c.args[0]) || PyTuple_Check(c.args[0])))
+    raise(PyExc_ValueError, "can't alias arbitrary sequence into a tensor.");
   return wrap(finished(
       copies ? tensor_from_data(c.args[0], dtype, device) : as_tensor(c.args[0], dtype, device),
       c.boolean(4)));
@@ -405,6 +433,8 @@ const Row rows[] = {
        &normal_in_place, "Normal draws, in place."),
     FN("bernoulli_", "m", "(Tensor input, float p=0.5, *, Generator? generator=None)",
        &bernoulli_in_place, "1 with probability p, else 0, in place."),
+    FN("bernoulli_", "m", "(Tensor input, Tensor p, *, Generator? generator=None)",
+       &bernoulli_of_each, "1 with the probability in p, else 0, in place."),
     FN("bernoulli", "fm", "(Tensor input, *, Generator? generator=None)", &bernoulli_of,
        "1 with the probability that the input says, else 0."),
     FN("random_", "m", "(Tensor input, int? from=None, int? to=None, *, Generator? generator=None)",

@@ -5,6 +5,7 @@
 // then handed to the device. Leaves are numbers, NumPy scalars, arrays and tensors.
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "quicksilver/autograd/verbs.h"
 #include "quicksilver/core/half.h"
@@ -48,7 +49,7 @@ void find_shape(PyObject* o, Shape& shape) {
   }
   if (PyUnicode_Check(item.get()) && !shape.dims.empty())
     raise(PyExc_ValueError, "too many dimensions 'str'");
-  if (is_array_like(item.get())) {
+  if (is_array_like(item.get()) && !is_tensor(item.get())) {  // a tensor in a list is one number
     const Tensor t = as_host(item.get());
     for (int64_t s : t.shape()) shape.dims.push_back(s);
   }
@@ -91,7 +92,9 @@ void put(void* p, T v) {
 }
 template <class T>
 void put_integer(void* p, int64_t v, const char* name) {
-  if (static_cast<int64_t>(static_cast<T>(v)) != v)
+  // Negative numbers wrap round once in unsigned types, as in PyTorch.
+  const bool wraps = std::is_unsigned_v<T> && v < 0 && -v <= int64_t{std::numeric_limits<T>::max()};
+  if (static_cast<int64_t>(static_cast<T>(v)) != v && !wraps)
     raise(PyExc_RuntimeError, "value cannot be converted to type {} without overflow", name);
   put(p, static_cast<T>(v));
 }
@@ -116,6 +119,12 @@ void write_number(PyObject* o, DType dtype, void* p) {
     return Scalar(v);
   }()
                                                                              : to_scalar(o);
+  if (s.kind() == Scalar::Kind::complex && !is_complex(dtype) && dtype != DType::bool_)
+    raise(PyExc_TypeError, "must be real number, not complex");
+  if (s.kind() == Scalar::Kind::floating && is_integral(dtype) && dtype != DType::bool_ &&
+      !(std::fabs(s.to_double()) < 0x1p63))
+    raise(PyExc_RuntimeError, "value cannot be converted to type {} without overflow",
+          name_of(dtype));
   switch (dtype) {
     case DType::bool_:
       return put(p, static_cast<uint8_t>(s.to_bool()));
@@ -160,6 +169,11 @@ char* write_items(PyObject* o, const Dims& shape, size_t dim, DType dtype, char*
   const size_t size = size_of(dtype);
   if (is_array_like(o)) {
     Tensor t = as_host(o);
+    if (is_tensor(o)) {
+      if (t.numel() != 1)
+        raise(PyExc_ValueError, "only one element tensors can be converted to Python scalars");
+      t = reshape(t, Dims{});
+    }
     const DimSpan rest(shape.data() + dim, shape.size() - dim);
     if (!(Dims(t.shape()) == Dims(rest))) {
       if (t.dim() == 0) raise(PyExc_TypeError, "not a sequence");
@@ -206,7 +220,7 @@ Tensor tensor_from_data(PyObject* data, std::optional<DType> dtype, std::optiona
     return to(source, device ? *device : source.device(), dtype ? *dtype : source.dtype(), true);
   }
   const Device where = device_or_default(device);
-  if (is_array_like(data) || has_buffer(data)) {
+  if (is_array_like(data)) {
     const Tensor shared = from_array(data, false);
     return to(shared, where, dtype ? *dtype : shared.dtype(), true);
   }

@@ -7,6 +7,7 @@
 #include "quicksilver/core/half.h"
 #include "quicksilver/python/functions.h"
 #include "quicksilver/python/module.h"
+#include "quicksilver/tensor/rules.h"
 
 namespace qs::python {
 
@@ -311,15 +312,25 @@ PyObject* from_bytes(PyObject*, PyObject* args, PyObject* kwargs) {
     return wrap(from_bytes_checked(buffer, dtype, shape, device));
   });
 }
-/// (bytes, dtype, shape, device, requires_grad, class, __dict__)
+/// (bytes, dtype, shape, device, requires_grad, class, __dict__[, strides])
 PyObject* rebuild_tensor(PyObject*, PyObject* args) {
   return guarded([&]() -> PyObject* {
-    PyObject *buffer, *dtype, *shape, *device, *cls, *dict;
+    PyObject *buffer, *dtype, *shape, *device, *cls, *dict, *strides = nullptr;
     int requires_grad;
-    if (!PyArg_ParseTuple(args, "OOOOpOO:_rebuild_tensor", &buffer, &dtype, &shape, &device,
-                          &requires_grad, &cls, &dict))
+    if (!PyArg_ParseTuple(args, "OOOOpOO|O:_rebuild_tensor", &buffer, &dtype, &shape, &device,
+                          &requires_grad, &cls, &dict, &strides))
       return nullptr;
     Tensor t = from_bytes_checked(buffer, dtype, shape, device);
+    if (strides && strides != Py_None) {
+      const Layout wanted(Dims(t.shape()), to_dims(strides));
+      if (wanted.strides.size() != wanted.shape.size() || !wanted.is_dense())
+        raise(PyExc_ValueError, "strides {} do not fit a tensor of shape {}",
+              to_string(wanted.strides), to_string(wanted.shape));
+      Tensor laid_out =
+          empty_strided_tensor(wanted.shape, wanted.strides, t.dtype(), t.device_type());
+      copy_(laid_out, t);
+      t = std::move(laid_out);
+    }
     if (requires_grad) t.set_requires_grad(true);
     auto* type = reinterpret_cast<PyTypeObject*>(cls);
     PyRef o = PyRef::steal(type == tensor_type ? wrap(std::move(t)) : wrap_as(type, std::move(t)));
@@ -332,10 +343,12 @@ PyObject* reduce_ex(PyObject* self, PyObject*) {
   return guarded([&]() -> PyObject* {
     const Tensor& t = tensor_of(self);
     PyObject* dict = reinterpret_cast<TensorObject*>(self)->dict;
-    return Py_BuildValue("O(NNNNOOO)", g_rebuild, PyRef::steal(bytes_of(t)).release(),
+    const Dims strides = preserved_strides(t.layout());
+    PyObject* order = strides == contiguous_strides(t.shape()) ? none() : make_size(strides);
+    return Py_BuildValue("O(NNNNOOON)", g_rebuild, PyRef::steal(bytes_of(t)).release(),
                          wrap(t.dtype()), make_size(t.shape()), wrap(t.device()),
                          t.requires_grad() ? Py_True : Py_False, Py_TYPE(self),
-                         dict ? dict : Py_None);
+                         dict ? dict : Py_None, order);
   });
 }
 PyObject* deepcopy(PyObject* self, PyObject* memo) {
@@ -495,7 +508,7 @@ Tensor from_array(PyObject* array, bool warn_read_only) {
             "given numpy array strides not a multiple of the element byte size. Copy the "
             "numpy array to reallocate the memory.");
     layout.shape.push_back(b->shape[d]);
-    layout.strides.push_back(b->shape[d] > 1 ? stride / b->itemsize : 1);
+    layout.strides.push_back(stride < 0 ? 1 : stride / b->itemsize);
     if (b->shape[d] > 0) last += (b->shape[d] - 1) * layout.strides.back();
   }
   if (b->readonly && warn_read_only && layout.numel() > 0)

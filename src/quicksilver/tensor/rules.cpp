@@ -129,20 +129,11 @@ DType result_rule(Op op, int i, DType compute, const RecordOptions& options) {
   }
 }
 
-Dims elementwise_strides(std::span<const Resolved> in, DimSpan shape) {
+namespace {
+
+/// Strides of what has `shape` and the memory order of `odd`.
+Dims ordered_strides(const SmallVector<const Layout*, 8>& odd, DimSpan shape) {
   const int rank = static_cast<int>(shape.size());
-  if (rank < 2) return contiguous_strides(shape);
-  // Only tensors that are not row-major over the whole shape can pull the order elsewhere.
-  const bool plain = std::all_of(in.begin(), in.end(), [&](const Resolved& r) {
-    if (r.kind != Resolved::tensor || r.impl->layout.rank() == 0) return true;
-    const Layout& l = r.impl->layout;
-    return std::equal(l.shape.begin(), l.shape.end(), shape.begin(), shape.end()) &&
-           l.is_contiguous();
-  });
-  if (plain) return contiguous_strides(shape);
-  SmallVector<const Layout*, 8> odd;
-  for (const Resolved& r : in)
-    if (r.kind == Resolved::tensor && r.impl->layout.rank() > 0) odd.push_back(&r.impl->layout);
   // PyTorch's TensorIterator: a stable insertion sort of the dimensions by the strides of the
   // operands in turn; broadcast dimensions decide nothing.
   auto stride = [&](const Layout& l, int d) -> int64_t {
@@ -159,7 +150,7 @@ Dims elementwise_strides(std::span<const Resolved> in, DimSpan shape) {
     }
     return 0;
   };
-  SmallVector<int, 8> order(static_cast<size_t>(rank));
+  SmallVector<int, 8> order(shape.size());
   for (int i = 0; i < rank; ++i) order[i] = rank - 1 - i;
   for (int i = 1; i < rank; ++i) {
     int at = i;
@@ -180,6 +171,33 @@ Dims elementwise_strides(std::span<const Resolved> in, DimSpan shape) {
     step *= std::max<int64_t>(shape[d], 1);
   }
   return strides;
+}
+
+}  // namespace
+
+Dims elementwise_strides(std::span<const Resolved> in, DimSpan shape) {
+  if (shape.size() < 2) return contiguous_strides(shape);
+  // Only tensors that are not row-major over the whole shape can pull the order elsewhere.
+  const bool plain = std::all_of(in.begin(), in.end(), [&](const Resolved& r) {
+    if (r.kind != Resolved::tensor || r.impl->layout.rank() == 0) return true;
+    const Layout& l = r.impl->layout;
+    return std::equal(l.shape.begin(), l.shape.end(), shape.begin(), shape.end()) &&
+           l.is_contiguous();
+  });
+  if (plain) return contiguous_strides(shape);
+  SmallVector<const Layout*, 8> layouts;
+  for (const Resolved& r : in)
+    if (r.kind == Resolved::tensor && r.impl->layout.rank() > 0)
+      layouts.push_back(&r.impl->layout);
+  return ordered_strides(layouts, shape);
+}
+
+Dims preserved_strides(const Layout& layout) {
+  if (layout.is_dense()) return layout.strides;
+  if (layout.rank() < 2) return contiguous_strides(layout.shape);
+  SmallVector<const Layout*, 8> one;
+  one.push_back(&layout);
+  return ordered_strides(one, layout.shape);
 }
 
 bool suggests_channels_last(const Layout& l) {

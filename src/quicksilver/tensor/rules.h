@@ -27,11 +27,13 @@ DType compute_rule(Op op, std::span<const Resolved> in, const RecordOptions& opt
 DType result_rule(Op op, int i, DType compute, const RecordOptions& options);
 /// Strides of a fresh elementwise result: PyTorch keeps the memory order of the inputs.
 Dims elementwise_strides(std::span<const Resolved> in, DimSpan shape);
+/// The same for one tensor: its own strides when it is dense, else its order without the gaps.
+QS_API Dims preserved_strides(const Layout& layout);
 /// The strides say channels-last rather than row-major (four dimensions; PyTorch's rule for which
 /// of the two is meant when extents of 1 leave it open).
-bool suggests_channels_last(const Layout& layout);
+QS_API bool suggests_channels_last(const Layout& layout);
 /// [n, c, h, w] (or with depth) with the channels innermost.
-Dims channels_last_strides(DimSpan shape);
+QS_API Dims channels_last_strides(DimSpan shape);
 /// A value of dtype `from` may be written into a tensor of dtype `to` (torch.can_cast).
 bool can_cast(DType from, DType to);
 
