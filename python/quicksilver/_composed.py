@@ -49,7 +49,8 @@ TABLES: dict[str, tuple[str, str, str, str]] = {
         " split_with_sizes_copy squeeze_copy t_copy transpose_copy unbind_copy unfold_copy"
         " unsqueeze_copy view_copy view_as_real_copy view_as_complex_copy constant_pad_nd"
         " empty_permuted",
-        "fill_diagonal_ put_ swapaxes_ swapdims_ as_strided_ new_empty_strided dim_order",
+        "apply_ map_ map2_ fill_diagonal_ put_ swapaxes_ swapdims_ as_strided_ new_empty_strided"
+        " dim_order",
         "",
     ),
     "_functions_random": (

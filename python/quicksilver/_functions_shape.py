@@ -268,7 +268,14 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
         raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
     if input.dim() < 2:
         raise RuntimeError(f"expected total dims >= 2, but got total dims = {input.dim()}")
-    first, second = (d % input.dim() for d in dims)
+    rank = input.dim()
+    for d in dims:
+        if not -rank <= d < rank:
+            raise IndexError(
+                f"Dimension out of range (expected to be in range of [{-rank}, {rank - 1}], but got"
+                f" {d})"
+            )
+    first, second = (d % rank for d in dims)
     if first == second:
         raise RuntimeError(
             f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}"
@@ -278,8 +285,7 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
         return input.clone()
     if k == 2:
         return input.flip([first, second])
-    turned = input.flip([second if k == 1 else first])
-    return turned.transpose(first, second).contiguous()
+    return input.flip([second if k == 1 else first]).transpose_(first, second)
 
 
 def fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
@@ -477,6 +483,36 @@ def new_empty_strided(self: Tensor, size: Any, stride: Any, **kwargs: Any) -> Te
     kwargs.setdefault("dtype", self.dtype)
     kwargs.setdefault("device", self.device)
     return _C.empty_strided(size, stride, **kwargs)
+
+
+def _call_on_items(name: str, function: Any, *tensors: Tensor) -> Tensor:
+    """Writes function(items of all tensors) over the first tensor; slow, as in PyTorch."""
+    for tensor in tensors:
+        if tensor.device.type != "cpu":
+            raise TypeError(f"{name} is only implemented on CPU tensors")
+        if tensor.requires_grad:
+            raise RuntimeError(f"Can't call {name}() on Variable that requires grad.")
+        if tensor.shape != tensors[0].shape:
+            tensor.expand(tensors[0].shape)  # says what does not fit
+    first = tensors[0]
+    columns = [tensor.expand(first.shape).reshape(-1).tolist() for tensor in tensors]
+    made = [function(*items) for items in zip(*columns, strict=True)]
+    return first.copy_(_C.tensor(made, dtype=first.dtype).reshape(first.shape))
+
+
+def apply_(self: Tensor, callable: Any) -> Tensor:
+    """Every element x becomes callable(x); cpu only."""
+    return _call_on_items("apply_", callable, self)
+
+
+def map_(self: Tensor, tensor: Tensor, callable: Any) -> Tensor:
+    """Every element x becomes callable(x, y), y of the other tensor; cpu only."""
+    return _call_on_items("map_", callable, self, tensor)
+
+
+def map2_(self: Tensor, x: Tensor, y: Tensor, callable: Any) -> Tensor:
+    """Every element becomes callable(it, x's, y's); cpu only."""
+    return _call_on_items("map2_", callable, self, x, y)
 
 
 def dim_order(self: Tensor, *, ambiguity_check: Any = False) -> tuple[int, ...]:

@@ -128,6 +128,14 @@ const Tensor& fill_(const Tensor& x, const Operand& value) {
     return copy_(x, value);
   }
   check_fits(value.number(), x.dtype());
+  // One write a place is enough for what is stretched.
+  Tensor once = x;
+  for (int d = 0; d < x.dim(); ++d)
+    if (x.stride(d) == 0 && x.size(d) > 1) once = narrow(once, d, 0, 1);
+  if (!once.same(x)) {
+    fill_(once, value);
+    return x;
+  }
   const ResultSpec spec[] = {{x.dtype(), Dims(x.shape())}};
   RecordOptions options;
   options.dtype = x.dtype();

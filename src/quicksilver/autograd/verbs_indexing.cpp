@@ -348,7 +348,8 @@ namespace {
 const Tensor& scatter_into(Op op, const char* verb, const Tensor& x, int64_t dim,
                            const Tensor& index, const Operand& source) {
   require_defined(x, verb);
-  as_index(index, "scatter", false);
+  if (as_index(index, "scatter", true).dtype() != DType::i64)
+    return scatter_into(op, verb, x, dim, to(index, {}, DType::i64), source);
   QS_CHECK(source.kind() != Operand::absent, TypeError, "{}(): the source is an undefined tensor",
            verb);
   const int at = wrap_dim(dim, x.dim());

@@ -3,6 +3,7 @@
 
 #include "quicksilver/autograd/apply.h"
 #include "quicksilver/core/error.h"
+#include "quicksilver/tensor/rules.h"
 
 namespace qs {
 
@@ -54,7 +55,12 @@ Tensor cat(const TensorList& tensors, int64_t dim) {
     shape[at] += tensors[i].size(at);
   }
 
-  const Tensor out = empty_tensor(shape, dtype, first->device_type());
+  bool channels_last = true;
+  for (const Tensor& t : tensors)
+    channels_last = channels_last && (is_skipped(t) || suggests_channels_last(t.layout()));
+  const Tensor out = empty_strided_tensor(
+      shape, channels_last ? channels_last_strides(shape) : contiguous_strides(shape), dtype,
+      first->device_type());
   Dims sizes;
   {
     const NoGrad guard;
@@ -129,6 +135,7 @@ Tensor flip(const Tensor& x, DimSpan dims) {
     for (size_t i = 0; i < order.size(); ++i) back[static_cast<size_t>(order[i])] = int64_t(i);
     const Tensor walked = permute(make_view(x, std::move(turned)), order);
     out = permute(apply(Op::copy, {walked}, {}, options), back);
+    out = make_view(out, out.layout());  // nobody's view
   }
   with_gradient_of("Flip", x, out, [all = Dims(dims)](const Tensor& g) { return flip(g, all); });
   return out;
@@ -156,6 +163,22 @@ Tensor roll(const Tensor& x, DimSpan shifts, DimSpan dims) {
   return out.same(x) ? clone(x) : out;
 }
 
+namespace {
+
+/// `out`, reshaped from a copy that only it sees, as a result that is no view; a copy where it
+/// shares x's memory.
+Tensor nobodys_view(const Tensor& x, const Tensor& out) {
+  if (out.impl()->storage == x.impl()->storage) return clone(out);
+  if (out.impl()->grad_slot) {
+    GradMeta& meta = grad_meta(out);
+    meta.base = Tensor();
+    meta.view_without_grad = false;
+  }
+  return out;
+}
+
+}  // namespace
+
 Tensor repeat(const Tensor& x, DimSpan repeats) {
   require_defined(x, "repeat");
   const size_t rank = static_cast<size_t>(x.dim());
@@ -175,7 +198,7 @@ Tensor repeat(const Tensor& x, DimSpan repeats) {
     shape.push_back(repeats[i] * size);
   }
   const Tensor out = reshape(expand(reshape(x, split_shape), expanded), shape);
-  return out.impl()->storage == x.impl()->storage ? clone(out) : out;
+  return nobodys_view(x, out);
 }
 
 Tensor repeat_interleave(const Tensor& x, int64_t repeats, std::optional<int64_t> dim) {
@@ -190,7 +213,7 @@ Tensor repeat_interleave(const Tensor& x, int64_t repeats, std::optional<int64_t
     if (d == at) expanded.push_back(repeats);
   }
   const Tensor out = reshape(expand(unsqueeze(from, at + 1), expanded), shape);
-  return out.impl()->storage == x.impl()->storage ? clone(out) : out;
+  return nobodys_view(x, out);
 }
 
 }  // namespace qs

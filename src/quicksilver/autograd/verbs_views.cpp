@@ -254,8 +254,9 @@ Tensor slice(const Tensor& x, int64_t dim, std::optional<int64_t> start, std::op
   const int64_t to = std::max(from, inside(end.value_or(size)));
   Layout layout = x.layout();
   layout.offset += from * layout.strides[at];
-  layout.shape[at] = (to - from + step - 1) / step;
-  layout.strides[at] *= step;
+  layout.shape[at] = (to - from) / step + ((to - from) % step != 0);
+  if (__builtin_mul_overflow(layout.strides[at], step, &layout.strides[at]))
+    layout.strides[at] = 1;  // one element at most: nobody takes that step
   return part_of("Slice", x, std::move(layout), [at, from, to, step](const Tensor& whole) {
     return slice(whole, at, from, to, step);
   });
@@ -444,7 +445,7 @@ TensorList chunk(const Tensor& x, int64_t chunks, int64_t dim) {
 
 TensorList unbind(const Tensor& x, int64_t dim) {
   require_defined(x, "unbind");
-  QS_CHECK(x.dim() > 0, Error, "Dimension specified as {} but tensor has no dimensions", dim);
+  QS_CHECK(x.dim() > 0, IndexError, "Dimension specified as {} but tensor has no dimensions", dim);
   const int at = wrap_dim(dim, x.dim());
   return pieces("Unbind", x, at, Dims(static_cast<size_t>(x.size(at)), 1), true);
 }

@@ -32,7 +32,9 @@ TensorList along(const Tensor& x, int64_t dim, const Tensor& index) {
 }
 /// index_put_ wants dimension `dim` of the source where the index stands, which it is.
 const Tensor& index_copy_(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source) {
-  return index_put_(x, along(x, dim, index), source);
+  if (x.dim() > 0) return index_put_(x, along(x, dim, index), source);
+  index_copy_(view(x, Dims{1}), dim, index, reshape(source, Dims{-1}));
+  return x;
 }
 Tensor index_copy(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source) {
   const Tensor copy = clone(x);
@@ -43,7 +45,9 @@ const Tensor& index_fill_(const Tensor& x, int64_t dim, const Tensor& index, con
   const Tensor v = value.is_tensor()
                        ? to(Tensor(Ref<TensorImpl>(value.impl())), x.device(), x.dtype())
                        : full(Dims{}, value.number(), Options(x.dtype(), x.device()));
-  return index_put_(x, along(x, dim, index), v);
+  if (x.dim() > 0) return index_put_(x, along(x, dim, index), v);
+  index_put_(view(x, Dims{1}), along(x, dim, index), v);
+  return x;
 }
 Tensor index_fill(const Tensor& x, int64_t dim, const Tensor& index, const Operand& value) {
   const Tensor copy = clone(x);
@@ -62,7 +66,8 @@ PyObject* nonzero_any(Call& c) {
   Tensor r;
   {
     GilRelease release(may_wait(c.tensor(0)));
-    r = nonzero(c.tensor(0));
+    const bool is_scalar = c.boolean(1) && c.tensor(0).dim() == 0;
+    r = nonzero(is_scalar ? unsqueeze(c.tensor(0), 0) : c.tensor(0));
   }
   return c.boolean(1) ? wrap_tuple(unbind(r, 1)) : wrap(r);
 }
@@ -78,18 +83,28 @@ Tensor index_add_plain(const Tensor& x, int64_t dim, const Tensor& i, const Tens
                        Scalar alpha) {
   return index_add(x, dim, i, s, alpha);
 }
-/// scatter with reduce='add' or 'multiply'.
-PyObject* scatter_reduce_in_place(Call& c) {
+/// scatter with reduce='add' or 'multiply', into `x`.
+void scatter_reduce_into(const Tensor& x, Call& c) {
   const std::string reduce = c.string(4);
-  if (reduce != "add")
-    raise(PyExc_NotImplementedError, "scatter_(): reduce='{}' is not supported; 'add' is", reduce);
+  if (reduce != "add" && reduce != "multiply")
+    raise(PyExc_RuntimeError, "reduce argument must be either add or multiply.");
   const Tensor& index = c.tensor(2);
-  const Tensor source =
-      is_tensor(c.args[3])
-          ? c.tensor(3)
-          : full(index.shape(), c.number(3), Options(c.tensor(0).dtype(), c.tensor(0).device()));
-  scatter_add_(c.tensor(0), c.integer(1), index, source);
+  const Tensor source = is_tensor(c.args[3])
+                            ? c.tensor(3)
+                            : full(index.shape(), c.number(3), Options(x.dtype(), x.device()));
+  if (reduce == "add")
+    scatter_add_(x, c.integer(1), index, source);
+  else
+    copy_(x, scatter_reduce(x, c.integer(1), to(index, {}, DType::i64), source, "prod", true));
+}
+PyObject* scatter_reduce_in_place(Call& c) {
+  scatter_reduce_into(c.tensor(0), c);
   return new_ref(c.args[0]);
+}
+PyObject* scatter_reduced(Call& c) {
+  const Tensor out = contiguous(clone(c.tensor(0)));
+  scatter_reduce_into(out, c);
+  return wrap(out);
 }
 const Tensor& masked_scatter_(const Tensor& x, const Tensor& mask, const Tensor& source) {
   const Tensor full_mask = expand(mask, x.shape());
@@ -134,14 +149,18 @@ const Row rows[] = {
        "input with src at the indices along dim."),
     FN("scatter", "fm", "(Tensor input, int dim, Tensor index, Tensor|Number value)", &qs::scatter,
        "input with value at the indices along dim."),
+    FN("scatter", "fm", "(Tensor input, int dim, Tensor index, Tensor|Number src, *, str reduce)",
+       &scatter_reduced, "scatter that adds or multiplies."),
+    FN("scatter", "fm", "(Tensor input, int dim, Tensor index, Tensor|Number value, *, str reduce)",
+       &scatter_reduced, "scatter that adds or multiplies."),
     FN("scatter_", "m", "(Tensor input, int dim, Tensor index, Tensor|Number src)", &qs::scatter_,
        "scatter in place."),
     FN("scatter_", "m", "(Tensor input, int dim, Tensor index, Tensor|Number value)", &qs::scatter_,
        "scatter in place."),
     FN("scatter_", "m", "(Tensor input, int dim, Tensor index, Tensor|Number src, *, str reduce)",
-       &scatter_reduce_in_place, "scatter that adds."),
+       &scatter_reduce_in_place, "scatter that adds or multiplies."),
     FN("scatter_", "m", "(Tensor input, int dim, Tensor index, Tensor|Number value, *, str reduce)",
-       &scatter_reduce_in_place, "scatter that adds."),
+       &scatter_reduce_in_place, "scatter that adds or multiplies."),
     FN("scatter_add", "fm", "(Tensor input, int dim, Tensor index, Tensor src)", &qs::scatter_add,
        "input with src added at the indices along dim."),
     FN("scatter_add_", "m", "(Tensor input, int dim, Tensor index, Tensor src)", &qs::scatter_add_,

@@ -1,8 +1,11 @@
 // Views, joining and repeating.
 #include <algorithm>
 
+#include "quicksilver/autograd/autograd.h"
 #include "quicksilver/autograd/verbs.h"
+#include "quicksilver/core/format.h"
 #include "quicksilver/python/adapters.h"
+#include "quicksilver/python/functions.h"
 
 namespace qs::python {
 
@@ -12,23 +15,27 @@ namespace {
 Tensor view_as_dtype(const Tensor& x, DType dtype) {
   const auto from = static_cast<int64_t>(size_of(x.dtype())),
              to = static_cast<int64_t>(size_of(dtype));
-  const Tensor source = from == to || x.is_contiguous() ? x : contiguous(x);
-  Layout layout = source.layout();
+  Layout layout = x.layout();
   if (from != to) {
-    if (x.dim() == 0)
-      raise(PyExc_RuntimeError, "self.dim() cannot be 0 to view {} as {} (different element sizes)",
-            name_of(x.dtype()), name_of(dtype));
-    int64_t& last = layout.shape.back();
-    if (last * from % to != 0 || layout.offset * from % to != 0)
-      raise(PyExc_RuntimeError,
-            "self.size(-1) must be divisible by {} to view {} as {} (different element sizes), but "
-            "got {}",
-            to / from, name_of(x.dtype()), name_of(dtype), last);
-    last = last * from / to;
-    layout.strides = contiguous_strides(layout.shape);
-    layout.offset = layout.offset * from / to;
+    const std::string what = qs::format("to view {} as {} (different element sizes)",
+                                        scalar_type_name(x.dtype()), scalar_type_name(dtype));
+    if (x.dim() == 0) raise(PyExc_RuntimeError, "self.dim() cannot be 0 {}", what);
+    if (x.stride(-1) != 1)
+      raise(PyExc_RuntimeError, "self.stride(-1) must be 1 {}, but got {}", what, x.stride(-1));
+    const auto convert = [&](int64_t& n, const std::string& name) {
+      if (n * from % to != 0)
+        raise(PyExc_RuntimeError, "self.{} must be divisible by {} {}, but got {}", name, to / from,
+              what, n);
+      n = n * from / to;
+    };
+    convert(layout.shape.back(), "size(-1)");
+    convert(layout.offset, "storage_offset()");
+    for (size_t d = 0; d + 1 < layout.strides.size(); ++d)
+      convert(layout.strides[d], qs::format("stride({})", d));
   }
-  return Tensor(make_ref<TensorImpl>(source.impl()->storage, layout, dtype));
+  Tensor out(make_ref<TensorImpl>(x.impl()->storage, layout, dtype));
+  out.impl()->own_versions = x.impl()->own_versions;
+  return out;
 }
 
 PyObject* view_dtype(Call& c) {
@@ -40,7 +47,7 @@ PyObject* view_dtype(Call& c) {
 Tensor expand_as(const Tensor& x, const Tensor& other) { return expand(x, other.shape()); }
 Tensor view_as(const Tensor& x, const Tensor& other) { return view(x, other.shape()); }
 Tensor reshape_as(const Tensor& x, const Tensor& other) { return reshape(x, other.shape()); }
-Tensor ravel(const Tensor& x) { return reshape(x, Dims{-1}); }
+Tensor ravel(const Tensor& x) { return reshape(contiguous(x), Dims{-1}); }
 Tensor broadcast_to_shape(const Tensor& x, DimSpan shape) { return expand(x, shape); }
 
 /// squeeze(dim) of an int or several; without: every dimension of extent 1.
@@ -56,8 +63,13 @@ void move_dims(const Tensor& x, const Dims& from, const Dims& to_dims, Dims& ord
           "number of dims as destination ({} dims)",
           from.size(), to_dims.size());
   for (size_t i = 0; i < from.size(); ++i) {
-    const auto f = static_cast<size_t>(wrap_dim(from[i], rank));
-    at[static_cast<size_t>(wrap_dim(to_dims[i], rank))] = static_cast<int64_t>(f);
+    const auto f = static_cast<size_t>(wrap_dim(from[i], rank)),
+               t = static_cast<size_t>(wrap_dim(to_dims[i], rank));
+    if (rank == 0) return;
+    if (used[f] || at[t] >= 0)
+      raise(PyExc_RuntimeError, "movedim: repeated dim in `{}` ({})",
+            used[f] ? "source" : "destination", to_string(used[f] ? from : to_dims));
+    at[t] = static_cast<int64_t>(f);
     used[f] = true;
   }
   size_t next = 0;
@@ -96,13 +108,16 @@ PyObject* tensor_split(Call& c) {
       raise(PyExc_RuntimeError, "number of sections must be larger than 0, got {}", parts);
     for (int64_t i = 0; i < parts; ++i) sizes.push_back(extent / parts + (i < extent % parts));
   } else {
+    // Slices between neighbouring ends; where ends go down a slice is empty.
+    std::vector<Tensor> parts;
     int64_t before = 0;
-    for (int64_t end : to_dims(c.args[1])) {
-      const int64_t at = std::clamp<int64_t>(end < 0 ? end + extent : end, before, extent);
-      sizes.push_back(at - before);
-      before = at;
+    Dims ends = to_dims(c.args[1]);
+    ends.push_back(extent);
+    for (int64_t end : ends) {
+      parts.push_back(slice(x, dim, before, end));
+      before = end;
     }
-    sizes.push_back(extent - before);
+    return wrap_tuple(parts);
   }
   return wrap_tuple(split_sizes(x, sizes, dim));
 }
@@ -189,9 +204,21 @@ PyObject* resize_method(Call& c) {
 template <class F>
 PyObject* restride(Call& c, F&& f) {  // in-place views: squeeze_, unsqueeze_, transpose_, t_
   const Tensor& x = c.tensor(0);
-  if (x.requires_grad())
-    raise(PyExc_NotImplementedError, "{}() on a tensor that requires grad", c.signature->row->name);
-  x.impl()->layout = f(detach(x)).layout();
+  const bool tracked = autograd::grad_enabled() && x.requires_grad();
+  if (tracked) autograd::check_in_place(x);
+  const bool is_view = autograd::view_base(x).defined();
+  // What it was stays behind as a tensor of its own, so that the history goes through the view.
+  Tensor before = x;
+  if (tracked && !is_view) {
+    before = make_view(x, x.layout());
+    autograd::set_history(before, autograd::grad_fn(x), autograd::grad_meta(x).edge.input);
+  }
+  const Tensor after = f(tracked ? before : detach(x));
+  x.impl()->layout = after.layout();
+  if (tracked) {
+    const autograd::GradMeta& meta = autograd::grad_meta(after);
+    autograd::set_history(x, meta.edge.node, meta.edge.input);
+  }
   return new_ref(c.args[0]);
 }
 

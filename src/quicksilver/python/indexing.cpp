@@ -42,7 +42,7 @@ bool stands_for_tuple(PyObject* key) {
   for (Py_ssize_t i = 0; i < n; ++i) {
     PyObject* o = PyList_GET_ITEM(key, i);
     if (is_tensor(o) || PySlice_Check(o) || o == Py_Ellipsis || o == Py_None || PyList_Check(o) ||
-        PyTuple_Check(o))
+        PyTuple_Check(o) || is_numpy_array(o))
       return true;
   }
   return false;
