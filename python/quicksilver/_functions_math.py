@@ -27,7 +27,17 @@ def float_power(input: Any, exponent: Any) -> Tensor:
 @with_out
 def ldexp(input: Tensor, other: Tensor) -> Tensor:
     """input * 2 ** other"""
-    return input * _C.pow(2.0, other)
+    if input.is_complex() or other.is_complex():
+        return input * _C.pow(2.0, other)
+    dtype = _C.result_type(input, other)
+    if not dtype.is_floating_point:
+        dtype = _C.get_default_dtype()
+    if other.is_floating_point():
+        return input.to(dtype) * _C.pow(2.0, other.to(dtype))
+    # In two steps: 2 ** other alone may not be finite where the product is.
+    half = other.div(2, rounding_mode="floor")
+    x = input.to(dtype)
+    return x * _C.pow(2.0, half.to(dtype)) * _C.pow(2.0, (other - half).to(dtype))
 
 
 def frexp(input: Tensor, *, out: Any = None) -> Any:

@@ -182,8 +182,11 @@ def addbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1
 ) -> Tensor:
     """beta * input + alpha * sum of batch1 @ batch2 over the batch."""
-    product = _C.bmm(batch1, batch2).sum(0)
-    return product * alpha + (input if beta == 1 else input * beta)
+    product = _C.bmm(batch1, batch2).sum(0) * alpha
+    input = input.expand(product.shape)
+    if beta == 0:  # not even its NaNs are read
+        return product
+    return product + (input if beta == 1 else input * beta)
 
 
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: Any = None) -> Tensor:

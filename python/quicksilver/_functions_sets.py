@@ -161,7 +161,9 @@ def searchsorted(
             " dimension is 1, but we got boundaries tensor dim(0)"
         )
     if not isinstance(input, Tensor):
-        input = _C.tensor(input, dtype=sorted_sequence.dtype, device=sorted_sequence.device)
+        input = _C.tensor(input, device=sorted_sequence.device)
+        if sorted_sequence.is_floating_point():
+            input = input.to(sorted_sequence.dtype)
     rows = sorted_sequence.dim() > 1
     if rows and (
         input.dim() != sorted_sequence.dim() or input.shape[:-1] != sorted_sequence.shape[:-1]

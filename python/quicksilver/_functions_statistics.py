@@ -7,6 +7,7 @@ from typing import Any
 
 from quicksilver import _C
 from quicksilver._composed import with_out, write_out
+from quicksilver.autograd import Function
 
 Tensor = _C.Tensor
 
@@ -54,8 +55,28 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out:
     if dim is None:
         if input.numel() == 0:
             return _C.full((), math.nan, dtype=input.dtype, device=input.device)
-        return _median(input.reshape(-1), 0, False)[0]
+        return _shared_by_equals(input, _median(input.detach().reshape(-1), 0, False)[0])
     return _named("median", _median(input, _check_dim("median", input, dim), keepdim), out)
+
+
+def _shared_by_equals(input: Tensor, value: Tensor) -> Tensor:
+    """``value``, which is one of input's, with its gradient in equal parts to all that equal it."""
+    if not (input.requires_grad and _C.is_grad_enabled()):
+        return value
+    equal = (input.detach() == value).logical_or(input.detach().isnan().logical_and(value.isnan()))
+    return _Shared.apply(input, value, equal)
+
+
+class _Shared(Function):
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, value: Tensor, equal: Tensor) -> Tensor:
+        ctx.save_for_backward(equal)
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (equal,) = ctx.saved_tensors
+        return grad * equal / equal.sum(), None, None
 
 
 def _median(input: Tensor, dim: int, keepdim: bool) -> tuple[Tensor, Tensor]:
@@ -76,7 +97,7 @@ def nanmedian(
     if dim is None:
         if input.numel() == 0:
             return _C.full((), math.nan, dtype=input.dtype, device=input.device)
-        return _nanmedian(input.reshape(-1), 0, False)[0]
+        return _shared_by_equals(input, _nanmedian(input.detach().reshape(-1), 0, False)[0])
     return _named("nanmedian", _nanmedian(input, _check_dim("nanmedian", input, dim), keepdim), out)
 
 

@@ -76,6 +76,8 @@ QS_API Tensor div(const Operand& x, const Operand& y, const std::string& roundin
 QS_API const Tensor& div_(const Tensor& x, const Operand& y, const std::string& rounding_mode = "");
 QS_API Tensor where(const Tensor& condition, const Operand& x, const Operand& y);
 QS_API Tensor clamp(const Tensor& x, const Operand& min, const Operand& max);
+/// clamp whose gradient is 0 at the bounds themselves, as PyTorch's hardtanh and relu6 have it.
+QS_API Tensor hardtanh(const Tensor& x, Scalar min, Scalar max);
 QS_API const Tensor& clamp_(const Tensor& x, const Operand& min, const Operand& max);
 QS_API Tensor lerp(const Tensor& x, const Tensor& end, const Operand& weight);
 QS_API const Tensor& lerp_(const Tensor& x, const Tensor& end, const Operand& weight);

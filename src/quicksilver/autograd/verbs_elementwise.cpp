@@ -1,4 +1,6 @@
 // Elementwise verbs: one recorded op each. The families come from the lists in verbs.h.
+#include <cmath>
+
 #include "quicksilver/autograd/apply.h"
 #include "quicksilver/core/error.h"
 
@@ -357,6 +359,25 @@ Tensor clamp(const Tensor& x, const Operand& min, const Operand& max) {
   return apply(Op::clamp, {x, min, max});
 }
 
+Tensor hardtanh(const Tensor& x, Scalar min, Scalar max) {
+  Tensor out;
+  {
+    const NoGrad guard;
+    out = to(clamp(x, min, max), {}, x.dtype());  // integers stay what they are
+  }
+  auto node = with_gradient("Hardtanh", {&x, 1}, {&out, 1},
+                            [min, max](FunctionNodeBase& self, std::vector<Tensor>& grads) {
+                              std::vector<Tensor> back(1);
+                              if (!grads[0].defined()) return back;
+                              const Tensor result = self.unpack(0);
+                              back[0] =
+                                  where(logical_or(le(result, min), ge(result, max)), 0, grads[0]);
+                              return back;
+                            });
+  if (node) node->saved.emplace_back(out, true);  // not x, which the in-place form overwrites
+  return out;
+}
+
 const Tensor& clamp_(const Tensor& x, const Operand& min, const Operand& max) {
   require_defined(x, "clamp_");
   QS_CHECK(min.kind() != Operand::absent || max.kind() != Operand::absent, Error,
@@ -450,8 +471,12 @@ RecordOptions fill_options(const Tensor& x, const Tensor& mask, const Operand& v
            "masked_fill_ only supports a 0-dimensional value tensor, but got tensor with {} "
            "dimension(s).",
            value.impl()->layout.rank());
-  QS_CHECK(!is_integral(x.dtype()) || is_integral(dtype_of(value)), Error,
+  QS_CHECK(is_complex(x.dtype()) || !is_complex(dtype_of(value)), Error,
            "value cannot be converted to type {} without overflow", name_of(x.dtype()));
+  if (!value.is_tensor() && is_integral(x.dtype()) && x.dtype() != DType::bool_)
+    QS_CHECK(std::fabs(value.number().to_double()) <= 0x1p63, Error,
+             "value cannot be converted to type {} without overflow",
+             x.dtype() == DType::i64 ? "int64_t" : c_type_name(x.dtype()));
   RecordOptions options;
   options.dtype = x.dtype();
   options.compute = x.dtype();

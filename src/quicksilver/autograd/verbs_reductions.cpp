@@ -48,7 +48,8 @@ void check_floating(const char* verb, DType d) {
 
 Tensor sum(const Tensor& x, const OptionalDims& dims, bool keepdim, std::optional<DType> dtype) {
   require_defined(x, "sum");
-  return fold(Op::sum, dtype ? to(x, {}, *dtype) : x, dims, keepdim);
+  if (!dtype) return fold(Op::sum, x, dims, keepdim);
+  return to(fold(Op::sum, to(x, {}, *dtype), dims, keepdim), {}, *dtype);  // of int32: int64
 }
 
 Tensor prod(const Tensor& x, std::optional<int64_t> dim, bool keepdim, std::optional<DType> dtype) {
@@ -65,7 +66,8 @@ Tensor prod(const Tensor& x, std::optional<int64_t> dim, bool keepdim, std::opti
     const Tensor last = narrow(cumprod(from, at), at, from.size(at) - 1, 1);
     return keepdim ? clone(last) : clone(squeeze(last, Dims{at}));
   }
-  return fold(Op::prod, dtype ? to(x, {}, *dtype) : x, one_dim(dim), keepdim);
+  if (!dtype) return fold(Op::prod, x, one_dim(dim), keepdim);
+  return to(fold(Op::prod, to(x, {}, *dtype), one_dim(dim), keepdim), {}, *dtype);
 }
 
 Tensor mean(const Tensor& x, const OptionalDims& dims, bool keepdim, std::optional<DType> dtype) {

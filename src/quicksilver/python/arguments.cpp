@@ -208,6 +208,16 @@ int find_param(const Signature& s, PyObject* name) {
     if (s.params[static_cast<size_t>(i)].name == name) return i;
   for (int i = 0; i < n; ++i)
     if (PyUnicode_Compare(s.params[static_cast<size_t>(i)].name, name) == 0) return i;
+  // NumPy's names for the same, as PyTorch has them.
+  constexpr std::pair<const char*, const char*> also[] = {{"axis", "dim"}, {"keepdims", "keepdim"},
+                                                          {"x", "input"},  {"a", "input"},
+                                                          {"x1", "input"}, {"x2", "other"}};
+  for (const auto& [theirs, ours] : also) {
+    if (PyUnicode_CompareWithASCIIString(name, theirs) != 0) continue;
+    for (int i = 0; i < n; ++i)
+      if (PyUnicode_CompareWithASCIIString(s.params[static_cast<size_t>(i)].name, ours) == 0)
+        return i;
+  }
   return -1;
 }
 

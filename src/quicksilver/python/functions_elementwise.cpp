@@ -1,4 +1,7 @@
 // Elementwise functions: the verbs' lists as they are, then what has parameters of its own.
+#include <algorithm>
+#include <cstdlib>
+
 #include "quicksilver/autograd/verbs.h"
 #include "quicksilver/python/adapters.h"
 
@@ -25,8 +28,10 @@ const Tensor& clamp_checked_(const Tensor& x, const Operand& min, const Operand&
 /// Rounds to `decimals` places after the point.
 Tensor round_to(const Tensor& x, int64_t decimals) {
   if (decimals == 0) return round(x);
-  double scale = 1;
-  for (int64_t i = 0; i < (decimals < 0 ? -decimals : decimals); ++i) scale *= 10;
+  if (x.dtype() == DType::f16 || x.dtype() == DType::bf16)  // x * 10 must not be rounded before
+    return to(round_to(to(x, {}, DType::f32), decimals), {}, x.dtype());
+  double scale = 1;  // beyond 400 it is infinite anyway
+  for (int64_t i = std::abs(std::clamp<int64_t>(decimals, -400, 400)); i > 0; --i) scale *= 10;
   return decimals > 0 ? div(round(mul(x, Scalar(scale))), Scalar(scale))
                       : mul(round(div(x, Scalar(scale))), Scalar(scale));
 }

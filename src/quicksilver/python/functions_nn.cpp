@@ -33,10 +33,10 @@ PyObject* dropout_any(Call& c) {
   return written_back(c, dropout(c.tensor(0), p, true), c.boolean(3));
 }
 PyObject* hardtanh(Call& c) {  // (input, min_val, max_val, inplace)
-  return written_back(c, clamp(c.tensor(0), c.number(1), c.number(2)), c.boolean(3));
+  return written_back(c, qs::hardtanh(c.tensor(0), c.number(1), c.number(2)), c.boolean(3));
 }
 PyObject* relu6(Call& c) {
-  return written_back(c, clamp(c.tensor(0), Scalar(0.0), Scalar(6.0)), c.boolean(1));
+  return written_back(c, qs::hardtanh(c.tensor(0), Scalar(0.0), Scalar(6.0)), c.boolean(1));
 }
 
 int64_t implicit_dim(const Tensor& x) {

@@ -108,6 +108,7 @@ Tensor count_nonzero(const Tensor& x, const OptionalDims& dims) {
 }
 
 Tensor isclose(const Tensor& x, const Tensor& y, double rtol, double atol, bool equal_nan) {
+  if (x.dtype() == DType::bool_ && y.dtype() == DType::bool_) return eq(x, y);
   Tensor close =
       logical_or(eq(x, y), le(abs(sub(x, y)), add(mul(abs(y), Scalar(rtol)), Scalar(atol))));
   if (is_floating(x.dtype())) {
@@ -121,22 +122,59 @@ PyObject* allclose(Call& c) {
                      .to_bool());
 }
 PyObject* equal_tensors(Call& c) {
-  GilRelease release(may_wait(c.tensor(0)));
-  const bool same = equal(c.tensor(0), c.tensor(1));
-  return same ? Py_True : Py_False;
+  bool same;
+  {
+    GilRelease release(may_wait(c.tensor(0)));
+    same = equal(c.tensor(0), c.tensor(1));
+  }
+  return py_bool(same);
 }
 
 const Tensor& addmm_(const Tensor& x, const Tensor& a, const Tensor& b, Scalar beta, Scalar alpha) {
   return copy_(x, addmm(x, a, b, beta, alpha));
 }
+/// alpha * product + beta * x; with beta 0 x is not read, not even its NaNs.
+Tensor added(const Tensor& x, const Tensor& product, Scalar beta, Scalar alpha) {
+  const Tensor scaled = mul(product, alpha);
+  const Tensor shape = expand(x, product.shape());  // x must fit the product, not widen it
+  if (beta.to_double() == 0 && beta.imag() == 0) return scaled;
+  return add(scaled, beta.to_double() == 1.0 && beta.imag() == 0 ? shape : mul(shape, beta));
+}
 Tensor baddbmm(const Tensor& x, const Tensor& a, const Tensor& b, Scalar beta, Scalar alpha) {
-  return add(mul(bmm(a, b), alpha), beta.to_double() == 1.0 ? x : mul(x, beta));
+  return added(x, bmm(a, b), beta, alpha);
 }
 Tensor addmv(const Tensor& x, const Tensor& a, const Tensor& b, Scalar beta, Scalar alpha) {
-  return add(mul(mv(a, b), alpha), mul(x, beta));
+  if (x.dim() > 1 || a.dim() != 2 || b.dim() != 1)
+    raise(PyExc_RuntimeError, "vector + matrix @ vector expected, got {}, {}, {}", x.dim(), a.dim(),
+          b.dim());
+  return added(x, mv(a, b), beta, alpha);
 }
 Tensor addr(const Tensor& x, const Tensor& a, const Tensor& b, Scalar beta, Scalar alpha) {
-  return add(mul(outer(a, b), alpha), mul(x, beta));
+  return added(x, outer(a, b), beta, alpha);
+}
+/// Sums of products along the last dimensions: [..., k], [..., k] -> both other shapes joined.
+Tensor inner(const Tensor& x, const Tensor& y) {
+  if (x.dim() == 0 || y.dim() == 0) return mul(x, y);
+  if (x.shape().back() != y.shape().back())
+    raise(PyExc_RuntimeError,
+          "inner() the last dimension must match on both input tensors but got shapes {} and {}",
+          to_string(x.shape()), to_string(y.shape()));
+  const int64_t k = x.shape().back();
+  Dims shape(x.shape().first(x.shape().size() - 1));
+  for (int64_t n : y.shape().first(y.shape().size() - 1)) shape.push_back(n);
+  const auto rows = [k](const Tensor& t) {
+    int64_t n = 1;
+    for (int64_t s : t.shape().first(t.shape().size() - 1)) n *= s;
+    return reshape(t, Dims{n, k});
+  };
+  return reshape(mm(rows(x), transpose(rows(y), 0, 1)), shape);
+}
+PyObject* spread_unbiased(Call& c, Tensor (*verb)(const Tensor&, const OptionalDims&, double, bool),
+                          int unbiased, bool over_dims) {
+  const OptionalDims dims = over_dims ? some(c.optional_dims(1)) : OptionalDims();
+  const bool keepdim = over_dims && c.boolean(3);
+  return wrap_tuple({verb(c.tensor(0), dims, c.boolean(unbiased) ? 1.0 : 0.0, keepdim),
+                     mean(c.tensor(0), dims, keepdim)});
 }
 #define ADDED "*, Number beta=1, Number alpha=1)"
 
@@ -150,9 +188,20 @@ const Row rows[] = {
        &qs::prod, "Product over a dimension."),
     SPREAD("var", &qs::var, "Variance over dimensions, divided by n - correction."),
     SPREAD("std", &qs::std_, "Standard deviation over dimensions."),
+#define UNBIASED(name, verb)                                                           \
+  FN(                                                                                  \
+      name, "f", "(Tensor input, bool unbiased)",                                      \
+      +[](Call& c) -> PyObject* { return spread_unbiased(c, verb, 1, false); },        \
+      "Divided by n - 1, or by n."),                                                   \
+      FN(                                                                              \
+          name, "f", "(Tensor input, int[1]? dim, bool unbiased, bool keepdim=False)", \
+          +[](Call& c) -> PyObject* { return spread_unbiased(c, verb, 2, true); },     \
+          "Divided by n - 1, or by n.")
+    UNBIASED("var_mean", &qs::var),
     FN("var_mean", "f",
        "(Tensor input, int[1]? dim=None, *, Number? correction=1, bool keepdim=False)",
        &spread_and_mean<&qs::var>, "(variance, mean)"),
+    UNBIASED("std_mean", &qs::std_),
     FN("std_mean", "f",
        "(Tensor input, int[1]? dim=None, *, Number? correction=1, bool keepdim=False)",
        &spread_and_mean<&qs::std_>, "(standard deviation, mean)"),
@@ -215,13 +264,8 @@ const Row rows[] = {
        "Products of two batches of matrices."),
     FN("mv", "fmo", "(Tensor input, Tensor vec)", &qs::mv, "Matrix times vector."),
     FN("dot", "fmo", "(Tensor input, Tensor tensor)", &qs::dot, "Inner product of two vectors."),
-    FN(
-        "inner", "fm", "(Tensor input, Tensor other)",
-        +[](Call& c) -> PyObject* {
-          return wrap(matmul(c.tensor(0),
-                             c.tensor(1).dim() > 1 ? transpose(c.tensor(1), -2, -1) : c.tensor(1)));
-        },
-        "Sum product over the last dimensions."),
+    FN("inner", "fmo", "(Tensor input, Tensor other)", &inner,
+       "Sum product over the last dimensions."),
     FN("outer", "fmo", "(Tensor input, Tensor vec2)", &qs::outer, "Outer product of two vectors."),
     FN("ger", "fm", "(Tensor input, Tensor vec2)", &qs::outer, "Outer product of two vectors."),
     FN("addmm", "fmo", "(Tensor input, Tensor mat1, Tensor mat2, " ADDED, &qs::addmm,

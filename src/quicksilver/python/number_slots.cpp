@@ -106,16 +106,23 @@ Scalar one_element(PyObject* self) {
     raise(PyExc_ValueError, "only one element tensors can be converted to Python scalars");
   return item_of(t);
 }
+/// The same, refused when it has an imaginary part.
+Scalar real_element(PyObject* self, const char* as) {
+  const Scalar s = one_element(self);
+  if (s.kind() == Scalar::Kind::complex && s.imag() != 0)
+    raise(PyExc_RuntimeError, "value cannot be converted to type {} without overflow", as);
+  return s;
+}
 PyObject* to_int(PyObject* self) {
   return guarded([&] {
-    const Scalar s = one_element(self);
+    const Scalar s = real_element(self, "int64_t");
     if (s.is_integral()) return PyLong_FromLongLong(s.to_int());
     const PyRef f = PyRef::steal(PyFloat_FromDouble(s.to_double()));
     return PyNumber_Long(f.get());
   });
 }
 PyObject* to_float(PyObject* self) {
-  return guarded([&] { return PyFloat_FromDouble(one_element(self).to_double()); });
+  return guarded([&] { return PyFloat_FromDouble(real_element(self, "double").to_double()); });
 }
 PyObject* to_index(PyObject* self) {
   return guarded([&]() -> PyObject* {

@@ -171,9 +171,30 @@ PyObject* format_tensor(PyObject* self, PyObject* spec) {
       const PyRef number = PyRef::steal(wrap(item_of(t)));
       return PyObject_Format(number.get(), spec);
     }
-    const PyRef text = PyRef::steal(PyObject_Str(self));
-    return PyObject_Format(text.get(), spec);
+    if (PyUnicode_GET_LENGTH(spec) > 0)
+      raise(PyExc_TypeError, "unsupported format string passed to {}.__format__", type_name(self));
+    return PyObject_Str(self);
   });
+}
+
+PyObject* to_complex(PyObject* self, PyObject*) {
+  return guarded([&]() -> PyObject* {
+    const Tensor& t = tensor_of(self);
+    if (t.numel() != 1)
+      raise(PyExc_ValueError, "only one element tensors can be converted to Python scalars");
+    const Scalar s = item_of(t);
+    return PyComplex_FromDoubles(s.to_double(), s.imag());
+  });
+}
+PyObject* reversed(PyObject* self, PyObject*) {
+  return guarded([&]() -> PyObject* {
+    const Tensor& t = tensor_of(self);
+    return t.dim() == 0 ? new_ref(self) : wrap(flip(t, Dims{0}));
+  });
+}
+/// What NumPy's functions of a tensor give: a tensor again.
+PyObject* array_wrap(PyObject*, PyObject* args) {  // (array, context, return_scalar)
+  return guarded([&]() -> PyObject* { return wrap(from_array(PyTuple_GetItem(args, 0), true)); });
 }
 
 /// The register of classes and functions that Python supplies.
@@ -203,6 +224,9 @@ PyMethodDef own_methods[] = {
      nullptr},
     {"as_subclass", as_subclass, METH_O, "The same data as an object of a subclass."},
     {"__format__", format_tensor, METH_O, nullptr},
+    {"__complex__", to_complex, METH_NOARGS, nullptr},
+    {"__reversed__", reversed, METH_NOARGS, nullptr},
+    {"__array_wrap__", array_wrap, METH_VARARGS, nullptr},
 };
 PyMethodDef module_functions[] = {
     {"_set_parameter_class", set_parameter_class, METH_O, nullptr},
