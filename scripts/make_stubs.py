@@ -57,7 +57,8 @@ RETURNS = {
     ),
     **dict.fromkeys(("sort", "topk", "aminmax"), "tuple[Tensor, Tensor]"),
     **dict.fromkeys(
-        ("equal", "allclose", "is_contiguous", "is_floating_point", "is_complex"), "_bool"
+        ("equal", "allclose", "is_contiguous", "is_floating_point", "is_complex", "_is_view"),
+        "_bool",
     ),
     **dict.fromkeys(
         ("is_signed", "is_same_size", "is_set_to", "is_nonzero", "is_pinned", "can_cast"), "_bool"
@@ -70,6 +71,7 @@ RETURNS = {
     "_grad": "tuple[Tensor | None, ...]",
     "_function_node": "_Node",
     "register_hook": "_HookHandle",
+    "register_post_accumulate_grad_hook": "_HookHandle",
     "promote_types": "_dtype",
     "result_type": "_dtype",
     "item": "Any",

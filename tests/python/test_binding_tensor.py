@@ -136,7 +136,8 @@ def test_tensor_of_tensors() -> None:
     one = torch.tensor(1.5)
     assert torch.tensor([one, 2]).tolist() == [1.5, 2.0]
     row = torch.ones(2)
-    assert torch.tensor([row, row]).shape == (2, 2)
+    with pytest.raises(ValueError, match="only one element tensors can be converted"):
+        torch.tensor([row, row])
     again = torch.tensor(row)
     again.fill_(3)
     assert row.tolist() == [1, 1]

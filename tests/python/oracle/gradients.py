@@ -244,6 +244,7 @@ row(
     "where", lambda L, x, y: L.where(x > y, x * 2, y), (3, 4), (4,), domain=("distinct", "positive")
 )
 row("clamp", lambda L, x: L.clamp(x, -0.5, 0.75), domain="off_integers")
+row("hardtanh", functional("hardtanh", -0.5, 0.75), domain="off_integers")
 row("clamp", lambda L, x: L.clamp(x, min=0.05), label="min", domain="off_integers")
 row("clamp", lambda L, x, a, b: L.clamp(x, a - 3, b + 1), (3, 4), (4,), (3, 1),
     domain=("distinct", "positive", "positive"), label="tensors")  # fmt: skip
