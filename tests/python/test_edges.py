@@ -49,6 +49,12 @@ def test_sizes_that_no_memory_holds(device: str) -> None:
         lambda: largest.bincount(),
         lambda: torch.vander(torch.ones(3, device=device), 2**62),
         lambda: torch.zeros([1] * 70, device=device).squeeze(69),
+        lambda: torch.ones(3, 4, device=device).expand(2**62, -1, -1),
+        lambda: torch.ones(1, 4, device=device).expand(-2, 4),
+        lambda: torch.ones(12, device=device).repeat_interleave(2**62),
+        lambda: torch.ones(12, device=device).as_strided((2,), (2**62,)),
+        lambda: torch.ones(12, device=device).as_strided((2,), (1,), 2**62),
+        lambda: torch.ones(12, device=device).as_strided((2, 2), (2**62, 2**62)),
     ):
         with pytest.raises(RuntimeError):
             make()

@@ -188,6 +188,11 @@ Tensor expand(const Tensor& x, DimSpan shape) {
     const int64_t have = x.shape()[i - lead];
     if (want == -1) want = have;
     QS_CHECK(
+        want >= 0, Error,
+        "The expanded size of the tensor ({}) isn't allowed in dimension {}: only -1 may stand "
+        "for the existing size",
+        want, i);
+    QS_CHECK(
         have == want || have == 1, Error,
         "The expanded size of the tensor ({}) must match the existing size ({}) at non-singleton "
         "dimension {}.  Target sizes: {}.  Tensor sizes: {}",
@@ -195,6 +200,7 @@ Tensor expand(const Tensor& x, DimSpan shape) {
     layout.shape.push_back(want);
     layout.strides.push_back(have == want ? x.strides()[i - lead] : 0);
   }
+  checked_numel(layout.shape);
   return view_of("Expand", x, std::move(layout),
                  [back = Dims(x.shape())](const Tensor& g) { return sum_to_shape(g, back); });
 }
@@ -312,12 +318,23 @@ Tensor as_strided(const Tensor& x, DimSpan shape, DimSpan strides, std::optional
   QS_CHECK(layout.offset >= 0, Error, "as_strided: storage offset must be non-negative, got {}",
            layout.offset);
   const int64_t item = static_cast<int64_t>(size_of(x.dtype()));
-  QS_CHECK(
-      layout.numel() == 0 || layout.extent().second * item <= x.storage().bytes, Error,
-      "setStorage: sizes {}, strides {}, storage offset {}, and itemsize {} requiring a storage "
-      "size of {} are out of bounds for storage of size {}",
-      to_string(shape), to_string(strides), layout.offset, item, layout.extent().second * item,
-      x.storage().bytes);
+  if (checked_numel(shape) > 0) {
+    // One past the last byte; a sum that no int64 holds is out of every storage.
+    int64_t end = layout.offset;
+    bool fits = !__builtin_add_overflow(end, 1, &end);
+    for (size_t i = 0; i < shape.size(); ++i) {
+      int64_t reach;
+      fits = fits && !__builtin_mul_overflow(shape[i] - 1, strides[i], &reach) &&
+             !__builtin_add_overflow(end, reach, &end);
+    }
+    fits = fits && !__builtin_mul_overflow(end, item, &end);
+    QS_CHECK(
+        fits && end <= x.storage().bytes, Error,
+        "setStorage: sizes {}, strides {}, storage offset {}, and itemsize {} requiring a storage "
+        "size of {} are out of bounds for storage of size {}",
+        to_string(shape), to_string(strides), layout.offset, item,
+        fits ? std::to_string(end) : "more bytes than can be counted", x.storage().bytes);
+  }
   return view_of("AsStrided", x, layout, [input = x.layout(), layout](const Tensor& g) {
     return as_strided_backward(g, input, layout);
   });
@@ -336,7 +353,8 @@ Tensor unfold(const Tensor& x, int64_t dim, int64_t size, int64_t step) {
   const int64_t stride = x.dim() ? layout.strides[at] : 1;
   if (x.dim()) {
     layout.shape[at] = windows;
-    layout.strides[at] = stride * step;
+    if (__builtin_mul_overflow(stride, step, &layout.strides[at]))
+      layout.strides[at] = 1;  // of one window: nobody takes that step
   }
   layout.shape.push_back(size);
   layout.strides.push_back(stride);

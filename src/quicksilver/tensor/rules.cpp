@@ -164,7 +164,7 @@ Dims ordered_strides(const SmallVector<const Layout*, 8>& odd, DimSpan shape) {
       }
     }
   }
-  Dims strides(static_cast<size_t>(rank));
+  Dims strides(shape.size());
   int64_t step = 1;
   for (int d : order) {
     strides[d] = step;
@@ -187,8 +187,7 @@ Dims elementwise_strides(std::span<const Resolved> in, DimSpan shape) {
   if (plain) return contiguous_strides(shape);
   SmallVector<const Layout*, 8> layouts;
   for (const Resolved& r : in)
-    if (r.kind == Resolved::tensor && r.impl->layout.rank() > 0)
-      layouts.push_back(&r.impl->layout);
+    if (r.kind == Resolved::tensor && r.impl->layout.rank() > 0) layouts.push_back(&r.impl->layout);
   return ordered_strides(layouts, shape);
 }
 
