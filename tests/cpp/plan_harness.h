@@ -66,8 +66,9 @@ struct Arg {
 
 class Program {
  public:
-  explicit Program(const std::string& driver)
-      : device_(std::make_unique<DeviceRuntime>(DeviceType::mps, driver::open_driver(driver))) {
+  explicit Program(const std::string& driver) : Program(driver::open_driver(driver)) {}
+  explicit Program(std::unique_ptr<driver::Driver> driver)
+      : device_(std::make_unique<DeviceRuntime>(DeviceType::mps, std::move(driver))) {
     setenv("QS_VERIFY", "1", 1);
     plan::clear_plans(DeviceType::mps);
     plan::reset_stats(DeviceType::mps);

@@ -56,6 +56,7 @@ struct DriverInfo {
   bool host_memory = false;   // addresses may be read and written by the host
   bool asynchronous = false;  // submit returns before the commands have run
   bool has_f64 = true;
+  bool takes_text = false;   // runs portable kernels as text: calls want scratch
   int64_t memory_bytes = 0;  // recommended working set
   int threads = 1;           // cores of a GPU, threads of a cpu
 };

@@ -32,6 +32,7 @@
 //             k_fold_chunk points of the reduced space, inside a chunk k_fold_lanes interleaved
 //             partial results (row mode) or in order (column mode), chunks combined left to right.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -161,20 +162,51 @@ struct KernelView {
 };
 using HostFunction = void (*)(const KernelView&, int64_t begin, int64_t end);
 
-/// A hand-written kernel of `kernels/`: `text` is the one source for all dialects (empty while only
-/// the host has it), `host` the same compiled here. It runs `items` independent work items.
-struct PortableKernel {
-  std::string name;
-  std::string_view text;
-  HostFunction host = nullptr;
-};
-
 struct KernelArgs {
   std::vector<PtrRef> pointers;
   std::vector<int64_t> ints;
   std::vector<ScalarRef> scalars;
   int64_t items = 0;
-  int64_t grain = 1;  // items worth giving to one thread, at least
+  int64_t grain = 1;   // items worth giving to one thread, at least
+  PtrRef scratch{-1};  // for a driver that takes text: TextPlan::scratch_bytes, aligned to 256
+};
+
+/// One launch of a kernel text: `groups` threadgroups of KernelText::threads, in one dimension.
+struct TextLaunch {
+  int entry = 0;       // of KernelText::entries
+  int64_t groups = 0;  // 1 to 2^31 - 1
+  std::array<int64_t, 8> steps = {};
+};
+struct TextPlan {
+  std::vector<TextLaunch> launches;  // one after the other; none: nothing to do
+  int64_t scratch_bytes = 0;
+};
+
+/// A kernel as text for MSL, CUDA C++ and C++ (kernels/prelude.h says in which words). A driver
+/// compiles whole() once, and runs a call as the launches that `plan` makes of its arguments. One
+/// that takes texts says so in DriverInfo::takes_text.
+struct KernelText {
+  std::string options;                  // lines of #define
+  std::vector<std::string_view> parts;  // the prelude, then the kernel's own
+  std::vector<std::string> entries;
+  int threads = 0;
+  bool needs_f64 = false;
+  TextPlan (*plan)(const KernelArgs& args) = nullptr;
+
+  std::string whole() const {
+    std::string text = options;
+    for (std::string_view part : parts) text += part;
+    return text;
+  }
+};
+
+/// A hand-written kernel of `kernels/`: `host` is a function of this library that runs `items`
+/// independent work items, `text` (null while there is none) the same for any device. Both take the
+/// same arguments. A driver runs whichever it can; it refuses one that lacks it.
+struct PortableKernel {
+  std::string name;
+  const KernelText* text = nullptr;  // lives for ever
+  HostFunction host = nullptr;
 };
 
 // ---- library calls

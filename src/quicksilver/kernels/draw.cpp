@@ -16,6 +16,7 @@
 
 #include "quicksilver/core/error.h"
 #include "quicksilver/kernels/strided.h"
+#include "quicksilver/kernels/texts.h"
 
 namespace qs::kernels {
 namespace {
@@ -180,21 +181,23 @@ void draw_points(const KernelView& view, int64_t begin, int64_t end) {
   });
 }
 
+}  // namespace
+
 const PortableKernel& draw_kernel(DType dtype) {
   static const std::vector<PortableKernel> kernels = [] {
+    const driver::KernelText* text =
+        make_text({"walk", "number", "philox", "draw"}, "", {"draw_points"}, plan_points);
     std::vector<PortableKernel> list(k_dtype_count);
     for (int d = 0; d < k_dtype_count; ++d)
       dispatch(static_cast<DType>(d), [&]<class T>(T) {
         if constexpr (std::is_floating_point_v<T> || k_is_half<T>)
-          list[d] = {"draw_" + std::string(k_dtype_info[d].short_name), {}, draw_points<T>};
+          list[d] = {"draw_" + std::string(k_dtype_info[d].short_name), text, draw_points<T>};
       });
     return list;
   }();
   QS_ASSERT(is_floating(dtype));
   return kernels[static_cast<size_t>(dtype)];
 }
-
-}  // namespace
 
 KernelCall draw(Draw which, const View& out, const View& a, const View* b,
                 const driver::ScalarRef& seed, const driver::ScalarRef& offset) {

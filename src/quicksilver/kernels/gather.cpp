@@ -10,12 +10,14 @@
 // ints      element bytes, rank, indices, shape[rank], out strides[rank], src strides[rank], then
 //           for each index: dtype, bound or ~bound, step, strides[rank]
 // items     points of out, in the order in which it lies
+#include <bit>
 #include <type_traits>
 #include <utility>
 
 #include "quicksilver/core/error.h"
 #include "quicksilver/kernels/index_space.h"
 #include "quicksilver/kernels/strided.h"
+#include "quicksilver/kernels/texts.h"
 
 namespace qs::kernels {
 namespace {
@@ -114,16 +116,28 @@ void gather_points(const KernelView& view, int64_t begin, int64_t end) {
   });
 }
 
-const PortableKernel& gather_kernel(size_t element_bytes) {
-  static const PortableKernel kernels[] = {
-      {"gather_b1", {}, gather_points<uint8_t>},  {"gather_b2", {}, gather_points<uint16_t>},
-      {"gather_b4", {}, gather_points<uint32_t>}, {"gather_b8", {}, gather_points<uint64_t>},
-      {"gather_b16", {}, gather_points<Bytes16>},
-  };
-  int log2 = 0;
-  while ((size_t{1} << log2) < element_bytes) ++log2;
-  return kernels[log2];
+}  // namespace
+
+const PortableKernel& gather_kernel(int log2_bytes, bool with_text) {
+  static const std::vector<PortableKernel> kernels = [] {
+    const driver::HostFunction hosts[] = {gather_points<uint8_t>, gather_points<uint16_t>,
+                                          gather_points<uint32_t>, gather_points<uint64_t>,
+                                          gather_points<Bytes16>};
+    std::vector<PortableKernel> list;
+    for (int log2 = 0; log2 < 5; ++log2)
+      for (bool text : {false, true})
+        list.push_back(
+            {format("gather_b{}", 1 << log2),
+             text ? make_text({"walk", "bytes", "index", "gather"}, define("QS_BYTES", 1 << log2),
+                              {"gather_points"}, plan_points)
+                  : nullptr,
+             hosts[log2]});
+    return list;
+  }();
+  return kernels[static_cast<size_t>(2 * log2_bytes + with_text)];
 }
+
+namespace {
 
 /// Whether all of a run are in [-wrap, bound): a sum without branches, since nearly always they
 /// are.
@@ -232,7 +246,8 @@ KernelCall gather_call(const View& out, const View& src, const IndexSpace& from)
   space.simplify();
 
   KernelCall call;
-  call.kernel = &gather_kernel(size_of(src.dtype));
+  call.kernel = &gather_kernel(std::countr_zero(size_of(src.dtype)),
+                               2 + from.indices.size() <= k_text_pointers);
   driver::KernelArgs& args = call.args;
   args.pointers = {out.ptr, src.ptr};
   args.ints = {static_cast<int64_t>(size_of(src.dtype)), static_cast<int64_t>(space.shape.size()),
@@ -267,13 +282,19 @@ KernelCall index(const View& out, const View& src, std::span<const View> indices
   return gather_call(out, src, index_space(src, indices, dims, at, Signs::from_end));
 }
 
+const PortableKernel& check_kernel() {
+  static const PortableKernel kernel = {
+      "check_index", make_text({"walk", "index", "check_index"}, "", {"check_points"}, plan_points),
+      check_points};
+  return kernel;
+}
+
 KernelCall check_index(const View& index, int64_t bound, Signs signs) {
-  static const PortableKernel kernel = {"check_index", {}, check_points};
   Space space{index.shape, {index.strides}};
   space.sort_by(0);
   space.simplify();
   KernelCall call;
-  call.kernel = &kernel;
+  call.kernel = &check_kernel();
   call.args.pointers = {index.ptr};
   call.args.ints = {static_cast<int64_t>(index.dtype), bound_word(bound, signs),
                     static_cast<int64_t>(space.shape.size())};

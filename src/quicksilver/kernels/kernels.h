@@ -9,6 +9,32 @@
 // the index as given, the bound) and is neither read nor written through: a gather gives 0 in its
 // place. To keep a destination whole when an index is bad, put check_index before a call that
 // writes in place: a driver skips what follows a failed command.
+//
+// Two forms. A kernel has a host function, tuned for the cpu driver, and (gather, scatter, sort,
+// scan, search, nonzero and draws) a text that any device's compiler takes: text/*.h in the words
+// of prelude.h, built into the library as strings (cmake/kernel_texts.cmake). Both read the same
+// pointers, ints and scalars, so the plan makes one call, and the driver runs what it can: the cpu
+// driver host functions, a driver whose info says takes_text the texts. KernelText::plan turns a
+// call's arguments into launches and scratch, which the plan puts behind its arena. texts.h has the
+// parts.
+//
+// An example: sort of [3, 1500] f32 along dim 1. Call: pointers src, values, indices; ints length
+// 1500, steps, the rest's shape [3]. The host: each row a radix sort of (key, position). As text:
+//
+//   merge_tiles  6 groups   1024 slots of a row each: keys from src, sorted, to half 1 of scratch
+//   merge_runs   6 groups   runs of 1024 merged: places to values and indices
+//   scratch      2 halves of 4544 slots, a key and a place each: 72704 bytes
+//
+// What is proven of the texts: compiled by the host's compiler they give the host functions' bits
+// on an emulated grid (fibers, shuffled threads and groups, poisoned memory: tests/cpp/grid.h), for
+// all dtypes, layouts, NaNs and ties, and in plans; clang takes every one of them as MSL, with
+// address spaces that are checked and without f64, and as CUDA device code; nvcc 13 compiles them.
+// What is not: none has run on a GPU, Apple's compiler has seen none, and nothing is known of their
+// speed there. Real concurrency within a phase, memory order and a device's own rounding of log,
+// exp and cos are beyond the emulator.
+//
+// Where bits may differ between devices: draws and normal numbers, by a libm's last bits; on a
+// device without f64, sums of scan and draws, which are then kept in f32.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -99,6 +125,13 @@ enum class Draw : uint8_t { poisson, gamma, binomial };
 /// out, a and b (of a binomial) have one floating dtype and shape.
 KernelCall draw(Draw which, const View& out, const View& a, const View* b,
                 const driver::ScalarRef& seed, const driver::ScalarRef& offset);
+
+enum class Random : uint8_t { uniform, normal, bernoulli, integer };
+/// What the op of that name in graph/ops.def fills `out` with; text only. `numbers` are its two
+/// scalars (i64 of `integer`, else doubles), `attribute` its attribute 0.
+KernelCall random(Random which, const View& out, const View* probabilities, int64_t attribute,
+                  const driver::ScalarRef (&numbers)[2], const driver::ScalarRef& seed,
+                  const driver::ScalarRef& offset);
 
 // ---- nonzero
 

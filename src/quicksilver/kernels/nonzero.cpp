@@ -13,6 +13,7 @@
 
 #include "quicksilver/core/error.h"
 #include "quicksilver/kernels/strided.h"
+#include "quicksilver/kernels/texts.h"
 
 namespace qs::kernels {
 namespace {
@@ -98,22 +99,51 @@ void fill_blocks(const KernelView& view, int64_t begin, int64_t end) {
   }
 }
 
-template <bool Count>
-const PortableKernel& nonzero_kernel(DType dtype) {
+/// Entries: 0 count_blocks, 1 sum_blocks, 2 fill_blocks. In one piece it is all three.
+template <bool count>
+driver::TextPlan plan_nonzero(const driver::KernelArgs& args) {
+  driver::TextPlan plan;
+  if (args.items == 0) return plan;
+  const int64_t elements = args.ints[2];
+  const int64_t blocks = (elements + k_nonzero_block - 1) / k_nonzero_block;
+  const bool blocked = args.ints[1] != 0;
+  if (count || !blocked)
+    plan.launches.push_back({0, groups_for(blocks), {elements, blocks, count}});
+  if (!count && !blocked) {
+    plan.launches.push_back({1, 1, {elements, blocks}});
+    plan.scratch_bytes = blocks * 8;
+  }
+  if (!count) plan.launches.push_back({2, groups_for(blocks), {elements, blocks, blocked}});
+  return plan;
+}
+
+const driver::KernelText* nonzero_text(DType dtype, bool count) {
+  const std::string options = define("QS_BYTES", static_cast<int64_t>(size_of(dtype))) +
+                              define("QS_FLOATS", is_complex(dtype) ? 2 : is_floating(dtype)) +
+                              define("QS_BLOCK", k_nonzero_block);
+  return make_text({"walk", "nonzero"}, options, {"count_blocks", "sum_blocks", "fill_blocks"},
+                   count ? plan_nonzero<true> : plan_nonzero<false>);
+}
+
+}  // namespace
+
+const PortableKernel& nonzero_kernel(DType dtype, bool count) {
   static const std::vector<PortableKernel> kernels = [] {
-    std::vector<PortableKernel> list(k_dtype_count);
+    std::vector<PortableKernel> list(2 * k_dtype_count);
     for (int d = 0; d < k_dtype_count; ++d)
       dispatch(static_cast<DType>(d), [&]<class T>(T) {
         const std::string name(k_dtype_info[d].short_name);
-        if (Count)
-          list[d] = {"nonzero_count_" + name, {}, count_blocks<T>};
-        else
-          list[d] = {"nonzero_" + name, {}, fill_blocks<T>};
+        list[2 * d] = {"nonzero_" + name, nonzero_text(static_cast<DType>(d), false),
+                       fill_blocks<T>};
+        list[2 * d + 1] = {"nonzero_count_" + name, nonzero_text(static_cast<DType>(d), true),
+                           count_blocks<T>};
       });
     return list;
   }();
-  return kernels[static_cast<size_t>(dtype)];
+  return kernels[2 * static_cast<size_t>(dtype) + count];
 }
+
+namespace {
 
 KernelCall call_of(const PortableKernel& kernel, const View& out, const View& src, bool blocked) {
   KernelCall call;
@@ -139,17 +169,17 @@ KernelCall call_of(const PortableKernel& kernel, const View& out, const View& sr
 
 KernelCall nonzero(const View& out, const View& src) {
   QS_ASSERT(out.dtype == DType::i64 && out.shape.size() == 2);
-  return call_of(nonzero_kernel<false>(src.dtype), out, src, false);
+  return call_of(nonzero_kernel(src.dtype, false), out, src, false);
 }
 
 KernelCall nonzero_count(const View& counts, const View& src) {
   QS_ASSERT(counts.dtype == DType::i64 && counts.shape.size() == 1);
-  return call_of(nonzero_kernel<true>(src.dtype), counts, src, true);
+  return call_of(nonzero_kernel(src.dtype, true), counts, src, true);
 }
 
 KernelCall nonzero_fill(const View& out, const View& offsets, const View& src) {
   QS_ASSERT(out.dtype == DType::i64 && out.shape.size() == 2 && offsets.dtype == DType::i64);
-  KernelCall call = call_of(nonzero_kernel<false>(src.dtype), out, src, true);
+  KernelCall call = call_of(nonzero_kernel(src.dtype, false), out, src, true);
   call.args.pointers.push_back(offsets.ptr);
   return call;
 }

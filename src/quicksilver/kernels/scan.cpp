@@ -8,13 +8,13 @@
 //
 // Rows that lie side by side in memory are walked together, whole lines of memory at a time.
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <type_traits>
 #include <utility>
 
 #include "quicksilver/core/error.h"
 #include "quicksilver/kernels/strided.h"
+#include "quicksilver/kernels/texts.h"
 
 namespace qs::kernels {
 namespace {
@@ -263,29 +263,64 @@ void extreme_rows(const KernelView& view, int64_t begin, int64_t end) {
   });
 }
 
-const PortableKernel& scan_kernel(ScanOp op, DType from, DType to) {
-  if (op == ScanOp::maximum || op == ScanOp::minimum) {
-    static const std::vector<PortableKernel> extremes = [] {
-      std::vector<PortableKernel> list(k_dtype_count);
-      for (int d = 0; d < k_dtype_count; ++d)
-        dispatch(static_cast<DType>(d), [&]<class T>(T) {
-          if constexpr (!k_is_complex<T>)
-            list[d] = {
-                "scan_extreme_" + std::string(k_dtype_info[d].short_name), {}, extreme_rows<T>};
-        });
-      return list;
-    }();
-    QS_ASSERT(from == to && !is_complex(from));
-    return extremes[static_cast<size_t>(from)];
-  }
-  // Rows of [from dtype][product] whose kernel knows both dtypes.
-  static const std::vector<std::array<PortableKernel, 2>> plain = [] {
-    std::vector<std::array<PortableKernel, 2>> list(k_dtype_count);
+/// Entries: 0 scan_rows, 1 scan_tiles.
+driver::TextPlan plan_scan(const driver::KernelArgs& args) {
+  driver::TextPlan plan;
+  if (args.items == 0) return plan;
+  const int64_t rows = args.items, length = args.ints[4];
+  if (length <= 32 || (rows >= 8192 && length <= 1024))
+    plan.launches.push_back({0, groups_for_points(rows), {rows}});
+  else
+    plan.launches.push_back({1, groups_for(rows), {rows}});
+  return plan;
+}
+
+enum Carried { whole, real, complex, extreme };  // QS_SCAN
+
+const driver::KernelText* scan_text(Carried what) {
+  return make_text({"walk", "number", "scan"},
+                   define("QS_SCAN", what) + define("QS_ITEMS", k_text_items),
+                   {"scan_rows", "scan_tiles"}, plan_scan);
+}
+
+}  // namespace
+
+const PortableKernel& scan_extreme_kernel(DType dtype) {
+  static const std::vector<PortableKernel> kernels = [] {
+    std::vector<PortableKernel> list(k_dtype_count);
+    for (int d = 0; d < k_dtype_count; ++d)
+      dispatch(static_cast<DType>(d), [&]<class T>(T) {
+        if constexpr (!k_is_complex<T>)
+          list[d] = {"scan_extreme_" + std::string(k_dtype_info[d].short_name),
+                     make_text({"walk", "number", "order", "scan"},
+                               order_options(static_cast<DType>(d)) + define("QS_SCAN", extreme) +
+                                   define("QS_ITEMS", k_text_items),
+                               {"scan_rows", "scan_tiles"}, plan_scan),
+                     extreme_rows<T>};
+      });
+    return list;
+  }();
+  QS_ASSERT(!is_complex(dtype));
+  return kernels[static_cast<size_t>(dtype)];
+}
+
+/// Sums and products: of any integers, real and complex numbers, then rows of [from dtype][product]
+/// whose kernel knows both dtypes, or is empty.
+std::span<const PortableKernel> scan_sum_kernels() {
+  static const std::vector<PortableKernel> kernels = [] {
+    const driver::KernelText* const texts[] = {scan_text(whole), scan_text(real),
+                                               scan_text(complex)};
+    std::vector<PortableKernel> list = {
+        {"scan_whole", texts[whole], accumulate_rows<uint64_t, void, void>},
+        {"scan_real", texts[real], accumulate_rows<double, void, void>},
+        {"scan_complex", texts[complex], accumulate_rows<Complex<double>, void, void>}};
+    list.resize(3 + 2 * k_dtype_count);
     const auto add = [&]<class From, class To, class Acc>(DType d, From, To, Acc) {
       const std::string name(k_dtype_info[static_cast<size_t>(d)].short_name);
-      list[static_cast<size_t>(d)] = {
-          PortableKernel{"scan_sum_" + name, {}, accumulate_plain<From, To, Acc, false>},
-          PortableKernel{"scan_product_" + name, {}, accumulate_plain<From, To, Acc, true>}};
+      const driver::KernelText* text = texts[is_integral(d) ? whole : real];
+      const size_t row = 3 + 2 * static_cast<size_t>(d);
+      list[row] = {"scan_sum_" + name, text, accumulate_plain<From, To, Acc, false>};
+      list[row + 1] = {"scan_product_" + name, text, accumulate_plain<From, To, Acc, true>};
     };
     add(DType::f32, float{}, float{}, double{});
     add(DType::f64, double{}, double{}, double{});
@@ -299,17 +334,24 @@ const PortableKernel& scan_kernel(ScanOp op, DType from, DType to) {
     add(DType::bool_, bool{}, int64_t{}, uint64_t{});
     return list;
   }();
-  static const PortableKernel real = {"scan_real", {}, accumulate_rows<double, void, void>};
-  static const PortableKernel whole = {"scan_whole", {}, accumulate_rows<uint64_t, void, void>};
-  static const PortableKernel complex = {
-      "scan_complex", {}, accumulate_rows<Complex<double>, void, void>};
-  if (is_complex(to)) return complex;
+  return kernels;
+}
+
+namespace {
+
+const PortableKernel& scan_kernel(ScanOp op, DType from, DType to) {
+  if (op == ScanOp::maximum || op == ScanOp::minimum) {
+    QS_ASSERT(from == to);
+    return scan_extreme_kernel(from);
+  }
+  const std::span<const PortableKernel> kernels = scan_sum_kernels();
+  if (is_complex(to)) return kernels[2];
   const DType plain_to = is_integral(from) ? DType::i64 : from;
   if (to == plain_to && (op == ScanOp::sum || op == ScanOp::product)) {
-    const PortableKernel& kernel = plain[static_cast<size_t>(from)][op == ScanOp::product];
-    if (kernel.host) return kernel;
+    const size_t row = 3 + 2 * static_cast<size_t>(from) + (op == ScanOp::product);
+    if (kernels[row].host) return kernels[row];
   }
-  return is_integral(from) && is_integral(to) ? whole : real;
+  return kernels[is_integral(from) && is_integral(to) ? 0 : 1];
 }
 
 }  // namespace

@@ -26,6 +26,7 @@
 #include "quicksilver/core/thread_pool.h"
 #include "quicksilver/kernels/index_space.h"
 #include "quicksilver/kernels/strided.h"
+#include "quicksilver/kernels/texts.h"
 
 namespace qs::kernels {
 namespace {
@@ -281,17 +282,77 @@ void scatter_points(const KernelView& view, int64_t begin, int64_t end) {
            });
 }
 
-const PortableKernel& scatter_kernel(DType dtype) {
+constexpr int64_t k_walk_free = 65536;  // free points that fill a device
+constexpr int64_t k_walk_serial = 8;    // serial ones that are not worth sorting
+
+/// Entries: 0 merge_tiles, 1 merge_runs, 2 scatter_walk, 3 scatter_segments. Walking rounds a half
+/// sum at each step, so only sorting will do for these. `half`: of f16 and bf16.
+template <bool half>
+driver::TextPlan plan_scatter(const driver::KernelArgs& args) {
+  IntReader ints(args.ints.data());
+  const auto mode = static_cast<ScatterMode>(ints.next());
+  const int64_t count = ints.next(), serial_rank = ints.next(), free_rank = ints.next();
+  int64_t serial = 1, free = 1;
+  for (const int64_t *s = ints.take(serial_rank), *end = s + serial_rank; s < end; ++s)
+    serial *= *s;
+  for (const int64_t *s = ints.take(free_rank), *end = s + free_rank; s < end; ++s) free *= *s;
+  ints.take(2 * free_rank + serial_rank);
+  bool varies = false;  // an index, with the free point
+  for (int64_t j = 0; j < count; ++j) {
+    ints.take(3 + serial_rank);
+    for (const int64_t *s = ints.take(free_rank), *end = s + free_rank; s < end; ++s)
+      varies = varies || *s != 0;
+  }
+  driver::TextPlan plan;
+  if (serial * free == 0) return plan;
+  const bool kept = half && mode != ScatterMode::write;
+  if (!kept && (varies || free >= k_walk_free || serial <= k_walk_serial)) {
+    plan.launches.push_back({2, groups_for_points(free), {free, serial}});
+    return plan;
+  }
+  SortRows sort;
+  sort.rows = 1;
+  sort.length = sort.keep = serial * (varies ? free : 1);
+  sort.key_bytes = 8;
+  sort.place_bytes = sort.length > UINT32_MAX ? 8 : 4;
+  sort.to_results = false;
+  const int where = sort_launches(sort, plan);
+  plan.launches.push_back({3,
+                           groups_for_points(sort.length * (varies ? 1 : free)),
+                           {free, serial, where, sort.length, sort_slots(sort)}});
+  return plan;
+}
+
+const driver::KernelText* scatter_text(DType dtype, bool wide) {
+  const bool half = dtype == DType::f16 || dtype == DType::bf16;
+  return make_text({"walk", "number", "index", "scatter", "merge_sort", "scatter_segments"},
+                   define("QS_DTYPE", static_cast<int64_t>(dtype)) +
+                       define("QS_ITEMS", k_text_items) + define("QS_WIDE", wide),
+                   {"merge_tiles", "merge_runs", "scatter_walk", "scatter_segments"},
+                   half ? plan_scatter<true> : plan_scatter<false>,
+                   dtype == DType::f64 || dtype == DType::c128);
+}
+
+}  // namespace
+
+/// Without a text when there are more indices than a text has pointers; `wide` when there are more
+/// points than 32 bits count.
+const PortableKernel& scatter_kernel(DType dtype, bool with_text, bool wide) {
   static const std::vector<PortableKernel> kernels = [] {
-    std::vector<PortableKernel> list(k_dtype_count);
+    std::vector<PortableKernel> list(3 * k_dtype_count);
     for (int d = 0; d < k_dtype_count; ++d)
       dispatch(static_cast<DType>(d), [&]<class T>(T) {
-        list[d] = {"scatter_" + std::string(k_dtype_info[d].short_name), {}, scatter_points<T>};
+        const std::string name = "scatter_" + std::string(k_dtype_info[d].short_name);
+        list[3 * d] = {name, nullptr, scatter_points<T>};
+        list[3 * d + 1] = {name, scatter_text(static_cast<DType>(d), false), scatter_points<T>};
+        list[3 * d + 2] = {name, scatter_text(static_cast<DType>(d), true), scatter_points<T>};
       });
     return list;
   }();
-  return kernels[static_cast<size_t>(dtype)];
+  return kernels[3 * static_cast<size_t>(dtype) + (with_text ? 1 + wide : 0)];
 }
+
+namespace {
 
 KernelCall scatter_call(const View& dst, const View& values, const IndexSpace& into,
                         ScatterMode mode) {
@@ -314,7 +375,8 @@ KernelCall scatter_call(const View& dst, const View& values, const IndexSpace& i
   free.simplify();
 
   KernelCall call;
-  call.kernel = &scatter_kernel(dst.dtype);
+  call.kernel = &scatter_kernel(dst.dtype, operands <= k_text_pointers,
+                                serial.numel() * free.numel() > UINT32_MAX);
   driver::KernelArgs& args = call.args;
   args.pointers = {dst.ptr, values.ptr};
   args.ints = {static_cast<int64_t>(mode), static_cast<int64_t>(into.indices.size()),

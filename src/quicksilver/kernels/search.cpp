@@ -6,6 +6,7 @@
 // items     values, row-major
 #include "quicksilver/core/error.h"
 #include "quicksilver/kernels/strided.h"
+#include "quicksilver/kernels/texts.h"
 
 namespace qs::kernels {
 namespace {
@@ -54,21 +55,24 @@ void search_rows(const KernelView& view, int64_t begin, int64_t end) {
   });
 }
 
+}  // namespace
+
 const PortableKernel& search_kernel(DType dtype) {
   static const std::vector<PortableKernel> kernels = [] {
     std::vector<PortableKernel> list(k_dtype_count);
     for (int d = 0; d < k_dtype_count; ++d)
       dispatch(static_cast<DType>(d), [&]<class T>(T) {
         if constexpr (!k_is_complex<T>)
-          list[d] = {"search_" + std::string(k_dtype_info[d].short_name), {}, search_rows<T>};
+          list[d] = {"search_" + std::string(k_dtype_info[d].short_name),
+                     make_text({"walk", "order", "search"}, order_options(static_cast<DType>(d)),
+                               {"search_points"}, plan_points),
+                     search_rows<T>};
       });
     return list;
   }();
   QS_ASSERT(!is_complex(dtype));
   return kernels[static_cast<size_t>(dtype)];
 }
-
-}  // namespace
 
 KernelCall search(const View& out, const View& sorted, const View& values, bool right) {
   QS_ASSERT(out.shape == values.shape && sorted.dtype == values.dtype && !sorted.shape.empty());

@@ -11,6 +11,8 @@
 //           along the dimension of src, values, indices, first rank wanted, rank of the rest, its
 //           shape, its strides of src, values, indices
 // items     rows: points of the rest, row-major
+//
+// As text (text/merge_sort.h): tiles sorted in group memory, then merged.
 #include <algorithm>
 #include <bit>
 #include <type_traits>
@@ -19,6 +21,7 @@
 
 #include "quicksilver/core/error.h"
 #include "quicksilver/kernels/strided.h"
+#include "quicksilver/kernels/texts.h"
 
 namespace qs::kernels {
 namespace {
@@ -179,19 +182,46 @@ void sort_rows(const KernelView& view, int64_t begin, int64_t end) {
   }
 }
 
-const PortableKernel& sort_kernel(DType dtype) {
+driver::TextPlan plan_sort(const driver::KernelArgs& args) {
+  driver::TextPlan plan;
+  if (args.items == 0) return plan;
+  SortRows sort;
+  sort.rows = args.items;
+  sort.length = args.ints[4];
+  sort.keep = args.ints[9] + args.ints[5];
+  sort.key_bytes = size_of(static_cast<DType>(args.ints[0])) == 8 ? 8 : 4;
+  sort.place_bytes = sort.length > UINT32_MAX ? 8 : 4;
+  sort_launches(sort, plan);
+  return plan;
+}
+
+const driver::KernelText* sort_text(DType dtype, bool wide) {
+  return make_text(
+      {"walk", "order", "sort", "merge_sort"},
+      order_options(dtype) + define("QS_ITEMS", k_text_items) + define("QS_WIDE", wide),
+      {"merge_tiles", "merge_runs"}, plan_sort);
+}
+
+}  // namespace
+
+/// `wide`: rows whose positions need 64 bits, which only the text cares about.
+const PortableKernel& sort_kernel(DType dtype, bool wide) {
   static const std::vector<PortableKernel> kernels = [] {
-    std::vector<PortableKernel> list(k_dtype_count);
+    std::vector<PortableKernel> list(2 * k_dtype_count);
     for (int d = 0; d < k_dtype_count; ++d)
       dispatch(static_cast<DType>(d), [&]<class T>(T) {
         if constexpr (!k_is_complex<T>)
-          list[d] = {"sort_" + std::string(k_dtype_info[d].short_name), {}, sort_rows<T>};
+          for (int w = 0; w < 2; ++w)
+            list[2 * d + w] = {"sort_" + std::string(k_dtype_info[d].short_name),
+                               sort_text(static_cast<DType>(d), w != 0), sort_rows<T>};
       });
     return list;
   }();
   QS_ASSERT(!is_complex(dtype));
-  return kernels[static_cast<size_t>(dtype)];
+  return kernels[2 * static_cast<size_t>(dtype) + wide];
 }
+
+namespace {
 
 KernelCall sort_call(const View* values, const View* indices, const View& src, int dim,
                      bool descending, int64_t first = 0) {
@@ -212,7 +242,7 @@ KernelCall sort_call(const View* values, const View* indices, const View& src, i
   QS_ASSERT(k <= length);
 
   KernelCall call;
-  call.kernel = &sort_kernel(src.dtype);
+  call.kernel = &sort_kernel(src.dtype, length > UINT32_MAX);
   driver::KernelArgs& args = call.args;
   args.pointers = {src.ptr};
   if (values) args.pointers.push_back(values->ptr);

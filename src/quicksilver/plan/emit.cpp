@@ -212,9 +212,10 @@ void Emitter::run() {
 }
 
 void emit(Ir& ir, DeviceRuntime& device, CompiledPlan& plan) {
-  Emitter(ir, device, plan).run();
+  Emitter emitter(ir, device, plan);
+  emitter.run();
   plan.bases.assign(static_cast<size_t>(ir.slots), nullptr);
-  plan.arena_bytes = static_cast<size_t>(ir.arena_bytes);
+  plan.arena_bytes = static_cast<size_t>(emitter.arena_bytes());
   for (size_t v = 0; v < ir.values.size(); ++v) {
     const Buffer& b = ir.buffers[v];
     if (b.place != Buffer::external) continue;

@@ -11,6 +11,11 @@ class Emitter {
       : ir_(ir), device_(device), plan_(plan) {}
 
   void run();
+  /// What the plan needs beside its buffers: scratch behind the arena, the same for all commands,
+  /// as they run one after the other.
+  int64_t arena_bytes() const {
+    return scratch_bytes_ ? scratch_at() + scratch_bytes_ : ir_.arena_bytes;
+  }
 
  private:
   /// A tile group, ready to be launched.
@@ -41,8 +46,11 @@ class Emitter {
             const Behind* behind) const;
   bool nodes_of(const Group& group, SmallVector<codegen::GroupNode, 8>& nodes) const;
   void tiles(std::span<const int32_t> groups);
-  void matmul(Group& group);         // emit_matmul.cpp
-  void kernel(const Node& node);     // emit_kernels.cpp
+  void matmul(Group& group);      // emit_matmul.cpp
+  void kernel(const Node& node);  // emit_kernels.cpp
+  /// Gives a call that the driver runs as text the scratch it wants.
+  void reserve_scratch(kernels::KernelCall& call);
+  int64_t scratch_at() const { return (ir_.arena_bytes + 255) / 256 * 256; }
   void attention(const Node& node);  // emit_attention.cpp
   void conv(const Node& node);       // emit_conv.cpp
 
@@ -57,6 +65,7 @@ class Emitter {
   DeviceRuntime& device_;
   CompiledPlan& plan_;
   bool predicated_ = false;  // of the group at hand
+  int64_t scratch_bytes_ = 0;
 };
 
 /// Pooling, resampling and col2im (emit_windows.cpp).

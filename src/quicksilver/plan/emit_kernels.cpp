@@ -1,11 +1,13 @@
 // Kernel-family ops as commands. `prepare_calls` has brought operands to the dtypes the kernels
 // want and in-place destinations into place.
+#include <algorithm>
 #include <bit>
 
 #include "quicksilver/core/error.h"
 #include "quicksilver/kernels/kernels.h"
 #include "quicksilver/plan/emit.h"
 #include "quicksilver/plan/passes.h"
+#include "quicksilver/runtime/device.h"
 
 namespace qs::plan {
 namespace {
@@ -29,6 +31,15 @@ int dim_of(const Node& node, const Dims& shape) {
 
 }  // namespace
 
+void Emitter::reserve_scratch(KernelCall& call) {
+  if (!device_.info().takes_text || !call.kernel->text) return;
+  const int64_t bytes = call.kernel->text->plan(call.args).scratch_bytes;
+  if (bytes == 0) return;
+  call.args.scratch.base = 0;
+  call.args.scratch.bytes = scratch_at();
+  scratch_bytes_ = std::max(scratch_bytes_, bytes);
+}
+
 void Emitter::kernel(const Node& node) {
   auto in = [&](size_t i) {
     const Operand& o = node.operands[i];
@@ -44,6 +55,7 @@ void Emitter::kernel(const Node& node) {
   };
   auto add = [&](KernelCall call) {
     const std::string name = call.kernel->name;
+    reserve_scratch(call);
     push(*call.kernel, std::move(call.args), node.tag, format("  {}\n", name));
   };
   // Indices of `index` and `index_put`: operands from `from` on, for the dimensions of attribute 0.

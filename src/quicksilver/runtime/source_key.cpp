@@ -41,7 +41,8 @@ void write(Writer& w, const driver::TileProgram& p) {
 }
 
 void write(Writer& w, const driver::PortableKernel& k) {
-  w << std::string_view(k.name) << k.text << reinterpret_cast<uintptr_t>(k.host);
+  w << std::string_view(k.name) << reinterpret_cast<uintptr_t>(k.text)
+    << reinterpret_cast<uintptr_t>(k.host);
 }
 
 void write(Writer& w, const driver::MatmulCall& m) { w << m.dtype << m.bias; }
