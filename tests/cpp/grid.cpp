@@ -26,20 +26,22 @@ constexpr size_t k_stack_bytes = 128 * 1024;
 constexpr unsigned char k_poison = 0xff, k_guard = 0xa5;
 constexpr size_t k_guard_bytes = 64;
 
-/// A stack and a place in it. Sanitizers must be told of each change of stacks; without them setjmp
-/// saves the system call that swapcontext makes.
+/// A stack and a place in it. Sanitizers must be told of each change of stacks;
+/// without them setjmp saves the system call that swapcontext makes.
 struct Fiber {
   ucontext_t context;
   jmp_buf place;
   bool began = false;
   std::unique_ptr<char[]> stack;
+  const void* bottom = nullptr;  // of the stack, for sanitizers, as the rest
+  size_t bytes = 0;
   void* sanitizer = nullptr;
 };
 
 void switch_fiber(Fiber& from, Fiber& to) {
 #if defined(__SANITIZE_ADDRESS__)
   void* fake = nullptr;
-  __sanitizer_start_switch_fiber(&fake, to.stack ? to.stack.get() : nullptr, k_stack_bytes);
+  __sanitizer_start_switch_fiber(&fake, to.bottom, to.bytes);
   swapcontext(&from.context, &to.context);
   __sanitizer_finish_switch_fiber(fake, nullptr, nullptr);
 #elif defined(__SANITIZE_THREAD__)
@@ -117,6 +119,8 @@ class Machine {
   void make_thread() {
     auto t = std::make_unique<Thread>();
     t->fiber.stack = std::make_unique<char[]>(k_stack_bytes);
+    t->fiber.bottom = t->fiber.stack.get();
+    t->fiber.bytes = k_stack_bytes;
     getcontext(&t->fiber.context);
     t->fiber.context.uc_stack.ss_sp = t->fiber.stack.get();
     t->fiber.context.uc_stack.ss_size = k_stack_bytes;
@@ -132,7 +136,7 @@ class Machine {
   /// A fiber's life: one thread of group after group.
   static void body() {
 #if defined(__SANITIZE_ADDRESS__)
-    __sanitizer_finish_switch_fiber(nullptr, nullptr, nullptr);
+    __sanitizer_finish_switch_fiber(nullptr, &instance().host_.bottom, &instance().host_.bytes);
 #endif
     Machine& m = instance();
     for (;;) {
