@@ -56,12 +56,16 @@ std::string all_texts(bool with_f64) {
 class Dialects : public testing::Test {
  protected:
   void SetUp() override {
-    ASSERT_EQ(std::system("clang++ --version > /dev/null 2>&1"), 0)
-        << "clang++ is missing: scripts/setup installs it";
+    const bool missing = std::system("clang++ --version > /dev/null 2>&1") != 0;
+    if (missing && fs::exists(fs::path(QS_SOURCE_FOLDER) / "third_party/staged"))
+      GTEST_SKIP() << "no clang++, and no network to install it from (scripts/check-staged)";
+    ASSERT_FALSE(missing) << "clang++ is missing: scripts/setup installs it";
     folder_ = fs::temp_directory_path() / format("qs_texts_{}", getpid());
     fs::create_directories(folder_);
   }
-  void TearDown() override { fs::remove_all(folder_); }
+  void TearDown() override {
+    if (!folder_.empty()) fs::remove_all(folder_);
+  }
 
   /// What clang says; "" when it is content.
   std::string complaints(const std::string& text, const std::string& flags) {
