@@ -13,7 +13,7 @@ template <class T, size_t N>
 class Scratch {
  public:
   explicit Scratch(size_t n = 0) {
-    while (size_ < n) add(T());
+    for (; size_ < n; ++size_) new (raw_ + sizeof(T) * size_) T();
   }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;

@@ -257,10 +257,14 @@ void Tape::record(graph::Op op, DType compute, std::span<const In> in, std::span
     cut();
 }
 
-/// Nothing throws here but for want of memory for the key itself. Recording lock held.
-void Tape::append(graph::Op op, DType compute, std::span<const In> in, std::span<const Out> out,
-                  std::span<const uint64_t> attrs, std::string line) {
-  graph::KeyWriter key(recording_.key, recording_.hash);
+/// Nothing throws here but for want of memory for the key itself. Recording lock held. All is
+/// inlined here, and the hash is a copy that can stay in registers: its chain of multiplications
+/// over a node's dozen words is what the function waits for.
+[[gnu::flatten]] void Tape::append(graph::Op op, DType compute, std::span<const In> in,
+                                   std::span<const Out> out, std::span<const uint64_t> attrs,
+                                   std::string line) {
+  Hash128 hash = recording_.hash;
+  graph::KeyWriter key(recording_.key, hash);
   key.node(op, compute, in.size(), out.size(), attrs.size(), region_);
   for (const In& i : in) {
     switch (i.kind) {
@@ -299,6 +303,7 @@ void Tape::append(graph::Op op, DType compute, std::span<const In> in, std::span
     recording_.values.push_back({o.content, {}, false, root_external});
   }
   for (uint64_t a : attrs) key.attr(a);
+  recording_.hash = hash;
   if (!line.empty() || graph::info(op).can_fail)
     recording_.lines.push_back({recording_.nodes, std::move(line)});
   ++recording_.nodes;

@@ -187,19 +187,23 @@ void check_rank(size_t rank) {
 }
 
 /// `items` elements as bytes; throws in PyTorch's words when no int64 holds them.
-int64_t checked_bytes(const Layout& layout, int64_t items, DType dtype) {
+int64_t checked_bytes(DimSpan shape, DimSpan strides, int64_t items, DType dtype) {
   int64_t bytes;
   QS_CHECK(!__builtin_mul_overflow(items, static_cast<int64_t>(size_of(dtype)), &bytes), Error,
-           "Storage size calculation overflowed with sizes={} and strides={}",
-           to_string(layout.shape), to_string(layout.strides));
+           "Storage size calculation overflowed with sizes={} and strides={}", to_string(shape),
+           to_string(strides));
   return bytes;
 }
 
-Tensor make_fresh(DeviceType device, DType dtype, Layout layout) {
-  check_rank(layout.shape.size());
-  const int64_t bytes = checked_bytes(layout, layout.numel(), dtype);
-  Ref<Storage> storage = make_ref<Storage>(device, bytes);
-  return Tensor(make_ref<TensorImpl>(std::move(storage), std::move(layout), dtype));
+/// Shape and strides go into the layout where it lies: handing a layout through constructors would
+/// copy both at each step.
+Tensor make_fresh(DeviceType device, DType dtype, DimSpan shape, Dims strides) {
+  check_rank(shape.size());
+  const int64_t bytes = checked_bytes(shape, strides, checked_numel(shape), dtype);
+  auto impl = make_ref<TensorImpl>(make_ref<Storage>(device, bytes), Layout(), dtype);
+  impl->layout.shape.assign(shape.data(), shape.size());
+  impl->layout.strides = std::move(strides);
+  return Tensor(std::move(impl));
 }
 
 /// The word of a number for a node that computes in `compute`, and how the kernel reads it.
@@ -251,9 +255,12 @@ void record(Op op, std::span<const Operand> operands, std::span<const uint64_t> 
   bool in_place = false;
   for (size_t i = 0; i < results.size(); ++i) {
     const DType dtype = result_rule(op, static_cast<int>(i), compute, options);
-    Dims own = i < options.results.size() ? options.results[i].shape
-               : row.kept >> i & 1 ? reduced_shape(shape, attrs[0], attrs.size() > 1 && attrs[1])
-                                   : shape;
+    Dims reduced;
+    if (i >= options.results.size() && row.kept >> i & 1)
+      reduced = reduced_shape(shape, attrs[0], attrs.size() > 1 && attrs[1]);
+    const Dims& own = i < options.results.size() ? options.results[i].shape
+                      : row.kept >> i & 1        ? reduced
+                                                 : shape;
     if (i < options.targets.size() && options.targets[i].defined()) {
       const Tensor& target = options.targets[i];
       check_target(op, *target.impl(), device, dtype, own);
@@ -263,12 +270,11 @@ void record(Op op, std::span<const Operand> operands, std::span<const uint64_t> 
     }
     const bool follows =
         !options.row_major && (row.kind == graph::OpKind::map || op == Op::dropout);
-    Dims strides = i < options.results.size() && !options.results[i].strides.empty()
-                       ? options.results[i].strides
-                   : follows ? elementwise_strides(in, own)
-                             : contiguous_strides(own);
-    checked_numel(own);
-    made.add(make_fresh(device, dtype, Layout(std::move(own), std::move(strides))));
+    made.add(make_fresh(device, dtype, own,
+                        i < options.results.size() && !options.results[i].strides.empty()
+                            ? options.results[i].strides
+                        : follows ? elementwise_strides(in, own)
+                                  : contiguous_strides(own)));
   }
 
   // An operand that lies across a target's elements is read from a copy, unless it is the target.
@@ -352,7 +358,7 @@ Tensor empty_strided_tensor(DimSpan shape, DimSpan strides, DType dtype, DeviceT
              "Storage size calculation overflowed with sizes={} and strides={}", to_string(shape),
              to_string(strides));
   }
-  const int64_t bytes = checked_bytes(layout, items, dtype);
+  const int64_t bytes = checked_bytes(layout.shape, layout.strides, items, dtype);
   Ref<Storage> storage = make_ref<Storage>(device, bytes);
   storage->block = device_runtime(device).allocator().allocate(static_cast<size_t>(bytes));
   return Tensor(make_ref<TensorImpl>(std::move(storage), std::move(layout), dtype));
