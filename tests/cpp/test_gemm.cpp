@@ -369,6 +369,29 @@ TEST(Gemm, ChunksAreEven) {
   pool.set_threads(before);
 }
 
+// Chunks that something runs on behind the product are whole rows where that costs little.
+TEST(Gemm, ChunksThatAreFollowedAreWholeRows) {
+  IsaScope scope;
+  ThreadPool& pool = ThreadPool::instance();
+  const int before = pool.threads();
+  pool.set_threads(2);
+  for (const auto& [m, n, k] : {std::tuple{256, 784, 64}, {64, 256, 784}}) {
+    GemmShape s;
+    s.m = m, s.n = n, s.k = k;
+    s.a = {k, 1, 0}, s.b = {n, 1, 0}, s.c = {n, 1, 0};
+    if (k == 784) s.b = {1, k, 0};
+    const GemmPlan plan(s, true);
+    ASSERT_GT(plan.chunks(), 1);
+    int64_t rows = 0;
+    for (int64_t chunk = 0; chunk < plan.chunks(); ++chunk) {
+      EXPECT_EQ(plan.box(chunk).columns, n);
+      rows += plan.box(chunk).rows;
+    }
+    EXPECT_EQ(rows, m);
+  }
+  pool.set_threads(before);
+}
+
 TEST(Gemm, NanInUnreadC) {
   Case c;
   c.s = {DType::f32, false, 1, 20, 33, 0, {1, 1, 0}, {33, 1, 0}, {33, 1, 0}, {}, 1, 0};

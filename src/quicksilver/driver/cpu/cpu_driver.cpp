@@ -186,7 +186,8 @@ struct PreparedMatmul {
 
   explicit PreparedMatmul(const Command& c)
       : plan(GemmShape::of(static_cast<const BuiltMatmul*>(c.kernel)->call,
-                           std::get<MatmulArgs>(c.args))) {
+                           std::get<MatmulArgs>(c.args)),
+             c.epilogue.kernel != nullptr) {
     if (!c.epilogue.kernel) return;
     const auto& kernel = static_cast<const cpu::TileKernel&>(*c.epilogue.kernel);
     behind.reserve(static_cast<size_t>(plan.chunks()));

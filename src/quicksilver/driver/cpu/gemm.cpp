@@ -255,7 +255,7 @@ std::string GemmPlan::description() {
   return text;
 }
 
-GemmPlan::GemmPlan(const GemmShape& shape) : s_(shape) {
+GemmPlan::GemmPlan(const GemmShape& shape, bool followed) : s_(shape) {
   if (s_.batch <= 0 || s_.m <= 0 || s_.n <= 0) {
     batch_chunks_ = 0;
     return;
@@ -290,7 +290,7 @@ GemmPlan::GemmPlan(const GemmShape& shape) : s_(shape) {
       turned_ = true;
     }
   }
-  choose_pieces();
+  choose_pieces(followed);
 }
 
 const char* GemmPlan::method() const {
@@ -304,7 +304,7 @@ int64_t GemmPlan::Cut::start(int64_t chunk) const {
 }
 
 // Pieces are worth a few microseconds at least; own kernels are cut no finer than the threads need.
-void GemmPlan::choose_pieces() {
+void GemmPlan::choose_pieces(bool followed) {
   const int64_t threads = ThreadPool::instance().threads();
   const bool vector = method_ == Method::dot || method_ == Method::dots || method_ == Method::axpy;
   // In multiply-adds: about 4 us either way (a vector product waits for memory).
@@ -336,8 +336,19 @@ void GemmPlan::choose_pieces() {
         }
       };
       const int64_t row_unit = vector ? 16 : 28, column_unit = 64;
-      if (!vector) cut(196, 192, pieces);
-      cut(row_unit, column_unit, std::min(pieces, fixed ? pieces : 2 * threads));
+      const int64_t few = std::min(pieces, fixed ? pieces : 2 * threads);
+      // Whole rows of C are one run of memory to what follows; parts of rows would be gathered and
+      // scattered. They pay where the other factor is short, or is read in place (turned products).
+      if (followed && turned_ && s_.n / (column_unit / 2) >= threads) {
+        columns = threads;
+      } else if (followed && !fixed && !vector && !swapped_ && s_.k <= s_.m) {
+        while (rows < few && s_.m / (rows * 2) >= row_unit) rows *= 2;
+        if (rows < threads) rows = 1;
+      }
+      if (rows * columns == 1) {
+        if (!vector) cut(196, 192, pieces);
+        cut(row_unit, column_unit, few);
+      }
       const auto in_units = [](int64_t extent, int64_t chunks, int64_t unit) {
         return Cut{extent, std::min(chunks, ceil_div(extent, unit)), unit};
       };

@@ -42,8 +42,9 @@ GemmType gemm_type(DType dtype);
 
 class GemmPlan {
  public:
-  /// Cheap: decides who computes what in which pieces; nothing is allocated.
-  explicit GemmPlan(const GemmShape& shape);
+  /// Cheap: decides who computes what in which pieces; nothing is allocated. `followed`: something
+  /// runs on each chunk of C behind the product, so that chunks of whole rows are worth more.
+  explicit GemmPlan(const GemmShape& shape, bool followed = false);
 
   int64_t chunks() const { return batch_chunks_ * rows_.chunks * columns_.chunks; }
   void run(const GemmPointers& pointers, int64_t first, int64_t last) const;
@@ -68,7 +69,7 @@ class GemmPlan {
     int64_t start(int64_t chunk) const;
     int64_t size(int64_t chunk) const { return start(chunk + 1) - start(chunk); }
   };
-  void choose_pieces();
+  void choose_pieces(bool followed);
   void run_piece(const GemmPointers& p, int64_t rows, int64_t columns) const;
   GemmBlockFn kernel() const;
   bool call_library(const GemmBlock& block) const;
