@@ -11,8 +11,8 @@
 // of threads; a library may not, so its cut follows the shape alone.
 //
 // f16 and bf16 are widened while they are packed (bf16 is multiplied as it is where the processor
-// can, gemm_pairs.inl); C is computed in f32 beside the destination and rounded once. A bias is
-// written to C first and added to (as PyTorch's addmm does).
+// can, gemm_pairs.inl); C is computed in f32 beside the destination and rounded once. A product is
+// added to its bias (as PyTorch's addmm does), which is read where it lies or copied to C first.
 #include "quicksilver/driver/cpu/gemm.h"
 
 #include <algorithm>
@@ -62,6 +62,7 @@ bool library_is_better(const GemmShape& s) {
 
 // Few rows times B^T: dot products, or C^T.
 constexpr int64_t k_most_dot_rows = 8, k_most_turned_rows = 128;
+constexpr int64_t k_column_grain = 16;  // chunks begin at a cache line of C; halves differ by less
 bool reads_along_k(const GemmShape& s) {
   return s.b.row == 1 && s.b.column != 1 && s.n >= 16 && s.k >= 32;
 }
@@ -132,6 +133,11 @@ void widen_piece(T* to, const char* from, DType dtype, const GemmMatrix& s, int6
       continue;
     }
     for (int64_t j = 0; j < columns; ++j)
+    if (s.column == 0) {
+      std::fill_n(to + i * columns, columns,
+                  static_cast<T>(load_element(dtype, from + i * s.row * size)));
+      continue;
+    }
       to[i * columns + j] =
           static_cast<T>(load_element(dtype, from + (i * s.row + j * s.column) * size));
   }
@@ -353,7 +359,7 @@ void GemmPlan::choose_pieces(bool followed) {
         return Cut{extent, std::min(chunks, ceil_div(extent, unit)), unit};
       };
       rows_ = in_units(s_.m, rows, row_unit / 2);
-      columns_ = in_units(s_.n, columns, column_unit / 2);
+      columns_ = in_units(s_.n, columns, k_column_grain);
     }
   }
   batch_chunks_ = ceil_div(s_.batch, batch_step_);
@@ -423,7 +429,11 @@ void GemmPlan::run_piece(const GemmPointers& p, int64_t rows, int64_t columns) c
       g.c = p.c;
       g.c_row = s_.c.row;
       g.beta = s_.beta;
-      if (p.bias) {
+      const bool adds_to_bias = method_ == Method::packed && s_.bias.column == 1 && s_.beta == 0;
+      if (p.bias && adds_to_bias) {
+        g.start = p.bias;
+        g.start_row = s_.bias.row;
+      } else if (p.bias) {
         T* c = static_cast<T*>(p.c);
         const T beta = std::is_integral_v<T> ? static_cast<T>(static_cast<int64_t>(s_.beta))
                                              : static_cast<T>(s_.beta);

@@ -30,6 +30,7 @@ QS_INLINE float widen<float, BF16>(BF16 x) {
 
 // Operands are read in place when so few panels of the other one pass over them.
 constexpr int64_t k_direct_b_rows = 96, k_direct_a_columns = 192;
+constexpr int64_t k_same_sets_bytes = 1024;  // lines so far apart share few sets of the cache
 constexpr int64_t k_row_gap = 16;  // elements between copied rows of A
 static_assert(k_gemm_m * (k_gemm_k + k_row_gap) <= (k_gemm_m + 32) * k_gemm_k);
 constexpr int64_t k_small_b_bytes = 24 << 10;
@@ -48,9 +49,11 @@ struct MicroArgs {
   const T* a;
   const T* b;
   T* c;
-  int64_t k, a_row, a_k, b_k, c_row;
+  const T* old;  // C, or what it starts from
+  int64_t k, a_row, a_k, b_k, c_row, old_row;
   T alpha, beta;
   bool read_c;       // beta != 0
+  bool whole_b;      // lines of B are whole vectors, what is too much of them 0
   int last_columns;  // in the last vector, 1 to lanes
 };
 
@@ -69,7 +72,7 @@ void micro(const MicroArgs<T>& g) {
   const T* b = g.b;
   const int64_t a_row = g.a_row, a_k = RowsOfA ? 1 : g.a_k, b_k = g.b_k;
   const bool part = g.last_columns < lanes;
-  if (!part) {
+  if (!part || g.whole_b) {
     for (int64_t k = g.k; k > 0;) {
       // Rows read in place come from far when each is used but once or twice: ask for the same
       // piece of the next panel's.
@@ -113,18 +116,19 @@ void micro(const MicroArgs<T>& g) {
 #pragma GCC unroll 32
   for (int i = 0; i < MR; ++i) {
     T* c = g.c + i * g.c_row;
+    const T* before = g.old + i * g.old_row;
 #pragma GCC unroll 2
     for (int j = 0; j < NV; ++j) {
       V v = scale ? acc[i][j] * alpha : acc[i][j];
       if (j == NV - 1 && part) {
         if (g.read_c) {
-          const V old = load_part<T>(c + j * lanes, mask);
+          const V old = load_part<T>(before + j * lanes, mask);
           v = add ? v + old : fma(old, beta, v);
         }
         store_part<T>(c + j * lanes, v, mask);
       } else {
         if (g.read_c) {
-          const V old = load<T>(c + j * lanes);
+          const V old = load<T>(before + j * lanes);
           v = add ? v + old : fma(old, beta, v);
         }
         store<T>(c + j * lanes, v);
@@ -245,7 +249,8 @@ void packed_block(const GemmBlock& g) {
   // All of B in the first-level cache needs no other layout.
   const bool small_b = g.k * g.b_row * static_cast<int64_t>(sizeof(T)) <= k_small_b_bytes;
   const bool direct_b = same && g.b_column == 1 && (g.m <= k_direct_b_rows || small_b);
-  const bool direct_at = same && g.a_row == 1 && g.n <= k_direct_a_columns;
+  const bool apart = g.a_column * static_cast<int64_t>(sizeof(S)) % k_same_sets_bytes != 0;
+  const bool direct_at = same && g.a_row == 1 && g.n <= k_direct_a_columns && apart;
   const bool direct_a = std::is_same_v<T, float> && same && g.a_column == 1 && !direct_at &&
                         g.n <= k_direct_a_columns;
   const bool copied_a = direct_a && (g.a_row * 4) % 4096 == 0;
@@ -291,9 +296,12 @@ void packed_block(const GemmBlock& g) {
           t.k = kc;
           t.last_columns = static_cast<int>(columns - (vectors - 1) * lanes);
           t.alpha = factor<T>(g.alpha);
-          t.read_c = s > 0 || g.beta != 0;
-          t.beta = s > 0 ? T(1) : factor<T>(g.beta);
+          const bool starts = s == 0 && g.start;
+          t.read_c = s > 0 || starts || g.beta != 0;
+          t.beta = s > 0 || starts ? T(1) : factor<T>(g.beta);
           t.c_row = g.c_row;
+          t.old_row = starts ? g.start_row : g.c_row;
+          t.whole_b = !direct_b;
           if (direct_b) {
             if constexpr (same) t.b = b + k0 * g.b_row + n0 + j;
             t.b_k = g.b_row;
@@ -316,6 +324,7 @@ void packed_block(const GemmBlock& g) {
               t.a_k = h;
             }
             t.c = c + (m0 + i) * g.c_row + n0 + j;
+            t.old = starts ? static_cast<const T*>(g.start) + (m0 + i) * g.start_row + n0 + j : t.c;
             k_micro<T>.fn[h][vectors - 1][direct_a](t);
             i += h;
           }
@@ -336,10 +345,11 @@ void panels_block(const GemmPanels& g) {
   t.k = g.k;
   t.a_row = g.a_row;
   t.b_k = width;
-  t.c_row = g.c_row;
+  t.c_row = t.old_row = g.c_row;
   t.alpha = T(1);
   t.beta = T(1);
   t.read_c = g.add;
+  t.whole_b = false;
   for (int64_t j = 0; j < g.n; j += width) {
     const int64_t columns = g.n - j < width ? g.n - j : width;
     const int vectors = columns > lanes ? 2 : 1;
@@ -350,6 +360,7 @@ void panels_block(const GemmPanels& g) {
       t.a = static_cast<const T*>(g.a) + i * (rows_of_a ? g.a_row : g.k);
       t.a_k = h;
       t.c = static_cast<T*>(g.c) + i * g.c_row + j;
+      t.old = t.c;
       k_micro<T>.fn[h][vectors - 1][rows_of_a](t);
       i += h;
     }

@@ -14,6 +14,9 @@ struct GemmBlock {
   int64_t m = 0, n = 0, k = 0;
   int64_t a_row = 0, a_column = 0, b_row = 0, b_column = 0, c_row = 0;
   double alpha = 1, beta = 0;
+  /// `packed` only: what the product is added to instead of beta * C, rows start_row apart.
+  const void* start = nullptr;
+  int64_t start_row = 0;
   char* scratch = nullptr;  // gemm_scratch_bytes, aligned to 64
 };
 
