@@ -54,6 +54,7 @@ struct DriverInfo {
   std::string name;    // "AMD EPYC, 2 threads" — what get_name() shows after the driver
   bool is_gpu = false;
   bool host_memory = false;   // addresses may be read and written by the host
+  bool exact_rows = false;    // computes some rows of a matrix product as in the whole, when asked
   bool asynchronous = false;  // submit returns before the commands have run
   bool has_f64 = true;
   bool takes_text = false;   // runs portable kernels as text: calls want scratch

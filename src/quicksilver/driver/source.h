@@ -226,6 +226,9 @@ struct MatmulArgs {
   };
   Matrix a, b, c, bias;
   double alpha = 1, beta = 0;  // beta 0: C is not read
+  /// Not 0: these are rows of a product of so many, and get the bits that they have there. B is
+  /// read along k (DriverInfo::exact_rows).
+  int64_t whole_m = 0;
 };
 
 /// O = dropout(softmax(scale Q K^T + mask)) V for each head of each batch, computed in blocks: no

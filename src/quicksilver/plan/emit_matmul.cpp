@@ -1,6 +1,7 @@
 // Matrix products as library calls. The pass `prepare_calls` has made operands and result of one
 // dtype and kept the result apart from its factors; here batch dimensions are collapsed and strides
 // written down.
+#include <algorithm>
 #include <bit>
 
 #include "quicksilver/core/error.h"
@@ -59,6 +60,8 @@ MatmulLoops matmul_loops(const Ir& ir, const Node& node) {
   args.n = c.shape[rank - 1];
   args.k = a.layout.shape[a.layout.rank() - 1];
   args.alpha = std::bit_cast<double>(node.attrs[0]);
+  if (node.operands.size() > 3)  // some rows of a product (narrow.cpp)
+    args.whole_m = node.operands[3].layout.numel() / std::max<int64_t>(args.n, 1);
   const double bias_scale = node.attrs.size() > 1 ? std::bit_cast<double>(node.attrs[1]) : 1.0;
   args.a = matrix(a.layout);
   args.b = matrix(b.layout);
@@ -107,6 +110,15 @@ MatmulLoops matmul_loops(const Ir& ir, const Node& node) {
   if (batch.size() == 1 && sb[0] == 0 && sd[0] == (loops.call.bias ? args.bias.row * args.m : 0) &&
       sa[0] == args.a.row * args.m && sc[0] == args.c.row * args.m && args.m > 1) {
     args.m *= batch[0];
+    batch.clear();
+    for (Dims* s : walks) s->clear();
+  }
+  // One row of each against a shared right factor: a matrix of these rows.
+  if (batch.size() == 1 && sb[0] == 0 && args.m == 1) {
+    args.m = batch[0];
+    args.a.row = sa[0];
+    args.c.row = sc[0];
+    args.bias.row = sd[0];
     batch.clear();
     for (Dims* s : walks) s->clear();
   }

@@ -69,6 +69,8 @@ struct SameLayout {
 /// A layout that a pass made of others; its origin is below -1.
 struct Derived {
   enum Kind : uint8_t {
+    rows,       // the rows of operand a that make those rows of a product b in which view c lies
+    in_rows,    // view a of a product b, as a view of just the rows in which it lies
     broadcast,  // a, over the shape of b
     through,    // operand a of a node whose result is b, as a reader sees it who sees c of b
   } kind = broadcast;

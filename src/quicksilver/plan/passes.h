@@ -26,6 +26,8 @@ int merge_common(Ir& ir);
 int drop_dead(Ir& ir);
 /// Copies in front of matmul and kernels that cannot take an operand as it lies.
 int prepare_calls(Ir& ir);
+/// Just those rows of a matrix product that somebody reads. narrow.cpp.
+int narrow_products(Ir& ir);
 /// Index checks of in-place writes to older storages become nodes of their own. checks.cpp.
 int split_checks(Ir& ir);
 /// Forms groups: one kernel each.
@@ -59,6 +61,10 @@ bool verifying();
 /// Operand layout `operand` of a node whose result has layout `made`, as a reader needs it who
 /// reads `view` of the result (recompute.cpp); false when that is no layout.
 bool see_through(const Layout& operand, const Layout& made, const Layout& view, Layout& out);
+/// The rows of `operand` that make the rows of a product with result `made` in which `view` lies;
+/// that view of these rows alone. False when it lies in more than half of the rows. narrow.cpp.
+bool rows_of(const Layout& operand, const Layout& made, const Layout& view, Layout& out);
+bool seen_in_rows(const Layout& view, const Layout& made, Layout& out);
 /// A matrix product as library calls: one for each point of `outer`, whose strides are a, b, c and
 /// bias (elements). Pointers are left out. emit_matmul.cpp.
 struct MatmulLoops {

@@ -28,6 +28,7 @@ constexpr Pass k_passes[] = {
     {"merge_common", merge_common},    // common subexpressions
     {"drop_dead", drop_dead},          // what no live content needs
     {"prepare_calls", prepare_calls},  // copies around library calls and kernels
+    {"narrow", narrow_products},       // of products, the rows that are read
     {"split_checks", split_checks},    // before what they guard
     {"group", group_nodes},            // one kernel each
     {"recompute", recompute},          // cheap values again, rather than through memory

@@ -282,6 +282,15 @@ bool Structure::derive_layouts(std::span<const uint64_t> key) {
       derived_[i] = broadcast_to(a, b.shape);
       continue;
     }
+    if (d.kind == Derived::in_rows) {
+      if (!seen_in_rows(a, b, derived_[i])) return false;
+      continue;
+    }
+    if (d.kind == Derived::rows) {
+      read(key, d.c, c);
+      if (!rows_of(a, b, c, derived_[i])) return false;
+      continue;
+    }
     read(key, d.c, c);
     if (!see_through(a, b, c, derived_[i])) return false;
   }

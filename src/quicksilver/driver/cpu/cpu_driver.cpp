@@ -321,6 +321,7 @@ class CpuDriver final : public Driver {
     info_.name = format("{} ({}), {} thread{}", machine.name, name_of(machine.isa), info_.threads,
                         info_.threads == 1 ? "" : "s");
     info_.host_memory = true;
+    info_.exact_rows = true;
     info_.memory_bytes = machine.memory_bytes;
   }
 

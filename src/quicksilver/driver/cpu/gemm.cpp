@@ -71,8 +71,9 @@ bool multiplies_pairs(const GemmShape& s) {
   return s.dtype == DType::bf16 && cpu_info().has_avx512_bf16 && gemm_table().packed_pairs;
 }
 bool turning_pays(const GemmShape& s) {
-  return (s.dtype == DType::f32 || multiplies_pairs(s)) && reads_along_k(s) && s.m > 1 &&
-         s.m <= k_most_turned_rows && s.n >= 2 * s.m && s.c.column == 1 && s.beta == 0 && s.k > 0;
+  return (s.dtype == DType::f32 || multiplies_pairs(s)) && reads_along_k(s) &&
+         std::max(s.m, s.whole_m) > 1 && s.m <= k_most_turned_rows && s.n >= 2 * s.m &&
+         s.c.column == 1 && s.beta == 0 && s.k > 0;
 }
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -132,12 +133,12 @@ void widen_piece(T* to, const char* from, DType dtype, const GemmMatrix& s, int6
       std::memcpy(to + i * columns, to, static_cast<size_t>(columns) * sizeof(T));
       continue;
     }
-    for (int64_t j = 0; j < columns; ++j)
     if (s.column == 0) {
       std::fill_n(to + i * columns, columns,
                   static_cast<T>(load_element(dtype, from + i * s.row * size)));
       continue;
     }
+    for (int64_t j = 0; j < columns; ++j)
       to[i * columns + j] =
           static_cast<T>(load_element(dtype, from + (i * s.row + j * s.column) * size));
   }
@@ -249,6 +250,7 @@ GemmShape GemmShape::of(const MatmulCall& call, const MatmulArgs& args) {
   s.bias = strides(args.bias);
   s.alpha = args.alpha;
   s.beta = args.beta;
+  s.whole_m = args.whole_m;
   return s;
 }
 
@@ -277,23 +279,27 @@ GemmPlan::GemmPlan(const GemmShape& shape, bool followed) : s_(shape) {
     swapped_ = !swapped_;
   };
   const bool same_type = !is_half(s_.dtype);
-  if (s_.m == 1 && s_.n > 1 && s_.b.row == 1 && s_.a.column == 1) transpose();
+  // Some rows of a product: who computes the whole, whose bits packed and turned products share.
+  const bool part = s_.whole_m > s_.m;
+  const int64_t rows = part ? s_.whole_m : s_.m;
+  if (rows == 1 && s_.n > 1 && s_.b.row == 1 && s_.a.column == 1) transpose();
   if (s_.n == 1 && s_.a.row == 1 && s_.a.column != 1) transpose();
   if (s_.n == 1 && s_.a.column == 1 && s_.b.row == 1) {
     method_ = Method::dot;
-  } else if (s_.m == 1 && s_.n > 1 && s_.b.column == 1 && (s_.c.column == 1 || !same_type)) {
+  } else if (rows == 1 && s_.n > 1 && s_.b.column == 1 && (s_.c.column == 1 || !same_type)) {
     method_ = Method::axpy;
-  } else if (s_.m <= k_most_dot_rows && s_.a.column == 1 && reads_along_k(s_) && s_.k > 0) {
+  } else if (rows <= k_most_dot_rows && s_.a.column == 1 && reads_along_k(s_) && s_.k > 0) {
     method_ = Method::dots;
   } else {
     if (s_.c.column != 1 && s_.c.row == 1) transpose();
     const Preference p = preference();
-    if (p != Preference::own && library_fits(s_) &&
+    if (p != Preference::own && !part && library_fits(s_) &&
         (p == Preference::library || library_is_better(s_)) && SgemmLibrary::get())
       method_ = Method::library;
     if (method_ == Method::packed && turning_pays(s_)) {
       transpose();
       turned_ = true;
+      if (s_.n == 1) s_.c.column = s_.m;  // one row has any stride, turning wants a line's
     }
   }
   choose_pieces(followed);

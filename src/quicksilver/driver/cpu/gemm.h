@@ -24,6 +24,7 @@ struct GemmShape {
   int64_t batch = 1, m = 0, n = 0, k = 0;
   GemmMatrix a, b, c, bias;
   double alpha = 1, beta = 0;
+  int64_t whole_m = 0;  // MatmulArgs
 
   static GemmShape of(const MatmulCall& call, const MatmulArgs& args);
 };

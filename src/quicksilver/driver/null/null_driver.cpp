@@ -90,6 +90,7 @@ class NullDriver final : public Driver {
   NullDriver() {
     info_.driver = "null";
     info_.name = "nothing";
+    info_.exact_rows = true;
     info_.memory_bytes = int64_t{1} << 40;
   }
   const DriverInfo& info() const override { return info_; }
