@@ -89,6 +89,12 @@ SHAPES = [
     shape(2, 4, 4, (5, 6, 7), 3, padding=1),
     shape(1, 2, 3, (6, 5, 4), (2, 3, 1), stride=(2, 1, 1), padding=(0, 1, 0)),
     shape(2, 4, 2, (5, 5, 5), 2, stride=2, dilation=2, padding=1, groups=2),
+    shape(3, 6, 6, (9, 10), 3, padding=1, groups=6),  # depthwise from here on
+    shape(2, 5, 5, (14, 13), 3, stride=2, padding=1, groups=5),
+    shape(2, 3, 3, (7, 40), 5, padding=2, dilation=2, groups=3),
+    shape(2, 7, 7, (6, 33), (7, 4), stride=(3, 2), padding=(3, 0), groups=7),
+    shape(2, 4, 4, (5, 6, 7), 3, padding=1, groups=4),
+    shape(2, 9, 9, (37,), 4, stride=3, padding=1, groups=9),
 ]
 # Large enough that blocks of positions, steps of channels and pieces of the batch are cut.
 LARGE = [
@@ -312,6 +318,25 @@ def test_not_a_number_spreads_to_what_it_meets_only(device: str) -> None:
     bad[1:4, 2:5] = True
     bad[4:, 4:] = True
     assert (np.isnan(got[0, 0]) == bad).all()
+
+
+@ON_DEVICES
+def test_infinity_stays_in_its_channel_and_under_its_taps(device: str) -> None:
+    """Depthwise: what a plane's rows are read beyond must not reach any gradient."""
+    x = np.ones((2, 3, 6, 6))
+    x[0, 1, 5, 5] = np.inf
+    given, w = to_library(x, "f32", device), to_library(np.ones((3, 1, 3, 3)), "f32", device)
+    for t in (given, w):
+        t.requires_grad_()
+    y = F.conv2d(given, w, padding=1, groups=3)
+    y.sum().backward()
+    bad = np.zeros((2, 3, 6, 6), bool)
+    bad[0, 1, 4:, 4:] = True
+    assert (np.isinf(to_numpy(y)) == bad).all()
+    under = np.zeros((3, 1, 3, 3), bool)
+    under[1, 0, 1:, 1:] = True
+    assert (np.isinf(to_numpy(w.grad)) == under).all()
+    assert np.isfinite(to_numpy(given.grad)).all()
 
 
 ERRORS: list[tuple[str, Callable[[Any], Any]]] = [

@@ -29,14 +29,6 @@ constexpr int64_t k_small_image = 14 * 14, k_tiny_image = 4 * 4;
 constexpr int64_t k_many_weights = 128 << 10;
 constexpr int64_t k_small_work = 256 << 10;  // multiply-adds that wake nobody
 
-const ConvTable& conv_table() {
-#if defined(__x86_64__)
-  if (cpu_info().isa == Isa::avx512) return conv_avx512_table();
-  if (cpu_info().isa == Isa::avx2) return conv_avx2_table();
-#endif
-  return conv_generic_table();
-}
-
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t modulo(int64_t a, int64_t b) { return (a % b + b) % b; }
 
@@ -79,6 +71,14 @@ bool library_is_wanted(const ConvCall& call, const ConvArgs& args) {
 
 }  // namespace
 
+const ConvTable& conv_table() {
+#if defined(__x86_64__)
+  if (cpu_info().isa == Isa::avx512) return conv_avx512_table();
+  if (cpu_info().isa == Isa::avx2) return conv_avx2_table();
+#endif
+  return conv_generic_table();
+}
+
 ConvPlan::ConvPlan(ConvPlan&&) noexcept = default;
 ConvPlan& ConvPlan::operator=(ConvPlan&&) noexcept = default;
 ConvPlan::~ConvPlan() = default;
@@ -90,17 +90,21 @@ const char* ConvPlan::method() const { return library_ ? "oneDNN" : "own"; }
 ConvPlan::ConvPlan(const ConvCall& call, const ConvArgs& args) : call_(call), args_(args) {
   type_ = gemm_type(call.dtype);
   compute_size_ = std::max<int64_t>(4, static_cast<int64_t>(size_of(call.dtype)));
-  if (prepare_library()) return;
-  if (call.kind == ConvCall::input) {
-    add_input_passes();
-    finish_gather();
+  planes_ = args.groups > 1 && args.in == args.groups && args.out == args.groups;
+  if (prepare_library()) {
+    planes_ = false;
     return;
   }
-  add_forward_pass();
-  if (call.kind == ConvCall::forward)
-    finish_gather();
+  if (call.kind == ConvCall::input)
+    add_input_passes();
   else
+    add_forward_pass();
+  if (planes_)
+    finish_planes();
+  else if (call.kind == ConvCall::weight)
     finish_weight();
+  else
+    finish_gather();
 }
 
 // The library works on one thread, so the batch is cut into pieces, by the shape alone: its bits
@@ -528,6 +532,8 @@ void ConvPlan::run(const ConvPointers& p) const {
   if (chunks_ == 0) return;
   if (library_)
     run_library(p);
+  else if (planes_)
+    run_planes(p);
   else if (call_.kind == ConvCall::weight)
     run_weight(p);
   else

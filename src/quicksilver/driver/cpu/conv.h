@@ -1,6 +1,7 @@
 // Convolutions of the cpu driver: planned once a shape, run in chunks that are independent.
 //
-// The own method is an implicit matrix product on the packed kernels of gemm.h (conv_table.h says
+// One channel and one row a group (depthwise) run plane by plane (conv_planes.inl). Else
+// the own method is an implicit matrix product on the packed kernels of gemm.h (conv_table.h says
 // how). The bits of a result follow from the shape alone: blocks of positions may be cut as the
 // threads need, because the order of additions of one element does not depend on them; the sums
 // over positions that make the gradient of the weights are cut by the shape. Where it was measured
@@ -62,10 +63,12 @@ class ConvPlan {
   void add_forward_pass();
   void add_input_passes();
   void finish_gather();
+  void finish_planes();
   void finish_weight();
   bool prepare_library();
   void run_library(const ConvPointers& p) const;
   void run_gather(const ConvPointers& p) const;
+  void run_planes(const ConvPointers& p) const;
   void run_weight(const ConvPointers& p) const;
 
   ConvCall call_;
@@ -75,6 +78,7 @@ class ConvPlan {
   std::vector<Pass> passes_;
   int64_t chunks_ = 0, packs_ = 0;  // gather: blocks and steps of weights, all groups and passes
   int64_t shared_ = 0;              // bytes of scratch that all chunks share
+  bool planes_ = false;             // depthwise
   // weight: pieces of the batch, ranges of channels
   int64_t pieces_ = 1, piece_items_ = 1, ranges_ = 1, range_channels_ = 1;
   int64_t acc_row_ = 0, acc_piece_ = 0;  // elements

@@ -24,6 +24,17 @@ template <class S, class T>
     return x;
 }
 
+/// A vector of T, and one of whole numbers as long.
+template <class T>
+struct LanesOf {
+  typedef T type __attribute__((vector_size(k_vector_bytes)));
+};
+typedef int64_t Bits __attribute__((vector_size(k_vector_bytes)));
+template <class V>
+[[gnu::always_inline]] inline V both(V x, V mask) {
+  return (V)((Bits)x & (Bits)mask);
+}
+
 /// Copies `count` elements in whole vectors: up to a vector is read and written behind them.
 template <class T>
 [[gnu::always_inline]] inline void copy_over(T* dst, const T* src, int64_t count) {
@@ -453,8 +464,13 @@ void sum_pieces(const ConvSum& g, GemmType) {
   }
 }
 
+#include "quicksilver/driver/cpu/conv_planes.inl"
+
 template <class T, class S, GemmType type>
 void fill(ConvTable& t) {
+  t.gather_planes[type] = [](const ConvPlanes& g) { gather_planes<T, S>(g, type); };
+  t.weight_planes[type] = [](const ConvPlanes& g) { weight_planes<T, S>(g, type); };
+  t.plane_scratch[type] = plane_scratch<T>;
   t.pack[type] = [](const ConvPack& g) { pack_weights<T, S>(g, type); };
   t.gather[type] = [](const ConvGather& g) { gather<T, S>(g, type); };
   t.weight[type] = [](const ConvWeightPiece& g) { weight<T, S>(g, type); };

@@ -9,7 +9,11 @@
 namespace qs::driver::cpu::QS_CONV_NAMESPACE {
 namespace {
 constexpr int k_vector_bytes = 16;
+template <class V>
+[[gnu::always_inline]] inline V fused(V a, V b, V c) {
+  return a * b + c;
 }
+}  // namespace
 }  // namespace qs::driver::cpu::QS_CONV_NAMESPACE
 
 #include "quicksilver/driver/cpu/conv_block.inl"

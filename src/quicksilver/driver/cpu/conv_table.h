@@ -110,13 +110,33 @@ struct ConvSum {
   void* weights = nullptr;
 };
 
+/// Planes [first, last) of a convolution of one channel and one row a group: plane i is group
+/// i % groups of item i / groups. For the gradient of the weights: groups [first, last) of all
+/// items, `out` is y and `weights` is written.
+struct ConvPlanes {
+  const ConvPass* pass = nullptr;
+  const GemmTable* gemm = nullptr;
+  int64_t first = 0, last = 0, groups = 1, items = 0;
+  int64_t source_group = 0, out_group = 0, weight_group = 0;  // strides
+  const void* source = nullptr;
+  const void* weights = nullptr;
+  const void* bias = nullptr;
+  void* out = nullptr;
+  char* scratch = nullptr;  // plane_scratch, aligned to 64
+};
+
 struct ConvTable {
   void (*pack[g_types])(const ConvPack&) = {};
   void (*gather[g_types])(const ConvGather&) = {};
   void (*weight[g_types])(const ConvWeightPiece&) = {};
   void (*sum[g_types])(const ConvSum&) = {};
+  void (*gather_planes[g_types])(const ConvPlanes&) = {};
+  void (*weight_planes[g_types])(const ConvPlanes&) = {};
+  int64_t (*plane_scratch[g_types])(const ConvPass&, bool weight) = {};
 };
 
+/// Of this machine's (or QS_ISA's) instruction set.
+const ConvTable& conv_table();
 const ConvTable& conv_generic_table();
 const ConvTable& conv_avx2_table();    // x86-64 only
 const ConvTable& conv_avx512_table();  // x86-64 only
