@@ -24,6 +24,34 @@ def _transposed(L: Any, device: str) -> Callable[[], Any]:
     return lambda: x.t().contiguous()
 
 
+def _depthwise(channels: int, size: int, stride: int, backward: bool) -> Any:
+    def make(L: Any, device: str) -> Callable[[], Any]:
+        x = tensor(L, device, 32, channels, size, size)
+        w = tensor(L, device, channels, 1, 3, 3, seed=1)
+        x.requires_grad_(backward)
+        w.requires_grad_(backward)
+        grad = tensor(L, device, 32, channels, size // stride, size // stride)
+
+        def step() -> Any:
+            y = L.nn.functional.conv2d(x, w, None, stride, 1, 1, channels)
+            return L.autograd.grad(y, [x, w], grad) if backward else y
+
+        return step
+
+    return make
+
+
+def _apart(subject: Subject) -> Subject:
+    """Each step by itself: equal steps on one tape would be computed once."""
+
+    def step() -> Any:
+        out = subject.step()
+        subject.synchronize([out])
+        return out
+
+    return subject._replace(step=step)
+
+
 def _rows(named: dict[str, Callable[[Any, str], Callable[[], Any]]]) -> Callable[[Any], list[Line]]:
     def measure(bench: Any) -> list[Line]:
         lines = []
@@ -32,7 +60,7 @@ def _rows(named: dict[str, Callable[[Any, str], Callable[[], Any]]]) -> Callable
             if bench.torch and not bench.compiled and name in ("softmax", "layer_norm"):
                 compiled = bench.torch.compile(make(bench.torch, "cpu"))
                 subjects.append(Subject("compiled", compiled, lambda _: None))
-            lines.append(bench.line(name, subjects, None, "us"))
+            lines.append(bench.line(name, [_apart(s) for s in subjects], None, "us"))
         return lines
 
     return measure
@@ -90,7 +118,8 @@ def gemm(bench: Any) -> list[Line]:
             a, b = (x.transpose(-1, -2) if turned else x for x, turned in ((a, ta), (b, tb)))
             return lambda: L.matmul(a, b)
 
-        line = bench.line(f"gemm {name}", bench.subjects(make), None, "us")
+        subjects = [_apart(subject) for subject in bench.subjects(make)]
+        line = bench.line(f"gemm {name}", subjects, None, "us")
         rate = 2 * m * n * k * max(batch, 1) / line.ours / 1e9
         lines.append(line._replace(note=f"{rate:.0f} GF/s"))
     return lines
@@ -106,6 +135,15 @@ ROWS = {
             "attention 32x4x128x32, gradient": _attention(32, 4, 128, 32, True),
             "attention 1x8x2048x64": _attention(1, 8, 2048, 64, False),
             "attention 1x8x2048x64, gradient": _attention(1, 8, 2048, 64, True),
+        }
+    ),
+    "depthwise": _rows(
+        {
+            f"depthwise 3x3/{stride} {channels}x{size}x{size}{note}": _depthwise(
+                channels, size, stride, bool(note)
+            )
+            for channels, size, stride in ((64, 56, 1), (128, 28, 2), (512, 14, 1), (512, 7, 1))
+            for note in ("", ", gradient")
         }
     ),
     "gemm": gemm,
