@@ -53,13 +53,23 @@ def grad(
     Args:
         allow_unused: gives None for an input that outputs do not depend on, instead of raising.
         materialize_grads: gives zeros for such an input.
+        is_grads_batched: grad_outputs have a leading dimension of several gradients each, and so
+            have the results; a loop over them.
 
     Raises:
         RuntimeError: an input was not used, or needs no gradient.
         ValueError: materialize_grads with allow_unused=False.
     """
     if is_grads_batched:
-        raise NotImplementedError("autograd.grad: is_grads_batched=True is not supported")
+        return _batched_grad(
+            outputs,
+            inputs,
+            grad_outputs,
+            retain_graph,
+            create_graph,
+            allow_unused,
+            materialize_grads,
+        )
     if materialize_grads:
         if allow_unused is False:
             raise ValueError(
@@ -78,6 +88,39 @@ def grad(
             _C.zeros_like(x) if g is None else g for g, x in zip(result, inputs, strict=True)
         )
     return result
+
+
+def _batched_grad(
+    outputs: Any,
+    inputs: Any,
+    grad_outputs: Any,
+    retain_graph: bool | None,
+    create_graph: bool,
+    allow_unused: bool | None,
+    materialize_grads: bool,
+) -> tuple[Any, ...]:
+    given = (grad_outputs,) if isinstance(grad_outputs, Tensor) else tuple(grad_outputs or ())
+    if not given or any(g is None for g in given):
+        raise RuntimeError("grad: is_grads_batched=True needs a batch of gradients for each output")
+    count = given[0].size(0)
+    keep = create_graph if retain_graph is None else retain_graph
+    rows = [
+        grad(
+            outputs,
+            inputs,
+            tuple(g[i] for g in given),
+            keep or i + 1 < count,
+            create_graph,
+            allow_unused=allow_unused or materialize_grads,
+        )
+        for i in range(count)
+    ]
+    inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    absent = [_C.zeros_like(x) if materialize_grads else None for x in inputs]
+    return tuple(
+        other if parts[0] is None else _C.stack(parts)
+        for parts, other in zip(zip(*rows, strict=True), absent, strict=True)
+    )
 
 
 def __getattr__(name: str) -> Any:

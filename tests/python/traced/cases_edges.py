@@ -108,6 +108,10 @@ L.addmv(t(ar(2,2)),t(ar(2,3)),t(ar(3)))
 [L.ldexp(t([3,-4],'float16'),t([2,3],'int64')),L.ldexp(t([1e-30]),t([200],'int64')),L.ldexp(t([3],'int64'),t([2],'int64')),L.ldexp(t([3],'float64'),t([2.5]))]
 [t(ar(2,3)).rot90(k) for k in (0,1,2,3)]
 t(ar(2,3)).rot90(1,(0,5))
+x=t(ar(3),grad=True);;y=x*x;;L.autograd.grad(y,x,L.eye(3).to(D),is_grads_batched=True)
+x=t(ar(3),grad=True);;y=x*2;;L.autograd.grad(y,[x,t(ar(2),grad=True)],t(ar(4,3)),is_grads_batched=True,materialize_grads=True)
+x=t([[3,0],[0,-4]]);;[x.norm('nuc'),L.norm(x,'nuc',(0,1),True)]
+[t(ar(3,0,5)).unique(dim=1).shape,t(ar(0,4)).unique(dim=0,return_counts=True)]
 t(ar(3)).bernoulli_(t([0,1,1]))
 x=t(ar(3));;x.cpu().map_(x.cpu(),lambda a,b:a+2*b)
 x=t(ar(3));;x.cpu().apply_(lambda v:v*v)
