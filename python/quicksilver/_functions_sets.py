@@ -15,7 +15,7 @@ def _heads(ordered: Tensor) -> Tensor:
     size = ordered.size(0)
     new = ordered[1:] != ordered[:-1]
     if ordered.dim() > 1:
-        new = new.reshape(max(size - 1, 0), -1).any(1)
+        new = new.flatten(1).any(1)
     return _C.cat([_C.ones(min(size, 1), dtype=_C.bool, device=ordered.device), new])
 
 

@@ -85,9 +85,16 @@ PyObject* norm_any(Call& c) {  // (input, p, dim, keepdim, dtype)
   if (c.given(1)) {
     if (PyUnicode_Check(c.args[1])) {
       const std::string name = text_of(c.args[1]);
+      if (name == "nuc") {  // sums singular values
+        const PyRef home = PyRef::steal(PyImport_ImportModule("quicksilver.linalg"));
+        const PyRef x =
+            PyRef::steal(wrap(c.given(4) ? to(c.tensor(0), {}, c.dtype(4)) : c.tensor(0)));
+        return PyObject_CallMethod(home.get(), "norm", "OsOO", x.get(), "nuc",
+                                   c.given(2) ? c.args[2] : Py_None,
+                                   c.boolean(3) ? Py_True : Py_False);
+      }
       if (name != "fro")
-        raise(PyExc_NotImplementedError, "norm(): p='{}' is not supported; use 'fro' or a number",
-              name);
+        raise(PyExc_RuntimeError, "norm(): p='{}' is no norm: 'fro', 'nuc' or a number is", name);
     } else {
       p = to_scalar(c.args[1]).to_double();
     }
