@@ -394,7 +394,7 @@ TEST(Verbs, SpeakPyTorch) {
                 cross_entropy(zeros({4, 3}), zeros({4})));
   EXPECT_THROWS("Expected input batch_size (4) to match target batch_size (5).",
                 cross_entropy(zeros({4, 3}), zeros({5}, DType::i64)));
-  EXPECT_THROWS("result type float32 can't be cast", add_(zeros({2}, DType::i64), 1.5));
+  EXPECT_THROWS("result type Float can't be cast", add_(zeros({2}, DType::i64), 1.5));
   EXPECT_THROWS("select(): index 2 out of range", a[2]);
   EXPECT_THROWS("Sizes of tensors must match except in dimension 0.", cat({a, b}));
   EXPECT_THROWS("where expected condition to be a boolean tensor", where(a, a, a));

@@ -2,6 +2,7 @@
 
 #include "quicksilver/autograd/gradients.h"
 #include "quicksilver/core/error.h"
+#include "quicksilver/tensor/rules.h"
 
 namespace qs::autograd {
 
@@ -66,12 +67,7 @@ uint64_t axes_mask(const OptionalDims& dims, int rank) {
   return mask & all;
 }
 
-std::string_view scalar_type_name(DType d) {
-  constexpr std::string_view names[k_dtype_count] = {
-      "Bool",   "Byte", "Char",     "Short", "Int",    "Long",         "UInt16",       "UInt32",
-      "UInt64", "Half", "BFloat16", "Float", "Double", "ComplexFloat", "ComplexDouble"};
-  return names[static_cast<size_t>(d)];
-}
+std::string_view scalar_type_name(DType d) { return title_of(d); }
 
 void honour_requires_grad(const Tensor& t, const Options& options) {
   if (!options.requires_grad) return;

@@ -267,10 +267,11 @@ void add_roots(Walk& walk, const std::vector<Tensor>& roots, const std::vector<T
       GradMode off(false);
       g = full(root.shape(), 1, Options(root.dtype(), root.device()));
     } else {
-      QS_CHECK(Dims(g.shape()) == Dims(root.shape()), Error,
-               "Mismatch in shape: grad_output[{}] has a shape of {} and output[{}] has a shape of "
-               "{}.",
-               i, to_string(g.shape()), i, to_string(root.shape()));
+      QS_CHECK(
+          Dims(g.shape()) == Dims(root.shape()), Error,
+          "Mismatch in shape: grad_output[{}] has a shape of torch.Size({}) and output[{}] has "
+          "a shape of torch.Size({}).",
+          i, to_string(g.shape()), i, to_string(root.shape()));
       if (g.requires_grad() && !create_graph) g = detach(g);
     }
     walk.add_root(edge, std::move(g));
@@ -390,10 +391,11 @@ std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<T
   }
   std::vector<Tensor> answer(inputs.size());
   walk.run(&answer);
-  for (const Tensor& g : answer)
-    QS_CHECK(g.defined() || allow_unused, Error,
-             "One of the differentiated Tensors appears to not have been used in the graph. Set "
-             "allow_unused=True if this is the desired behavior.");
+  for (size_t i = 0; i < answer.size(); ++i)
+    QS_CHECK(answer[i].defined() || allow_unused, Error,
+             "The differentiated Tensor at index {} appears to not have been used in the graph. "
+             "Set allow_unused=True if this is the desired behavior.",
+             i);
   return answer;
 }
 

@@ -35,7 +35,7 @@ void check_alpha(const Operand& x, const Operand& y, const Scalar& alpha) {
 
 void check_sub(const Operand& x, const Operand& y) {
   QS_CHECK(!(is_bool(x) && is_bool(y)), Error,
-           "Subtraction, the `-` operator, with two bool tensors is not supported, use the `^` or "
+           "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
            "`logical_xor()` operator instead.");
   QS_CHECK(!is_bool(x) && !is_bool(y), Error,
            "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying "

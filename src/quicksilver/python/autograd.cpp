@@ -377,7 +377,13 @@ PyObject* register_hook(Call& c) {
     const PyRef got = PyRef::steal(PyObject_CallOneArg(hook.get(), given.get()));
     if (got.get() == Py_None) return Tensor();
     if (!is_tensor(got.get()))
-      raise(PyExc_TypeError, "hook returned a {}, expected a Tensor or None", type_name(got.get()));
+      raise(PyExc_TypeError, "expected Variable, but hook returned '{}'", type_name(got.get()));
+    if (!(Dims(tensor_of(got.get()).shape()) == Dims(grad.shape()))) {
+      const PyRef name = PyRef::steal(PyObject_HasAttrString(hook.get(), "__name__")
+                                          ? PyObject_GetAttrString(hook.get(), "__name__")
+                                          : PyObject_Repr(hook.get()));
+      raise(PyExc_RuntimeError, "hook '{}' has changed the size of value", text_of(name.get()));
+    }
     return tensor_of(got.get());
   });
   return make_handle(t, id, &autograd::remove_hook);
@@ -471,8 +477,10 @@ PyObject* backward_method(Call& c) {  // (self, gradient, retain_graph, create_g
 PyObject* backward_function(
     Call& c) {  // (tensors, grad_tensors, retain_graph, create_graph, inputs)
   const bool create = c.boolean(3), retain = c.given(2) ? c.boolean(2) : create;
-  run_backward(tensors_of(c.args[0]), tensors_of(c.args[1]), retain, create,
-               wanted_inputs(c.args[4]));
+  const std::vector<Tensor> roots = tensors_of(c.args[0]), gradients = tensors_of(c.args[1]);
+  if (!gradients.empty() && gradients.size() != roots.size())
+    raise(PyExc_RuntimeError, "got {} tensors and {} gradients", roots.size(), gradients.size());
+  run_backward(roots, gradients, retain, create, wanted_inputs(c.args[4]));
   safe_point();
   return none();
 }
@@ -501,7 +509,10 @@ void set_requires_grad(const Tensor& t, bool on) {
   t.set_requires_grad(on);
 }
 PyObject* requires_grad_method(Call& c) {
-  set_requires_grad(c.tensor(0), c.boolean(1));
+  const Tensor& t = c.tensor(0);
+  if (c.boolean(1) && !is_floating(t.dtype()) && !is_complex(t.dtype()))
+    raise(PyExc_RuntimeError, "only Tensors of floating point dtype can require gradients");
+  set_requires_grad(t, c.boolean(1));
   return new_ref(c.args[0]);
 }
 PyObject* detach_in_place(Call& c) {

@@ -113,7 +113,7 @@ int tensor_contains(PyObject* object, PyObject* item) {
     if (!is_tensor(item) && !is_number(item))
       raise(PyExc_RuntimeError,
             "Tensor.__contains__ only supports Tensor or scalar, but you passed in a {}.",
-            type_name(item));
+            text_of(PyRef::steal(PyObject_Repr(reinterpret_cast<PyObject*>(Py_TYPE(item)))).get()));
     const Tensor hits = is_tensor(item) ? eq(tensor_of(object), tensor_of(item))
                                         : eq(tensor_of(object), to_scalar(item));
     return item_of(any(hits)).to_bool() ? 1 : 0;

@@ -170,8 +170,8 @@ void check_target(Op op, const TensorImpl& target, DeviceType device, DType resu
       device == DeviceType::mps ? "mps:0" : "cpu",
       target.storage->device == DeviceType::mps ? "mps:0" : "cpu", name_of(op));
   QS_CHECK(can_cast(result, target.dtype), Error,
-           "result type {} can't be cast to the desired output type {}", name_of(result),
-           name_of(target.dtype));
+           "result type {} can't be cast to the desired output type {}", title_of(result),
+           title_of(target.dtype));
   QS_CHECK(target.layout.shape == shape, Error,
            "output with shape {} doesn't match the broadcast shape {}",
            to_string(target.layout.shape), to_string(shape));

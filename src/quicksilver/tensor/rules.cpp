@@ -221,6 +221,13 @@ Dims channels_last_strides(DimSpan shape) {
   return strides;
 }
 
+std::string_view title_of(DType d) {
+  constexpr std::string_view names[k_dtype_count] = {
+      "Bool",   "Byte", "Char",     "Short", "Int",    "Long",         "UInt16",       "UInt32",
+      "UInt64", "Half", "BFloat16", "Float", "Double", "ComplexFloat", "ComplexDouble"};
+  return names[static_cast<size_t>(d)];
+}
+
 bool can_cast(DType from, DType to) {
   if (is_complex(from)) return is_complex(to);
   if (is_floating(from)) return !is_integral(to);

@@ -34,6 +34,8 @@ QS_API Dims preserved_strides(const Layout& layout);
 QS_API bool suggests_channels_last(const Layout& layout);
 /// [n, c, h, w] (or with depth) with the channels innermost.
 QS_API Dims channels_last_strides(DimSpan shape);
+/// What PyTorch's messages call the dtype: "Float", "Long".
+std::string_view title_of(DType d);
 /// A value of dtype `from` may be written into a tensor of dtype `to` (torch.can_cast).
 bool can_cast(DType from, DType to);
 

@@ -25,6 +25,15 @@ x=t([1,2,3],grad=True);;(x*x).sum().backward(inputs=[])
 x=t([1,2,3],grad=True);;y=x*2;;y.requires_grad=True;;y
 x=t([1,2,3],grad=True);;y=x*2;;y.requires_grad=False;;y
 x=t([1,2,3],grad=True);;y=x*2;;y.retain_grad();;y.sum().backward();;[y.grad,y.retains_grad,x.retains_grad]
+x=t([1,2,3],grad=True);;(x*2).backward(t([1,2]))
+x=t([1,2,3],grad=True);;L.autograd.grad(x.sum(),[x,t([1],grad=True)])
+x=t([1,2,3],grad=True);;L.autograd.backward([x*2,x*3],[t([1,1,1])])
+x=t([1,2,3],grad=True);;y=x*2;;y.register_hook(lambda g:g[:2]);;y.sum().backward()
+x=t([1,2,3],grad=True);;y=x*2;;y.register_hook(lambda g:3);;y.sum().backward()
+t([1,2],'int64').requires_grad_()
+t([1,2],'int64').add_(1.5)
+t([True],'bool').sub(t([True],'bool'))
+"a" in t([1])
 x=t([1,2,3],grad=True);;l=[];;x.register_post_accumulate_grad_hook(lambda p:l.append(p.grad.clone()));;x.sum().backward();;(x*x).sum().backward();;l
 x=t([1,2,3],grad=True);;l=[];;h=x.register_post_accumulate_grad_hook(lambda p:l.append(p is x));;x.sum().backward();;h.remove();;x.sum().backward();;l
 x=t([1,2,3],grad=True);;(x*2).register_post_accumulate_grad_hook(lambda p:0)
