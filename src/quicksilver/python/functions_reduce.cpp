@@ -254,10 +254,8 @@ const Row rows[] = {
        &qs::topk, "(values, indices) of the k largest."),
     FN("count_nonzero", "fm", "(Tensor input, int[1]? dim=None)", &count_nonzero,
        "How many are not zero."),
-    FN(
-        "equal", "fm", "(Tensor input, Tensor other)",
-        +[](Call& c) -> PyObject* { return new_ref(equal_tensors(c)); },
-        "Same shape, same elements; a bool."),
+    FN("equal", "fm", "(Tensor input, Tensor other)", &equal_tensors,
+       "Same shape, same elements; a bool."),
     FN("isclose", "fm",
        "(Tensor input, Tensor other, float rtol=1e-05, float atol=1e-08, bool equal_nan=False)",
        &isclose, "|input - other| <= atol + rtol * |other|"),
