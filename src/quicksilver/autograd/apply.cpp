@@ -34,8 +34,8 @@ Tensor apply(Op op, Operands in, Attrs attrs, const RecordOptions& options) {
 const Tensor& apply_in_place(Op op, const Tensor& x, Operands in, Attrs attrs,
                              const RecordOptions& options) {
   const bool tracked =
-      grad_enabled() &&
-      (wants_gradient(x) || (gradient_of(op).kind != OpGradient::none && any_wants_gradient(in)));
+      grad_enabled() && (wants_gradient(x) || is_unseen_view(*x.impl()) ||
+                         (gradient_of(op).kind != OpGradient::none && any_wants_gradient(in)));
   Tensor old;
   if (tracked) {
     check_in_place(x);

@@ -45,6 +45,9 @@ inline const Tensor& apply_in_place(Op op, const Tensor& x, std::initializer_lis
 /// `t` takes part in a gradient now: grads are enabled and it, or the root it views, requires one.
 bool wants_gradient(const TensorImpl* t);
 Edge gradient_edge(TensorImpl& t);
+/// A view of what requires a gradient, made with gradients disabled: writing it would be lost on
+/// the gradient, so `check_in_place` refuses it.
+bool is_unseen_view(const TensorImpl& t);
 inline bool wants_gradient(const Tensor& t) { return t.defined() && wants_gradient(t.impl()); }
 
 /// A node whose backward is a function object: for views, moves and what is made of several ops.

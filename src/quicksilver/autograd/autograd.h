@@ -172,6 +172,7 @@ class QS_API GradMeta final : public GradSlot {
   uint32_t view_version = 0;  // the storage's version when `edge` was made
   bool retain_grad = false;
   bool view_without_grad = false;     // the view was made with gradients disabled
+  bool root_wants_grad = false;       // of such a view: what it looks at requires a gradient
   uint32_t output_of_many = 0;        // which result of `one_of_many` it is
   const char* one_of_many = nullptr;  // the function that gave several views; null: it gave one
 };

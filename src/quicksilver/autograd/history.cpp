@@ -304,13 +304,21 @@ void mark_view(const Tensor& x, const Tensor& view) {
   GradMeta& meta = need_meta(*view.impl());
   // Without gradients the root is not kept: backward's own views must not hold what they look at.
   meta.view_without_grad = !t_grad_enabled || (from && from->view_without_grad);
-  if (meta.view_without_grad) return;
+  if (meta.view_without_grad) {
+    meta.root_wants_grad = x.requires_grad() || (from && from->root_wants_grad);
+    return;
+  }
   meta.base = from && from->base.defined() ? from->base : x;
   meta.view_version = x.impl()->version();
   if (from) {
     meta.one_of_many = from->one_of_many;
     meta.output_of_many = from->output_of_many;
   }
+}
+
+bool is_unseen_view(const TensorImpl& t) {
+  const GradMeta* meta = meta_of(t);
+  return meta && meta->view_without_grad && meta->root_wants_grad;
 }
 
 void check_in_place(const Tensor& t) {

@@ -34,6 +34,8 @@ t([1,2],'int64').requires_grad_()
 t([1,2],'int64').add_(1.5)
 t([True],'bool').sub(t([True],'bool'))
 "a" in t([1])
+x=t([1,2,3],grad=True);;b=x*1;;L.set_grad_enabled(False);;y=b[0:2];;L.set_grad_enabled(True);;y.mul_(2);;y.requires_grad
+x=t([1,2,3],grad=True);;b=x*1;;L.set_grad_enabled(False);;y=b[0:2];;y.mul_(2);;L.set_grad_enabled(True);;G(W(b),x)
 x=t([1,2,3],grad=True);;l=[];;x.register_post_accumulate_grad_hook(lambda p:l.append(p.grad.clone()));;x.sum().backward();;(x*x).sum().backward();;l
 x=t([1,2,3],grad=True);;l=[];;h=x.register_post_accumulate_grad_hook(lambda p:l.append(p is x));;x.sum().backward();;h.remove();;x.sum().backward();;l
 x=t([1,2,3],grad=True);;(x*2).register_post_accumulate_grad_hook(lambda p:0)
