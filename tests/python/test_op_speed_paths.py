@@ -183,3 +183,70 @@ def test_indices_out_of_range_are_found_anywhere(device: str) -> None:
             for index in (i.to(device), i.t().contiguous().t().to(device)):
                 with pytest.raises((IndexError, RuntimeError), match=str(bad)):
                     x.scatter_add(1, index, L.ones(50, 40, device=device)).sum().item()
+
+
+@ON_DEVICES
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int64"])
+def test_folds_read_memory_where_it_lies(device: str, dtype: str) -> None:
+    a = np.random.default_rng(10).integers(-9, 9, (1300, 700)).astype(dtype)
+    x = L.from_numpy(a).to(device)
+    wide = a.astype(np.float64)
+    views = [
+        (x, wide), (x[::3], wide[::3]), (x[:, 5:], wide[:, 5:]), (x[:, ::2], wide[:, ::2]),
+        (x.t(), wide.T), (x[:1].expand(600, 700), np.broadcast_to(wide[:1], (600, 700))),
+        (x.reshape(13, 100, 700), wide.reshape(13, 100, 700)),
+        (x.reshape(1, -1), wide.reshape(1, -1)),
+        (x.reshape(2, -1)[:, 3:], wide.reshape(2, -1)[:, 3:]),
+    ]  # fmt: skip
+    for t, v in views:
+        for dim in range(t.dim()):
+            if dtype != "float16":  # rounds sums
+                assert (t.sum(dim).cpu().numpy() == v.sum(dim)).all()
+            assert (t.amax(dim).cpu().numpy() == v.max(dim)).all()
+            assert (t.argmin(dim).cpu().numpy() == v.argmin(dim)).all()
+        assert t.amin().item() == v.min()
+
+
+@ON_DEVICES
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_choices_by_comparison(device: str, dtype: str) -> None:
+    special = [0.0, -0.0, 1.0, -1.0, float("nan"), float("inf"), -float("inf"), 2.5]
+    kind = getattr(L, dtype)
+    x = L.tensor([p for p in special for _ in special], dtype=kind, device=device)
+    y = L.tensor([q for _ in special for q in special], dtype=kind, device=device)
+    z = L.full_like(x, 7.0)
+    for compare in (L.eq, L.ne, L.lt, L.le, L.gt, L.ge):
+        held = compare(x, y).cpu().numpy()  # on its own, not joined
+        for first, second in ((x, z), (z, x), (y, z), (z, y), (x, y)):
+            got = L.where(compare(x, y), first, second).float().cpu().numpy()
+            wanted = np.where(held, first.float().cpu().numpy(), second.float().cpu().numpy())
+            np.testing.assert_array_equal(got, wanted)
+            assert (np.signbit(got) == np.signbit(wanted)).all()
+    got = L.where(L.isnan(x), z, x).float().cpu().numpy()
+    np.testing.assert_array_equal(got, np.where(np.isnan(x.float().cpu()), 7, x.float().cpu()))
+
+
+@ON_DEVICES
+def test_several_indices_write_and_add_in_order(device: str) -> None:
+    rng = np.random.default_rng(11)
+    i, j, k = (rng.integers(-5, 5, 4000) for _ in range(3))
+    v = rng.integers(0, 100, 4000).astype(np.float32)
+    at = tuple(L.from_numpy(n).to(device) for n in (i, j, k))
+    wanted = np.zeros((5, 5, 5), np.float32)
+    np.add.at(wanted, (i, j, k), v)
+    got = L.zeros(5, 5, 5, device=device).index_put(at, L.from_numpy(v).to(device), accumulate=True)
+    assert (got.cpu().numpy() == wanted).all()
+    wanted[i, j, k] = v  # the last one stays
+    got[at] = L.from_numpy(v).to(device)
+    assert (got.cpu().numpy() == wanted).all()
+    source = rng.standard_normal((70, 90)).astype(np.float32)
+    index = rng.integers(0, 40, (70, 90))
+    for dim in (0, 1):
+        wanted = np.zeros((90, 90), np.float64)
+        for r in range(70):
+            for c in range(90):
+                wanted[(index[r, c], c) if dim == 0 else (r, index[r, c])] += source[r, c]
+        got = L.zeros(90, 90, dtype=L.float64, device=device).scatter_add(
+            dim, L.from_numpy(index).to(device), L.from_numpy(source.astype(np.float64)).to(device)
+        )
+        assert (got.cpu().numpy() == wanted).all()

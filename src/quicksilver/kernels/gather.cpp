@@ -29,10 +29,34 @@ struct Bytes16 {
   uint64_t a, b;
 };
 
+/// Whether all of a run are in [-wrap, bound): a sum without branches, since nearly always they
+/// are.
+template <class I>
+bool all_inside(const I* p, int64_t step, int64_t length, const IndexReader& r) {
+  const uint64_t end = static_cast<uint64_t>(r.bound), wrap = static_cast<uint64_t>(r.wrap);
+  uint64_t outside = 0;  // its top bit: x is not below the end, or below -wrap
+  for (int64_t i = 0; i < length; ++i) {
+    const uint64_t x = static_cast<uint64_t>(static_cast<int64_t>(p[i * step]));
+    outside |= (end - 1 - x) | (x + wrap);
+  }
+  return outside >> 63 == 0;
+}
+
 /// A run along which one index varies, of dtype I; the others, if any, are in `from` already.
 template <class T, class I>
 void gather_run(const KernelView& view, const IndexReader& x, int64_t at, int64_t index_step,
                 const T* from, int64_t src_step, T* to, int64_t out_step, int64_t length) {
+  const I* given = static_cast<const I*>(x.base) + at;
+  const int64_t wrap = x.wrap, step = x.step;
+  if (length >= 16 && all_inside(given, index_step, length, x)) {
+    const auto move = [&](int64_t given_step, int64_t to_step) {
+      for (int64_t i = 0; i < length; ++i) {
+        const int64_t index = static_cast<int64_t>(given[i * given_step]);
+        to[i * to_step] = from[i * src_step + (index < 0 ? index + wrap : index) * step];
+      }
+    };
+    return index_step == 1 && out_step == 1 ? move(1, 1) : move(index_step, out_step);
+  }
   for (int64_t i = 0; i < length; ++i) {
     const int64_t index = x.wrapped<I>(view, at + i * index_step);
     to[i * out_step] = index < 0 ? T{} : from[i * src_step + index * x.step];
@@ -138,19 +162,6 @@ const PortableKernel& gather_kernel(int log2_bytes, bool with_text) {
 }
 
 namespace {
-
-/// Whether all of a run are in [-wrap, bound): a sum without branches, since nearly always they
-/// are.
-template <class I>
-bool all_inside(const I* p, int64_t step, int64_t length, const IndexReader& r) {
-  const uint64_t end = static_cast<uint64_t>(r.bound), wrap = static_cast<uint64_t>(r.wrap);
-  uint64_t outside = 0;  // its top bit: x is not below the end, or below -wrap
-  for (int64_t i = 0; i < length; ++i) {
-    const uint64_t x = static_cast<uint64_t>(static_cast<int64_t>(p[i * step]));
-    outside |= (end - 1 - x) | (x + wrap);
-  }
-  return outside >> 63 == 0;
-}
 
 // pointers: index; ints: dtype, bound, rank, shape[rank], strides[rank]; items: points of the
 // index.

@@ -46,6 +46,7 @@ struct Fields {
   IndexReader indices[k_max_rank];  // strides: along serial dimensions
   const int64_t* index_free[k_max_rank];
   bool index_varies = false;  // along the last free dimension
+  bool alike = true;          // all indices have one dtype
 
   explicit Fields(const KernelView& view) {
     IntReader ints(view.ints);
@@ -65,6 +66,7 @@ struct Fields {
       x.strides = ints.take(serial_rank);
       index_free[j] = ints.take(free_rank);
       x.base = view.pointers[2 + j];
+      alike = alike && x.dtype == indices[0].dtype;
       index_varies = index_varies || (free_rank > 0 && index_free[j][free_rank - 1] != 0);
     }
   }
@@ -208,29 +210,48 @@ void scatter_along(const KernelView& view, const Fields& p, T* dst, const T* val
       to = from;
   };
   if (std::abs(index_free) + std::abs(from_free) < std::abs(index_serial) + std::abs(from_serial)) {
-    for (int64_t k = 0; k < points; ++k)
-      for (int64_t i = 0; i < length; ++i) one(i, k);
+    // A few lines of memory wide: all destinations of such a strip stay in the near caches.
+    constexpr int64_t k_strip = 32;
+    for (int64_t first = 0; first < length; first += k_strip) {
+      const int64_t end = std::min(length, first + k_strip);
+      for (int64_t k = 0; k < points; ++k)
+        for (int64_t i = first; i < end; ++i) one(i, k);
+    }
   } else {
     for (int64_t i = 0; i < length; ++i)
       for (int64_t k = 0; k < points; ++k) one(i, k);
   }
 }
 
-/// One index and no free dimension: a histogram.
+/// No free dimension, and indices of one dtype: a histogram, of any rank.
 template <class T, class I, bool add>
 void scatter_flat(const KernelView& view, const Fields& p, T* dst, const T* values) {
-  const IndexReader& x = p.indices[0];
   const int64_t points = p.serial_rank ? p.serial_shape[0] : 1;
-  const int64_t index_step = p.serial_rank ? x.strides[0] : 0;
   const int64_t from_step = p.serial_rank ? p.values_serial[0] : 0;
-  for (int64_t k = 0; k < points; ++k) {
-    const int64_t index = x.wrapped<I>(view, k * index_step);
-    if (index < 0) continue;
-    T& to = dst[index * x.step];
+  const auto index_at = [&](const IndexReader& x, int64_t k) {
+    return x.wrapped<I>(view, p.serial_rank ? k * x.strides[0] : 0);
+  };
+  const auto put = [&](int64_t to, int64_t k) {
     if constexpr (add)
-      to = combine<T>(ScatterMode::add, to, values[k * from_step]);
+      dst[to] = combine<T>(ScatterMode::add, dst[to], values[k * from_step]);
     else
-      to = values[k * from_step];
+      dst[to] = values[k * from_step];
+  };
+  if (p.count == 1) {
+    const IndexReader x = p.indices[0];
+    for (int64_t k = 0; k < points; ++k)
+      if (const int64_t index = index_at(x, k); index >= 0) put(index * x.step, k);
+    return;
+  }
+  for (int64_t k = 0; k < points; ++k) {
+    int64_t to = 0;
+    bool good = true;
+    for (int j = 0; j < p.count; ++j) {
+      const int64_t index = index_at(p.indices[j], k);
+      good = good && index >= 0;
+      to += index * p.indices[j].step;
+    }
+    if (good) put(to, k);
   }
 }
 
@@ -245,7 +266,7 @@ void scatter_points(const KernelView& view, int64_t begin, int64_t end) {
   for (int j = 0; j < p.count; ++j) strides[2 + j] = p.index_free[j];
   const int64_t last = p.free_rank - 1;
   if constexpr (!k_is_half<T>)
-    if (last < 0 && p.count == 1 && p.serial_rank <= 1 &&
+    if (last < 0 && p.alike && p.serial_rank <= 1 &&
         (p.mode == ScatterMode::write || p.mode == ScatterMode::add)) {
       if (begin < end)
         dispatch_index(p.indices[0].dtype, [&]<class I>(I) {

@@ -141,6 +141,7 @@ class Builder {
       for (const TileInstr& i : phase.tail) lower(i);
     }
     for (CodePhase& p : code_.phases) round_once(p.body);
+    for (CodePhase& p : code_.phases) join_selects(p.body);
     for (CodePhase& p : code_.phases) {
       join_pairs(p.prologue);
       join_pairs(p.body);
@@ -461,6 +462,55 @@ class Builder {
   }
 
   // ---- pairs
+
+  /// A comparison whose only reader chooses between one of its sides and something else.
+  void join_selects(std::vector<CodeInstr>& list) {
+    const std::vector<int> uses = count_uses();
+    std::vector<int> maker(code_.registers.size(), -1);
+    std::vector<bool> gone(list.size(), false);
+    for (size_t at = 0; at < list.size(); ++at) {
+      CodeInstr& where = list[at];
+      if (where.kind != CodeInstr::op) continue;
+      maker[where.dst] = static_cast<int>(at);
+      const RegClass r = cls(where.dst);
+      const int condition = where.src[0], made = maker[condition];
+      if (where.prim != Prim::where || r > r_f64 || made < 0 || uses[condition] != 1 ||
+          reg(condition).persist)
+        continue;
+      const CodeInstr& test = list[made];
+      Prim prim = test.prim == Prim::isnan ? Prim::ne : test.prim;  // NaN is not even itself
+      uint16_t x = test.src[0], y = test.src[test.arity - 1];
+      if (prim < Prim::eq || prim > Prim::ge || cls(x) != r) continue;
+      if (x != where.src[1] && x != where.src[2]) {
+        std::swap(x, y);
+        prim = turned(prim);
+      }
+      const bool swapped = x != where.src[1];
+      if (swapped && x != where.src[2]) continue;
+      const TileFn fn =
+          code_.isa->select[r][static_cast<int>(prim) - static_cast<int>(Prim::eq)][swapped];
+      if (!fn) continue;
+      gone[made] = true;
+      const uint16_t other = where.src[swapped ? 1 : 2];
+      where.fn = fn;
+      where.prim = Prim::count_;  // joined
+      where.src[0] = x;
+      where.src[1] = y;
+      where.src[2] = other;
+    }
+    size_t kept = 0;
+    for (size_t at = 0; at < list.size(); ++at)
+      if (!gone[at]) list[kept++] = list[at];
+    list.resize(kept);
+  }
+  /// The comparison that holds of (y, x) where `p` does of (x, y).
+  static Prim turned(Prim p) {
+    return p == Prim::lt   ? Prim::gt
+           : p == Prim::gt ? Prim::lt
+           : p == Prim::le ? Prim::ge
+           : p == Prim::ge ? Prim::le
+                           : p;
+  }
 
   static int first_code(Prim p) {
     return p == Prim::add                        ? 0

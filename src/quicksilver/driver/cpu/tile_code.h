@@ -56,9 +56,10 @@ struct FoldTable {
   /// `rows` whole rows of `columns` points each, at most one tile: dst[r].
   void (*rows)(char* value, int64_t* index, const char* x, int64_t rows, int64_t columns);
   void (*clear)(char* value, int64_t* index, int64_t n);
-  /// value[c] = value[c] + x[r][c] for r in order; row r is point `base` + r.
+  /// value[c] = value[c] + x[r][c] for r in order; row r is point `base` + r and begins r * `step`
+  /// elements behind x.
   void (*columns)(char* value, int64_t* index, const char* x, int64_t rows, int64_t columns,
-                  int64_t base);
+                  int64_t step, int64_t base);
   /// The same of partial results: x and x_index are rows x columns, one behind the other.
   void (*combine)(char* value, int64_t* index, const char* x, const int64_t* x_index, int64_t rows,
                   int64_t columns);
@@ -83,6 +84,9 @@ struct IsaTable {
   /// dst[r][c] = src[r] for all c / dst[r][c] = src[c] for all r; by log2 of the element size.
   void (*expand_rows[4])(char* dst, const char* src, int64_t rows, int64_t columns) = {};
   void (*expand_columns[4])(char* dst, const char* src, int64_t rows, int64_t columns) = {};
+  /// By class, comparison (from Prim::eq on) and whether a is what is taken where it does not hold:
+  /// dst = a compared with b ? a : c.
+  TileFn select[2][6][2] = {};
   TileFn pair[2][16 * 16][2] = {};  // see pair_index in tile_build.cpp
 };
 

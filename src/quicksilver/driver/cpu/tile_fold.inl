@@ -210,9 +210,9 @@ struct Plain {
     for (int64_t i = 0; i < n; ++i) out[i] = F::identity();
   }
   static void columns(char* value, int64_t*, const char* data, int64_t rows, int64_t columns,
-                      int64_t) {
+                      int64_t step, int64_t) {
     const T* const x = reinterpret_cast<const T*>(data);
-    const T* const end = x + rows * columns;
+    const T* const end = x + (rows - 1) * step + columns;
     T* out = reinterpret_cast<T*>(value);
     constexpr int k_wide = 4;
     int64_t c = 0;
@@ -220,7 +220,7 @@ struct Plain {
       Vec<T> acc[k_wide];
       for (int k = 0; k < k_wide; ++k) acc[k] = load<Vec<T>>(out + c + k * k_lanes<T>);
       const T* p = x + c;
-      for (int64_t r = 0; r < rows; ++r, p += columns)
+      for (int64_t r = 0; r < rows; ++r, p += step)
 #pragma GCC unroll 4
         for (int k = 0; k < k_wide; ++k)
           acc[k] = F::apply(acc[k], load<Vec<T>>(p + k * k_lanes<T>));
@@ -232,7 +232,7 @@ struct Plain {
       for (int i = 0; i < k_lanes<T>; ++i) acc_copy[i] = i < n ? out[c + i] : F::identity();
       Vec<T> acc = load<Vec<T>>(acc_copy);
       const T* p = x + c;
-      for (int64_t r = 0; r < rows; ++r, p += columns)
+      for (int64_t r = 0; r < rows; ++r, p += step)
         acc = F::apply(acc, load_some<T, F>(p, n, end - p));
       store(acc_copy, acc);
       std::memcpy(out + c, acc_copy, n * sizeof(T));
@@ -240,7 +240,7 @@ struct Plain {
   }
   static void combine(char* value, int64_t* index, const char* x, const int64_t*, int64_t rows,
                       int64_t n) {
-    columns(value, index, x, rows, n, 0);
+    columns(value, index, x, rows, n, n, 0);
   }
   static constexpr FoldTable table() {
     return {clear_lanes, add_lanes, end_lanes, rows, clear, columns, combine};
@@ -297,17 +297,17 @@ struct Arg {
     for (int64_t i = 0; i < n; ++i) index[i] = -1;
   }
   static void columns(char* value, int64_t* index, const char* data, int64_t rows, int64_t columns,
-                      int64_t base) {
+                      int64_t step, int64_t base) {
     const T* x = reinterpret_cast<const T*>(data);
     T* best = reinterpret_cast<T*>(value);
     if (rows > 0 && columns > 0 && index[0] < 0) {
       for (int64_t c = 0; c < columns; ++c) best[c] = x[c];
       for (int64_t c = 0; c < columns; ++c) index[c] = base;
-      x += columns;
+      x += step;
       --rows;
       ++base;
     }
-    for (int64_t r = 0; r < rows; ++r, x += columns, ++base)
+    for (int64_t r = 0; r < rows; ++r, x += step, ++base)
       for (int64_t c = 0; c < columns; ++c) {
         const bool better = beats(x[c], best[c]);
         best[c] = better ? x[c] : best[c];

@@ -96,17 +96,21 @@ void TileState::collapse() {
   empty = kept_points == 0;
 }
 
-/// Whether folds read one operand where it lies, row behind row: then rows need no temporaries.
-bool TileState::folds_memory() const {
+/// The operand when all that happens to it is that folds read it: a block of it needs no
+/// temporaries, so that it may be long. -1 else.
+int16_t TileState::folded_operand() const {
   const CodePhase& p = code->phases[0];
-  if (safe || code->phases.size() > 1 || !p.prologue.empty() || !p.expands.empty() ||
-      p.body.empty())
-    return false;
+  if (safe || code->phases.size() > 1 || !p.expands.empty() || p.body.empty()) return -1;
   const CodeInstr& load = p.body[0];
-  if (load.kind != CodeInstr::load || code->registers[load.dst].operand < 0) return false;
+  if (load.kind != CodeInstr::load || code->registers[load.dst].operand < 0) return -1;
   for (size_t i = 1; i < p.body.size(); ++i)
-    if (p.body[i].kind != CodeInstr::fold || p.body[i].src[0] != load.dst) return false;
-  const Walk& w = walks[code->registers[load.dst].operand];
+    if (p.body[i].kind != CodeInstr::fold || p.body[i].src[0] != load.dst) return -1;
+  return code->registers[load.dst].operand;
+}
+
+/// Whether the rows of a row fold lie one behind the other in memory.
+bool TileState::rows_adjoin(int16_t operand) const {
+  const Walk& w = walks[operand];
   int64_t expected = w.item;
   for (int l = kept_loops + reduced_loops - 1; l >= kept_loops - 1; --l) {
     if (extent[l] > 1 && w.stride[l] != expected) return false;
@@ -117,7 +121,8 @@ bool TileState::folds_memory() const {
 
 void TileState::shape_block() {
   const int64_t most = code->tile;
-  const int last = kept_loops - 1;
+  const int last = kept_loops - 1, innermost = kept_loops + reduced_loops - 1;
+  const int16_t folded = code->mode == TileMode::map ? int16_t{-1} : folded_operand();
   step.resize(static_cast<size_t>(kept_loops), 1);
   const auto set = [&](int dim, int loop, int64_t size) {
     block_loop[dim] = static_cast<int8_t>(loop);
@@ -151,10 +156,14 @@ void TileState::shape_block() {
     if (whole_rows) {
       set(2, kept_loops + reduced_loops - 1, extent[kept_loops + reduced_loops - 1]);
       if (reduced_loops == 2) set(1, kept_loops, extent[kept_loops]);
-      const int64_t points = folds_memory() ? k_long_tile : most;
+      const int64_t points = folded >= 0 && rows_adjoin(folded) ? k_long_tile : most;
       set(0, last, even_part(extent[last], std::min(points / reduced_points, k_tile)));
     } else {
-      fill(2, kept_loops + reduced_loops - 1, kept_loops, most);
+      if (folded >= 0 && walks[folded].stride[innermost] == walks[folded].item &&
+          extent[innermost] >= k_fold_chunk / 4)
+        in_memory = folded;
+      fill(2, innermost, in_memory >= 0 ? innermost : kept_loops,
+           in_memory >= 0 ? k_fold_chunk : most);
     }
   } else {
     int64_t columns = most;
@@ -164,7 +173,11 @@ void TileState::shape_block() {
     // Columns do not meet, so how many a unit has is free: few enough that threads find units.
     columns = std::min(columns, std::max(k_least_columns, divide_up(kept_points, k_least_units)));
     set(2, last, even_part(extent[last], columns));
-    fill(1, kept_loops + reduced_loops - 1, kept_loops, most / block[2]);
+    if (folded >= 0 && walks[folded].stride[last] == walks[folded].item &&
+        walks[folded].stride[innermost] % walks[folded].item == 0)
+      in_memory = folded;
+    fill(1, innermost, in_memory >= 0 ? innermost : kept_loops,
+         in_memory >= 0 ? k_fold_rows : most / block[2]);
   }
   for (int d = 0; d < k_block_dims; ++d)
     if (block_loop[d] >= 0 && block_loop[d] < kept_loops) step[block_loop[d]] = block[d];
@@ -204,6 +217,7 @@ void TileState::make_walks() {
 
 bool TileState::in_place(const CodeRegister& r) const {
   if (safe || r.operand < 0 || r.domain == TileDomain::uniform) return false;
+  if (r.operand == in_memory && r.domain == TileDomain::full) return true;
   const Walk& w = walks[r.operand];
   return (r.domain == TileDomain::full ? w.full_reach : w.kept_reach) == Reach::dense;
 }
@@ -258,7 +272,8 @@ void TileState::make_section(const std::vector<CodeInstr>& list, TileDomain doma
       const Walk& w = walks[i.aux];
       if (i.kind == CodeInstr::load && in_place(r)) {
         in_memory_[reg] = 1;
-        out.binds.push_back({i.dst, r.operand, 0, w.item, w.high - w.low > k_far_bytes});
+        const bool far = w.high - w.low > k_far_bytes && r.operand != in_memory;
+        out.binds.push_back({i.dst, r.operand, 0, w.item, far});
         continue;
       }
       Transfer t;
@@ -394,7 +409,8 @@ void TileState::plan_pieces() {
   for (const CodePhase& p : code->phases) {
     for (const CodeInstr& i : p.body) {
       const bool strided = (i.kind == CodeInstr::load || i.kind == CodeInstr::store) &&
-                           walks[i.aux].full_reach == Reach::strided;
+                           walks[i.aux].full_reach == Reach::strided &&
+                           static_cast<int>(i.aux) != in_memory;
       body += strided ? 0.3 : i.cost * (i.exact ? 1 : lanes);
       ++steps;
     }

@@ -76,6 +76,7 @@ struct TileState {
   int64_t block[k_block_dims] = {1, 1, 1};  // most points of a block along its dimensions
   int8_t block_loop[k_block_dims] = {-1, -1, -1};
   bool whole_rows = false;  // row mode: a block holds whole rows, one or more
+  int16_t in_memory = -1;   // the operand that folds read where it lies, in long blocks, or -1
   int64_t unit_kept = 1;    // kept points of a whole unit
   int64_t units = 1;
   std::vector<Walk> walks;
@@ -109,7 +110,8 @@ struct TileState {
   void make_steps();
   void plan_pieces();
   void make_section(const std::vector<CodeInstr>& list, TileDomain domain, Section& out);
-  bool folds_memory() const;
+  int16_t folded_operand() const;
+  bool rows_adjoin(int16_t operand) const;
   void find_hazards();
   bool in_place(const CodeRegister& r) const;
   bool streams(uint32_t operand) const;

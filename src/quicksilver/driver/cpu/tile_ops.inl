@@ -166,14 +166,18 @@ void check_index(char* d, const char* a, const char* b, const char*, int64_t n,
     }                                  \
   };
 // `k_real`, `k_whole`: how AVX-512 names them (_CMP_EQ_OQ, _MM_CMPINT_EQ, ...).
-#define COMPARE(name, op, real, whole)                 \
-  struct name {                                        \
-    static constexpr int k_real = real;                \
-    static constexpr int k_whole = whole;              \
-    template <class T>                                 \
-    static QS_INLINE uint8_t apply(T x, T y) {         \
-      return static_cast<uint8_t>(x op y);             \
-    }                                                  \
+#define COMPARE(name, op, real, whole)           \
+  struct name {                                  \
+    static constexpr int k_real = real;          \
+    static constexpr int k_whole = whole;        \
+    template <class T>                           \
+    static QS_INLINE uint8_t apply(T x, T y) {   \
+      return static_cast<uint8_t>(x op y);       \
+    }                                            \
+    template <class V>                           \
+    static QS_INLINE auto lanes(V x, V y) {      \
+      return x op y;                             \
+    }                                            \
   };
 COMPARE(Eq, ==, 0x00, 0)
 COMPARE(Ne, !=, 0x04, 4)
@@ -360,6 +364,32 @@ void fill_pairs(IsaTable& t) {
   put(Minimum{}, 4);
 }
 
+// ---- a comparison and the choice between one of its sides and something else
+
+/// x where it compares so with y, else z; or the other way round.
+template <class Compare, bool swapped>
+struct Select {
+  template <class V>
+  static QS_INLINE V apply(V x, V y, V z) {
+    return Compare::lanes(x, y) ? (swapped ? z : x) : (swapped ? x : z);
+  }
+};
+void fill_selects(IsaTable& t) {
+  const auto put = [&]<class Compare>(Compare, Prim p) {
+    const int at = static_cast<int>(p) - static_cast<int>(Prim::eq);
+    t.select[0][at][0] = vector_op<float, Select<Compare, false>, 3>;
+    t.select[0][at][1] = vector_op<float, Select<Compare, true>, 3>;
+    t.select[1][at][0] = vector_op<double, Select<Compare, false>, 3>;
+    t.select[1][at][1] = vector_op<double, Select<Compare, true>, 3>;
+  };
+  put(Eq{}, Prim::eq);
+  put(Ne{}, Prim::ne);
+  put(Lt{}, Prim::lt);
+  put(Le{}, Prim::le);
+  put(Gt{}, Prim::gt);
+  put(Ge{}, Prim::ge);
+}
+
 // ---- the table
 
 TileFn& slot(IsaTable& t, Prim p, RegClass r) { return t.op[static_cast<int>(p)][r]; }
@@ -478,6 +508,7 @@ void fill_ops(IsaTable& t) {
   fill_bool(t);
   slot(t, Prim::check_index, r_i64) = check_index;
   slot(t, Prim::philox, r_i64) = philox;
+  fill_selects(t);
   fill_pairs<Add, 0>(t);
   fill_pairs<Sub, 1>(t);
   fill_pairs<Mul, 2>(t);

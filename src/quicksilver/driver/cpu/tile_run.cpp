@@ -459,14 +459,18 @@ class Worker {
       return;
     }
     const bool column = code_.mode == TileMode::column;
-    const int64_t width = column ? kept_ * f.size : f.size;
+    // Between two points, in elements: rows lie as they do in memory, or one behind the other.
+    const int64_t step = !column             ? 1
+                         : s_.in_memory >= 0 ? s_.walks[s_.in_memory].block[1] / f.size
+                                             : kept_;
     for (int64_t done = 0; done < count_;) {
       const int64_t point = at_ + done, inside = point % s_.fold_chunk;
       const int64_t n = std::min(count_ - done, s_.fold_chunk - inside);
       if (column) {
-        f.table->columns(state_value(f), state_index(f), x + done * width, n, kept_, point);
+        f.table->columns(state_value(f), state_index(f), x + done * step * f.size, n, kept_, step,
+                         point);
       } else {
-        f.table->add_lanes(lanes(f), x + done * width, n, inside);
+        f.table->add_lanes(lanes(f), x + done * f.size, n, inside);
       }
       done += n;
       if (inside + n == s_.fold_chunk) flush(static_cast<uint16_t>(number), point / s_.fold_chunk);

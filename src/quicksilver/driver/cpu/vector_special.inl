@@ -20,30 +20,66 @@ QS_INLINE vf64 series(const double (&c)[n], vf64 x, double low, double high) {
   return fma(t, a, splat(c[0]) - b);
 }
 
-/// A Bessel function of |x| times e^-|x|, from its series up to 8 and beyond.
-template <size_t n, size_t m>
-QS_INLINE vf64 scaled_bessel(vf64 a, const double (&small)[n], const double (&large)[m], bool odd) {
+/// 1 / (k! (k + order)!), the coefficients of the modified Bessel functions in x^2 / 4; all are
+/// positive, so their sum loses nothing. Enough of them for |x| <= 8.
+template <int order>
+struct BesselTerms {
+  static constexpr int n = 26;
+  double c[n];
+  constexpr BesselTerms() : c{} {
+    long double term = 1;
+    for (int k = 0; k < n; ++k) {
+      if (k > 0) term /= static_cast<long double>(k) * (k + order);
+      c[k] = static_cast<double>(term);
+    }
+  }
+};
+
+/// I_order(a) for 0 <= a <= 8.
+template <int order>
+QS_INLINE vf64 bessel_near(vf64 a) {
+  static constexpr BesselTerms<order> k_terms;
+  const vf64 square = a * a, q = 0.25 * square;
+  vf64 sum = splat(k_terms.c[BesselTerms<order>::n - 1]);
+#pragma GCC unroll 1
+  for (int k = BesselTerms<order>::n - 2; k >= 0; --k) sum = fma(sum, q, splat(k_terms.c[k]));
+  // What the square lacks counts (a / 2) I1 / I0 times, nearly.
+  const vf64 lost = fma(a, a, -square) / square, times = 0.5 * a - 0.25;
+  sum = a > 1.0 ? fma(sum, lost * times, sum) : sum;
+  return order == 1 ? 0.5 * a * sum : sum;
+}
+
+/// I_order(a) (`scaled`: times e^-a); beyond 8, and where it is scaled, from the series of its
+/// product with e^-a.
+template <int order, bool scaled, size_t m, size_t n>
+QS_INLINE vf64 bessel(vf64 a, const double (&small)[m], const double (&large)[n]) {
   const auto near = a <= 8.0;
-  vf64 y = series(small, near ? a : splat(8.0), 0, 8);
-  if (odd) y = a * y;
+  const vf64 inside = near ? a : splat(8.0);
+  vf64 y;
+  if constexpr (scaled) {
+    y = series(small, inside, 0, 8);
+    if (order == 1) y = inside * y;
+  } else {
+    y = bessel_near<order>(inside);
+  }
   if (any((vi64)~near)) {
-    const vf64 far = series(large, 8.0 / a, 0, 1) / sqrt_of(a);
+    vf64 far = series(large, 8.0 / a, 0, 1) / sqrt_of(a);
+    if (!scaled) {  // e^a alone overflows before the product does
+      const auto high = a > 700.0;
+      const vf64 e = exp_f64(high ? 0.5 * a : a), once = far * e;
+      far = high ? once * e : once;
+    }
     y = near ? y : far;
   }
   return y;
 }
-QS_INLINE vf64 i0e_f64(vf64 x) {
-  return scaled_bessel(abs_of(x), special::k_i0_small, special::k_i0_large, false);
+template <bool scaled>
+QS_INLINE vf64 i0_f64(vf64 x) {
+  return bessel<0, scaled>(abs_of(x), special::k_i0_small, special::k_i0_large);
 }
-QS_INLINE vf64 i1e_f64(vf64 x) {
-  return with_sign(scaled_bessel(abs_of(x), special::k_i1_small, special::k_i1_large, true), x);
-}
-/// y e^|x|; e^|x| alone overflows before the product does.
-QS_INLINE vf64 unscaled(vf64 y, vf64 x) {
-  const vf64 a = abs_of(x);
-  const auto large = a > 700.0;
-  const vf64 e = exp_f64(large ? 0.5 * a : a), once = y * e;
-  return large ? once * e : once;
+template <bool scaled>
+QS_INLINE vf64 i1_f64(vf64 x) {
+  return with_sign(bessel<1, scaled>(abs_of(x), special::k_i1_small, special::k_i1_large), x);
 }
 
 QS_INLINE vf64 erfcx_f64(vf64 x) {
@@ -75,19 +111,19 @@ QS_INLINE vf64 ndtri_f64(vf64 p) {
   return y;
 }
 
-#define BOTH(Name, expr)                                              \
-  struct Name##F64 {                                                  \
-    static QS_INLINE vf64 apply(vf64 x) { return expr; }              \
-  };                                                                  \
-  struct Name {                                                       \
-    static QS_INLINE vf32 apply(vf32 wide) {                          \
+#define BOTH(Name, expr)                                               \
+  struct Name##F64 {                                                   \
+    static QS_INLINE vf64 apply(vf64 x) { return expr; }               \
+  };                                                                   \
+  struct Name {                                                        \
+    static QS_INLINE vf32 apply(vf32 wide) {                           \
       return in_f64(wide, [](vf64 x) { return Name##F64::apply(x); }); \
-    }                                                                 \
+    }                                                                  \
   };
-BOTH(I0, unscaled(i0e_f64(x), x))
-BOTH(I0e, i0e_f64(x))
-BOTH(I1, unscaled(i1e_f64(x), x))
-BOTH(I1e, i1e_f64(x))
+BOTH(I0, i0_f64<false>(x))
+BOTH(I0e, i0_f64<true>(x))
+BOTH(I1, i1_f64<false>(x))
+BOTH(I1e, i1_f64<true>(x))
 BOTH(Erfcx, erfcx_f64(x))
 BOTH(Ndtri, ndtri_f64(x))
 #undef BOTH
