@@ -33,9 +33,10 @@ constexpr int k_spin_in_region =
     2000;  // pauses, about 20 us: commands of one program follow closely
 // Between regions: waking a sleeper takes as long as a small op, so a helper that was lately in
 // demand stays for some 100 us. Each time that nothing came meanwhile it stays half as long, down
-// to a few us: the core may be wanted by somebody else.
-constexpr int k_spin_outside = 200, k_most_spins_outside = 6400;
-constexpr auto k_short_sleep = std::chrono::microseconds(100);
+// to some 15 us: the core may be wanted by somebody else. A sleep is short when it ended within a
+// millisecond, the time that waking takes (100 us and more on a virtual machine) included.
+constexpr int k_spin_outside = 800, k_most_spins_outside = 6400;
+constexpr auto k_short_sleep = std::chrono::milliseconds(1);
 constexpr int k_spin_wait = 500;    // before the caller offers its core to a helper that lost one
 constexpr int k_spins_a_look = 16;  // spins between two looks at where the caller runs
 
