@@ -130,6 +130,46 @@ def test_less_memory_is_held_on_mps() -> None:
     assert kept < plain / 4, held
 
 
+@pytest.mark.skipif(not L.backends.mps.is_available(), reason="about the mps device")
+def test_a_checkpointed_step_has_one_plan_and_a_smaller_one() -> None:
+    """Each step finds the plan of the first ones, and its scratch memory holds the blocks' inputs
+    and what one block works with, where the plain step holds what all of them made."""
+    n = L.nn
+    scratch = []
+    for with_checkpoint in (False, True):
+        L.manual_seed(0)
+        blocks = n.ModuleList(
+            n.Sequential(n.Linear(64, 256), n.GELU(), n.Linear(256, 64)) for _ in range(8)
+        ).to("mps")
+        optimizer = L.optim.SGD(blocks.parameters(), lr=0.01)
+        x = L.randn(512, 64, device="mps")
+
+        def step(
+            blocks: Any = blocks,
+            x: Any = x,
+            optimizer: Any = optimizer,
+            again: Any = with_checkpoint,
+        ) -> Any:
+            optimizer.zero_grad()
+            for block in blocks:
+                x = x + (checkpoint(block, x, use_reentrant=False) if again else block(x))
+            (x**2).mean().backward()
+            optimizer.step()
+
+        for _ in range(3):
+            step()
+        built = L._C.plan_stats("mps")["plans_built"]
+        for _ in range(4):
+            step()
+        L.mps.synchronize()
+        assert L._C.plan_stats("mps")["plans_built"] == built
+        scratch.append(L.explain(step).plans[0]["arena_bytes"])
+    stream, inner = 512 * 64 * 4, 512 * 256 * 4
+    plain, kept = scratch
+    assert plain >= 16 * inner, scratch
+    assert kept <= 10 * stream + 3 * inner, scratch
+
+
 def test_hooks_see_what_is_saved() -> None:
     packed, unpacked = [], []
 

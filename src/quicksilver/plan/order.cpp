@@ -1,4 +1,8 @@
 // The order in which groups run: the recorded one as far as dependences allow, with one exception.
+// A group stands where its first node was recorded. (Where its last one was would be late: a
+// gradient whose kernel also takes the optimizer's step would let all later recomputation overtake
+// it, which then waits in memory.)
+//
 // Groups that write storages older than the plan wait, when they can, until every group that may
 // find bad data has run, so that a bad label does not corrupt the weights.
 #include <algorithm>
@@ -22,11 +26,8 @@ int order_groups(Ir& ir) {
     checks += group.check;
     missing[g] = static_cast<int32_t>(group.before.size());
     for (int32_t b : group.before) after[static_cast<size_t>(b)].push_back(static_cast<int32_t>(g));
-    // A matrix product keeps its place: what follows it in its kernel goes with it.
-    if (group.kind == Group::matmul)
-      key[g] = position[static_cast<size_t>(group.nodes[0])];
-    else
-      for (NodeId id : group.nodes) key[g] = std::max(key[g], position[static_cast<size_t>(id)]);
+    key[g] = INT32_MAX;
+    for (NodeId id : group.nodes) key[g] = std::min(key[g], position[static_cast<size_t>(id)]);
   }
   using Entry = std::pair<int32_t, int32_t>;  // key, group: smallest first
   std::priority_queue<Entry, std::vector<Entry>, std::greater<>> ready, waiting;

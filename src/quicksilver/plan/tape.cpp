@@ -265,7 +265,11 @@ void Tape::record(graph::Op op, DType compute, std::span<const In> in, std::span
                                    std::string line) {
   Hash128 hash = recording_.hash;
   graph::KeyWriter key(recording_.key, hash);
-  key.node(op, compute, in.size(), out.size(), attrs.size(), region_);
+  if (!numbered_) [[unlikely]] {
+    region_number_ = region_ ? ++regions_ : 0;
+    numbered_ = true;
+  }
+  key.node(op, compute, in.size(), out.size(), attrs.size(), region_number_);
   for (const In& i : in) {
     switch (i.kind) {
       case In::absent:
@@ -386,6 +390,8 @@ Ref<Fault> Tape::run(Lock& lock) {
   epoch_ = registry().next_epoch++;
   live_bytes_ = 0;
   shared_.clear();
+  regions_ = 0;
+  numbered_ = false;
   if (!immediate_) {
     const uint64_t here = place();
     if (std::find(std::begin(places_), std::end(places_), here) == std::end(places_))

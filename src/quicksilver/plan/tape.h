@@ -139,7 +139,10 @@ class QS_API Tape {
   /// A top-level backward() is over: a place to cut a long tape.
   void backward_ended();
   size_t size() const { return static_cast<size_t>(recording_.nodes); }
-  void set_region(uint32_t region) { region_ = region; }
+  void set_region(uint32_t region) {
+    region_ = region;
+    numbered_ = false;
+  }
 
   explicit Tape(DeviceType device);
 
@@ -180,6 +183,9 @@ class QS_API Tape {
   const int64_t soft_bytes_;
   uint64_t mark_ = 0;  // one bit; tapes may share one
   uint32_t region_ = 0;
+  // The key has the region's number in its recording, so that each turn of a loop has the same.
+  bool numbered_ = false;
+  uint32_t region_number_ = 0, regions_ = 0;
   uint64_t epoch_;
   uint64_t running_epoch_ = 0;  // of what is being run; 0: nothing
   int64_t live_bytes_ = 0;      // of fresh results that are alive, and of dead contents in use
