@@ -85,6 +85,7 @@ class Program {
   }
 
   DeviceRuntime& device() { return *device_; }
+  uint32_t region = 0;  // of what is recorded next
 
   T empty(Dims shape, DType dtype = DType::f32) {
     T t;
@@ -122,7 +123,7 @@ class Program {
   /// Appends one node. Fresh results are dense and row-major.
   std::vector<T> record(Op op, const std::vector<Arg>& args, const Options& o, size_t results = 1) {
     graph::KeyWriter key(r_.key, r_.hash);
-    key.node(op, o.compute, args.size(), results, o.attrs.size(), 0);
+    key.node(op, o.compute, args.size(), results, o.attrs.size(), region);
     for (size_t i = 0; i < args.size(); ++i) {
       const Arg& a = args[i];
       if (a.kind == Arg::absent) {

@@ -20,10 +20,14 @@ Ir decode_recording(const Recording& recording, const std::vector<bool>& live);
 int unify_words(Ir& ir);
 /// Numbers instead of filled tensors, sources instead of copies.
 int canonicalise(Ir& ir);
-/// One node instead of two that compute the same.
+/// One node instead of two that compute the same. merge.cpp.
 int merge_common(Ir& ir);
 /// Drops what no live content needs.
 int drop_dead(Ir& ir);
+/// Joined tensors as copies into the regions of one storage. join.cpp.
+int split_joins(Ir& ir);
+/// Gather and scatter with one index a row as part of the row's kernel. rows.cpp.
+int match_rows(Ir& ir);
 /// Copies in front of matmul and kernels that cannot take an operand as it lies.
 int prepare_calls(Ir& ir);
 /// Just those rows of a matrix product that somebody reads. narrow.cpp.
@@ -58,6 +62,9 @@ void verify(const Ir& ir, const char* pass);
 bool verifying();
 
 // Shared by the passes.
+uint64_t hash_layout(const Layout& layout, uint64_t seed);
+/// But for the start offset.
+bool same_view(const Layout& a, const Layout& b);
 /// Operand layout `operand` of a node whose result has layout `made`, as a reader needs it who
 /// reads `view` of the result (recompute.cpp); false when that is no layout.
 bool see_through(const Layout& operand, const Layout& made, const Layout& view, Layout& out);
@@ -75,6 +82,11 @@ struct MatmulLoops {
 MatmulLoops matmul_loops(const Ir& ir, const Node& node);
 /// Whether the dimensions before the last two are walked with one stride. emit_matmul.cpp.
 bool has_one_batch_stride(const Layout& layout);
+/// The shapes of `a` and `b` are the same when dimension `dim` is left out of them; `b` may lack
+/// it.
+bool same_shape_without(const Layout& a, const Layout& b, int dim);
+/// The layout of `whole` that is as long as `part` along `dim` and lies behind `before`, if given.
+Layout piece_of(const Layout& whole, const Layout& part, const Layout* before, int dim);
 Touch touch_operand(const Node& node, size_t operand);
 Touch touch_result(const Node& node, size_t result);
 /// Whether an op computes from its elements' indices (arange, tril); draws count only linearly.

@@ -1,7 +1,6 @@
-// Small simplifications: launch words, copies, filled tensors, common subexpressions, dead code.
+// Small simplifications: launch words, copies, filled tensors, dead code.
 // None of them changes a bit of any result.
 #include <algorithm>
-#include <map>
 #include <unordered_map>
 
 #include "quicksilver/core/error.h"
@@ -15,19 +14,6 @@ using graph::Op;
 using graph::Operand;
 using graph::OpKind;
 using graph::Result;
-
-uint64_t hash_layout(const Layout& l, uint64_t seed) {
-  Hash128 h;
-  h.add(seed);
-  for (int64_t s : l.shape) h.add(static_cast<uint64_t>(s));
-  for (int64_t s : l.strides) h.add(static_cast<uint64_t>(s));
-  h.add(static_cast<uint64_t>(l.offset));
-  return h.a;
-}
-
-bool same_view(const Layout& a, const Layout& b) {
-  return a.shape == b.shape && a.strides == b.strides;
-}
 
 /// The position in the sequence at which a value's storage is next written, or past the end.
 std::vector<int32_t> overwritten_at(const Ir& ir) {
@@ -81,46 +67,20 @@ bool source_for(Ir& ir, const std::vector<int32_t>& written, const Node& reader,
   return true;
 }
 
-struct NodeHash {
-  const Ir* ir;
-  size_t operator()(NodeId id) const {
-    const Node& n = ir->nodes[static_cast<size_t>(id)];
-    Hash128 h;
-    h.add(static_cast<uint64_t>(n.op) | uint64_t(n.compute) << 16 | uint64_t(n.region) << 32);
-    for (const Operand& o : n.operands) {
-      h.add(uint64_t(o.kind) | uint64_t(o.dtype) << 8 | uint64_t(o.value_id) << 16);
-      h.add(static_cast<uint64_t>(static_cast<uint32_t>(o.word)));
-      if (o.kind == Operand::value) h.add(hash_layout(o.layout, o.read));
-    }
-    for (const Result& r : n.results) h.add(hash_layout(r.layout, uint64_t(r.dtype)));
-    for (uint64_t a : n.attrs) h.add(a);
-    return h.a;
-  }
-};
-
-struct NodeEqual {
-  const Ir* ir;
-  bool operator()(NodeId x, NodeId y) const {
-    const Node &a = ir->nodes[static_cast<size_t>(x)], &b = ir->nodes[static_cast<size_t>(y)];
-    if (a.op != b.op || a.compute != b.compute || a.region != b.region || a.attrs != b.attrs ||
-        a.operands.size() != b.operands.size() || a.results.size() != b.results.size())
-      return false;
-    for (size_t i = 0; i < a.operands.size(); ++i) {
-      const Operand &o = a.operands[i], &p = b.operands[i];
-      if (o.kind != p.kind || o.dtype != p.dtype || o.value_id != p.value_id || o.word != p.word ||
-          o.read != p.read || !same_view(o.layout, p.layout) ||
-          (o.word < 0 && o.layout.offset != p.layout.offset))
-        return false;
-    }
-    for (size_t i = 0; i < a.results.size(); ++i)
-      if (a.results[i].dtype != b.results[i].dtype ||
-          !same_view(a.results[i].layout, b.results[i].layout))
-        return false;
-    return true;
-  }
-};
-
 }  // namespace
+
+uint64_t hash_layout(const Layout& l, uint64_t seed) {
+  Hash128 h;
+  h.add(seed);
+  for (int64_t s : l.shape) h.add(static_cast<uint64_t>(s));
+  for (int64_t s : l.strides) h.add(static_cast<uint64_t>(s));
+  h.add(static_cast<uint64_t>(l.offset));
+  return h.a;
+}
+
+bool same_view(const Layout& a, const Layout& b) {
+  return a.shape == b.shape && a.strides == b.strides;
+}
 
 int unify_words(Ir& ir) {
   int changes = 0;
@@ -176,50 +136,6 @@ int canonicalise(Ir& ir) {
       ++changes;
     }
   }
-  return changes;
-}
-
-int merge_common(Ir& ir) {
-  int changes = 0;
-  const std::vector<int32_t> written = overwritten_at(ir);
-  std::vector<ValueId> instead(ir.values.size());
-  for (size_t v = 0; v < instead.size(); ++v) instead[v] = static_cast<ValueId>(v);
-  std::vector<uint8_t> replaced(ir.values.size(), 0);  // some later node writes over it
-  for (size_t v = 0; v < ir.values.size(); ++v) replaced[v] = ir.values[v].successor != v;
-  std::unordered_map<NodeId, NodeId, NodeHash, NodeEqual> seen(64, NodeHash{&ir}, NodeEqual{&ir});
-  std::vector<NodeId> kept;
-  for (NodeId id : ir.sequence) {
-    Node& n = ir.nodes[static_cast<size_t>(id)];
-    for (Operand& o : n.operands)
-      if (o.kind == Operand::value) o.value_id = instead[o.value_id];
-    kept.push_back(id);
-    const graph::OpInfo& row = graph::info(n.op);
-    if (row.kind == OpKind::random) continue;
-    bool fits = true;
-    for (const Result& r : n.results)
-      fits = fits && r.target < 0 && !replaced[r.value_id] && !ir.values[r.value_id].live;
-    if (!fits) {
-      // A node with live results may still stand for later ones.
-      bool stands = true;
-      for (const Result& r : n.results) stands = stands && r.target < 0 && !replaced[r.value_id];
-      if (stands) seen.try_emplace(id, id);
-      continue;
-    }
-    const auto [it, fresh] = seen.try_emplace(id, id);
-    if (fresh) continue;
-    const Node& first = ir.nodes[static_cast<size_t>(it->second)];
-    for (size_t i = 0; i < n.operands.size(); ++i)
-      if (n.operands[i].kind == Operand::value)
-        ir.same_layouts.push_back({first.operands[i].origin, n.operands[i].origin, false});
-    for (size_t i = 0; i < n.results.size(); ++i)
-      ir.same_layouts.push_back({first.results[i].origin, n.results[i].origin, false});
-    for (size_t i = 0; i < n.results.size(); ++i)
-      instead[n.results[i].value_id] = first.results[i].value_id;
-    n.dead = true;
-    kept.pop_back();
-    ++changes;
-  }
-  ir.sequence = std::move(kept);
   return changes;
 }
 
