@@ -248,6 +248,57 @@ TEST(PlanStructures, LivenessComesAndGoesAtAnySize) {
   EXPECT_EQ(plan::stats(k_mps).instances_built, 198);
 }
 
+/// A chain of six maps of which each turn keeps another one until the next turn of its kind.
+TEST(PlanStructures, LoopsThatKeepNowThisNowThatSettle) {
+  for (int period = 2; period <= 12; ++period)
+    for (const int links : {1, 6}) {  // one value now and then; each phase another one
+      Program p("record:cpu");
+      T x = p.random({32, 8});
+      T kept;
+      int64_t built = 0;
+      for (int turn = 0; turn < 40 * period; ++turn) {
+        if (turn == 10 * period) built = plan::stats(k_mps).plans_built;
+        std::vector<T> chain{x};
+        for (int i = 0; i < 12; ++i)
+          chain.push_back(p.unary(i % 2 ? Op::tanh : Op::exp, chain.back()));
+        T loss = p.reduce(Op::mean, chain.back(), 3);
+        const int phase = turn % period;
+        if (links > 1)
+          kept = chain[static_cast<size_t>(1 + phase % 12)];
+        else if (phase == 0)
+          kept = chain[3];
+        chain.clear();
+        p.read(loss);
+      }
+      EXPECT_EQ(plan::stats(k_mps).plans_built, built) << "period " << period;
+      EXPECT_LE(plan::stats(k_mps).structures_built, links > 1 ? period + 2 : 2)
+          << "period " << period;
+    }
+}
+
+TEST(PlanStructures, AnExactPlanIsMadeOnceALivenessStays) {
+  Program p("record:cpu");
+  T x = p.random({32, 8});
+  auto turn = [&](int keep) {
+    std::vector<T> chain{x};
+    for (int i = 0; i < 6; ++i) chain.push_back(p.unary(Op::tanh, chain.back()));
+    T kept = keep ? chain[static_cast<size_t>(keep)] : T();
+    T last = chain.back();
+    chain.clear();
+    p.cut();
+  };
+  for (const int keep : {1, 2, 3, 4, 5})
+    turn(keep);  // the fifth also computes what the fourth kept
+  for (int i = 0; i < 20; ++i) turn(0);
+  const int64_t built = plan::stats(k_mps).plans_built;
+  p.lines();
+  turn(0);
+  EXPECT_EQ(p.lines(),
+            std::vector<std::string>{"replay tile map [256] operands 2 instrs 8 folds 0"});
+  EXPECT_EQ(plan::stats(k_mps).plans_built, built);
+  EXPECT_LE(built, 6);
+}
+
 TEST(PlanStructures, ShelvesAreBounded) {
   Program p("null");
   plan::set_plan_limit(3, 2);

@@ -15,7 +15,8 @@ namespace {
 constexpr size_t k_most_instances = 6;    // of one key
 constexpr size_t k_most_structures = 8;   // of one key without extents
 constexpr size_t k_exact_structures = 3;  // of one key, before one serves several livenesses
-constexpr uint32_t k_patience = 8;  // runs with unwanted outputs before an exact plan is built
+constexpr uint32_t k_patience = 8;  // runs with the same unwanted outputs before an exact plan
+constexpr size_t k_most_tried = 64;
 constexpr int64_t k_most_launches = 1 << 16;  // of all instances: some 100 MB
 constexpr int64_t k_most_nodes = 1 << 16;     // of all structures: some 100 MB
 
@@ -42,6 +43,12 @@ std::vector<bool> as_flags(const std::vector<uint64_t>& live, size_t values) {
   return flags;
 }
 
+uint64_t hash_of(const std::vector<uint64_t>& live) {
+  Hash128 h;
+  for (uint64_t w : live) h.add(w);
+  return h.a ^ h.b;
+}
+
 enum class Cover { none, loose, exact };
 
 Cover covers(const Structure& s, const std::vector<uint64_t>& live) {
@@ -54,8 +61,10 @@ Cover covers(const Structure& s, const std::vector<uint64_t>& live) {
 }
 
 bool guards_hold(const Structure& s, const std::vector<uint64_t>& words) {
-  for (const Guard& g : s.guards)
-    if (words[static_cast<size_t>(g.a)] != words[static_cast<size_t>(g.b)]) return false;
+  for (const Guard& g : s.guards) {
+    const uint64_t wanted = g.b < 0 ? g.value : words[static_cast<size_t>(g.b)];
+    if (words[static_cast<size_t>(g.a)] != wanted) return false;
+  }
   return true;
 }
 
@@ -75,7 +84,7 @@ CompiledPlan* find_instance(PlanCache::Instances::Entry& entry, const Recording&
   }
   if (found == entry.items.size()) return nullptr;
   CompiledPlan& plan = *entry.items[found];
-  if (covers(*plan.structure, live) == Cover::loose && ++plan.misfits % k_patience == 0) {
+  if (covers(*plan.structure, live) == Cover::loose && plan.patience.ends(hash_of(live))) {
     only_exact = true;
     return nullptr;
   }
@@ -97,7 +106,7 @@ std::unique_ptr<CompiledPlan> make_instance(PlanCache::Structures::Entry& entry,
       const Cover cover = covers(s, live);
       if (cover == Cover::none && !other_liveness) other_liveness = &s;
       if (cover != wanted) continue;
-      if (cover == Cover::loose && ++s.misfits % k_patience == 0) return nullptr;
+      if (cover == Cover::loose && s.patience.ends(hash_of(live))) return nullptr;
       std::unique_ptr<CompiledPlan> plan = s.instantiate(device, r);
       if (!plan) continue;
       std::rotate(entry.items.begin(), entry.items.begin() + static_cast<std::ptrdiff_t>(i),
@@ -112,6 +121,16 @@ std::unique_ptr<CompiledPlan> make_instance(PlanCache::Structures::Entry& entry,
 }
 
 }  // namespace
+
+bool Patience::ends(uint64_t liveness) {
+  runs_ = liveness == last_ ? runs_ + 1 : 1;
+  last_ = liveness;
+  if (runs_ < k_patience || tried_.size() >= k_most_tried ||
+      std::find(tried_.begin(), tried_.end(), liveness) != tried_.end())
+    return false;
+  tried_.push_back(liveness);
+  return true;
+}
 
 PlanCache& cache_of(DeviceType device) { return state().caches[static_cast<int>(device)]; }
 

@@ -12,9 +12,10 @@
 //              exist. It fits a recording whose live values are among its outputs. When none fits,
 //              one is built for what is live now; from the fourth on, for that and what was live
 //              before, so that a loop that holds this or that now and then settles. When a plan has
-//              computed unwanted values for a while, an exact one is built.
+//              computed the same unwanted values for a while, an exact one is built, once.
 //   guards     pairs of launch words that were equal when the plan was built and that some pass
-//              relied on, say the start offsets of the two views in x[2:4].mul_(x[2:4]).
+//              relied on, say the start offsets of the two views in x[2:4].mul_(x[2:4]); or a word
+//              and the value it had.
 //
 // Both shelves are bounded, in keys and in weight (launches of instances, nodes of structures), and
 // let go of what was not used for longest. The settings that a plan depends on are part of both

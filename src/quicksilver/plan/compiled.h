@@ -30,6 +30,19 @@ struct FaultTable {
   bool known = false;            // losses and skipped are filled in
 };
 
+/// Counts how often something serves that computes more than is wanted.
+class Patience {
+ public:
+  /// Whether it is at an end: one and the same liveness came so often in a row that an exact plan
+  /// pays. Each liveness ends it once, or a loop with many of them would plan for ever.
+  bool ends(uint64_t liveness);
+
+ private:
+  uint64_t last_ = 0;
+  uint32_t runs_ = 0;
+  std::vector<uint64_t> tried_;
+};
+
 struct CompiledPlan {
   CompiledPlan();
   ~CompiledPlan();
@@ -71,7 +84,7 @@ struct CompiledPlan {
   std::vector<Shadow> shadows;
   int64_t bytes_moved = 0;
   int32_t launches = 0;
-  uint32_t misfits = 0;  // runs in which something not live was computed
+  Patience patience;  // with runs in which something not live was computed
   std::vector<Line> lines;
   double build_us = 0;
   /// What `describe` shows.

@@ -42,21 +42,25 @@ struct Node : graph::Node {
   bool dead = false;
   bool tile = false;   // loops over elements: has a space and may be grouped
   bool clone = false;  // computes a value again for its one reader: grouped with that, not before
-  /// An in-place kernel over an older storage checks its indices first, in a node of its own.
-  enum Part : uint8_t { whole, check, write } part = whole;
+  /// An in-place kernel over an older storage checks its indices first, in a node of its own; a
+  /// `write` relies on such a check. A `piece` writes a region of a storage that its siblings leave
+  /// alone (join.cpp).
+  enum Part : uint8_t { whole, check, write, piece } part = whole;
   codegen::Space space;
 };
 
 struct ValueInfo : graph::Value {
   ValueId successor =
-      0;              // the value that replaces it in the same storage; itself when there is none
-  bool live = false;  // its content is wanted after the run
+      0;               // the value that replaces it in the same storage; itself when there is none
+  bool live = false;   // its content is wanted after the run
+  bool blank = false;  // a fresh storage before its first piece: no node makes it
   bool in_memory = false;  // somebody outside its group reads it
 };
 
-/// Two launch words that must be equal for the plan to hold.
+/// Two launch words that must be equal for the plan to hold; or one (b below 0) and a value.
 struct Guard {
   int32_t a, b;
+  uint64_t value = 0;
   friend bool operator==(const Guard&, const Guard&) = default;
 };
 
@@ -64,6 +68,7 @@ struct Guard {
 struct SameLayout {
   graph::Origin a, b;
   bool shape_only = false;
+  int without = -1;  // shapes are compared without this dimension of a, and of b if it has it
 };
 
 /// A layout that a pass made of others; its origin is below -1.
@@ -73,8 +78,10 @@ struct Derived {
     in_rows,    // view a of a product b, as a view of just the rows in which it lies
     broadcast,  // a, over the shape of b
     through,    // operand a of a node whose result is b, as a reader sees it who sees c of b
+    piece,      // a, as long as b along `dim`, from behind c (another piece) on
   } kind = broadcast;
   graph::Origin a, b, c = {};
+  int dim = 0;
   static size_t index(graph::Origin o) { return static_cast<size_t>(-2 - o.at); }
 };
 
@@ -127,6 +134,13 @@ struct Ir {
   std::vector<SameLayout> same_layouts;
   std::vector<Choice> choices;
   std::vector<Derived> derived;
+  /// Fresh storages that pieces fill, and the layout of the whole.
+  struct Blank {
+    ValueId value = 0;
+    DType dtype = DType::f32;
+    graph::Origin origin;
+  };
+  std::vector<Blank> blanks;
   std::vector<Group> groups;
   std::vector<int32_t> order;   // of groups, by step
   std::vector<Buffer> buffers;  // by value id; used where value.root == id

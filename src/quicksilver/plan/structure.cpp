@@ -292,6 +292,10 @@ bool Structure::derive_layouts(std::span<const uint64_t> key) {
       continue;
     }
     read(key, d.c, c);
+    if (d.kind == Derived::piece) {
+      derived_[i] = piece_of(a, b, d.c.at == -1 ? nullptr : &c, d.dim);
+      continue;
+    }
     if (!see_through(a, b, c, derived_[i])) return false;
   }
   return true;
@@ -305,7 +309,15 @@ void Structure::read(std::span<const uint64_t> key, Origin origin, Layout& out) 
   out.offset = 0;
 }
 
-bool Structure::same(std::span<const uint64_t> key, Origin a, Origin b, bool shape_only) const {
+bool Structure::same(std::span<const uint64_t> key, const SameLayout& s) const {
+  const Origin a = s.a, b = s.b;
+  const bool shape_only = s.shape_only;
+  if (s.without >= 0) {
+    Layout l, m;
+    read(key, a, l);
+    read(key, b, m);
+    return same_shape_without(l, m, s.without);
+  }
   if (a == b) return true;
   if (a.at >= 0 && b.at >= 0) {  // most differ, if at all, in the words behind the head
     const uint64_t *x = &key[static_cast<size_t>(a.at)], *y = &key[static_cast<size_t>(b.at)];
@@ -323,7 +335,7 @@ bool Structure::same(std::span<const uint64_t> key, Origin a, Origin b, bool sha
 
 bool Structure::layouts_agree(std::span<const uint64_t> key) const {
   for (const SameLayout& s : ir_.same_layouts)
-    if (!same(key, s.a, s.b, s.shape_only)) return false;
+    if (!same(key, s)) return false;
   Layout l;
   for (const Choice& c : ir_.choices) {
     if (c.origin.at == -1) continue;
@@ -347,6 +359,11 @@ codegen::Space Structure::space_of(const Node& n, std::span<const uint64_t> key)
 
 bool Structure::read_layouts(std::span<const uint64_t> key) {
   size_t folding = 0;
+  Layout whole;
+  for (const Ir::Blank& blank : ir_.blanks) {
+    read(key, blank.origin, whole);
+    ir_.values[blank.value].bytes = whole.numel() * static_cast<int64_t>(size_of(blank.dtype));
+  }
   for (NodeId id : ir_.sequence) {
     Node& n = ir_.nodes[static_cast<size_t>(id)];
     for (Operand& o : n.operands)

@@ -52,8 +52,8 @@ class Structure final : public RefCounted {
   std::vector<uint64_t> live;  // bit v: value v is an output
   std::vector<Guard> guards;   // sorted
   std::shared_ptr<FaultTable> faults = std::make_shared<FaultTable>();
-  uint32_t misfits = 0;  // plans made of it that compute something that is not live
-  int32_t nodes = 0;     // recorded
+  Patience patience;  // with plans made of it that compute something that is not live
+  int32_t nodes = 0;  // recorded
 
   /// The Ir when all passes have run and commands were emitted.
   void keep(Ir ir, std::span<const uint64_t> key);
@@ -93,7 +93,7 @@ class Structure final : public RefCounted {
   void check_origins(std::span<const uint64_t> key);
   bool derive_layouts(std::span<const uint64_t> key);
   void read(std::span<const uint64_t> key, graph::Origin origin, Layout& out) const;
-  bool same(std::span<const uint64_t> key, graph::Origin a, graph::Origin b, bool shape_only) const;
+  bool same(std::span<const uint64_t> key, const SameLayout& s) const;
   codegen::Space space_of(const Node& n, std::span<const uint64_t> key) const;
   void order_nodes();
   bool find_meetings();
