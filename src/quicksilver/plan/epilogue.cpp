@@ -14,6 +14,7 @@
 // (or the product would wait, and hold its factors). One kernel of maps a product; when it reads
 // two products, it follows the later one.
 #include <algorithm>
+#include <utility>
 
 #include "quicksilver/codegen/loops.h"
 #include "quicksilver/plan/execute.h"
@@ -113,16 +114,33 @@ class Attacher {
     const Group &product = group(g), &maps = group(t);
     if (maps.kind != Group::tile || maps.gone || maps.check || maps.axes.folds()) return false;
     const Node& n = node(product.nodes[0]);
-    // Everything else that the maps wait for ran before the product.
+    // Everything else that the maps wait for ran before the product, and waits for nothing that
+    // waits for it: a group may have nodes behind the product although others of its nodes, which
+    // the maps' operands come from, are before it.
     for (int32_t b : maps.before)
       if (b != g &&
-          last_[static_cast<size_t>(b)] > position_[static_cast<size_t>(product.nodes[0])])
+          (last_[static_cast<size_t>(b)] > position_[static_cast<size_t>(product.nodes[0])] ||
+           waits_for(b, g)))
         return false;
     for (NodeId id : maps.nodes)
       for (const Result& r : node(id).results)
         for (size_t i = 0; i < n.operands.size(); ++i)
           if (reads(n, i) && ir_.root(n.operands[i].value_id) == ir_.root(r.value_id)) return false;
     return fits(ir_, n, maps.nodes, maps.axes);
+  }
+
+  /// Whether group `late` runs behind group `early`.
+  bool waits_for(int32_t late, int32_t early) {
+    std::vector<uint8_t> seen(ir_.groups.size(), 0);
+    std::vector<int32_t> open{late};
+    while (!open.empty()) {
+      const int32_t at = open.back();
+      open.pop_back();
+      if (at == early) return true;
+      if (std::exchange(seen[static_cast<size_t>(at)], 1)) continue;
+      for (int32_t b : group(at).before) open.push_back(b);
+    }
+    return false;
   }
 
   void attach(int32_t g, int32_t t) {
