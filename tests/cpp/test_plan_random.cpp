@@ -85,7 +85,7 @@ class Random {
     constexpr Op unary[] = {Op::relu, Op::exp, Op::neg, Op::sigmoid, Op::tanh, Op::square, Op::abs};
     constexpr Op binary[] = {Op::add, Op::sub, Op::mul, Op::maximum, Op::div, Op::relu_backward};
     constexpr Op folds[] = {Op::sum, Op::amax, Op::mean, Op::logsumexp, Op::argmax, Op::amin};
-    switch (below(30)) {
+    switch (below(33)) {
       case 0:
       case 1:
         add(p_.unary(unary[below(7)], whole()));
@@ -281,6 +281,63 @@ class Random {
         add(p_.binary(Op::mul, whole_thing.slice(0, 1, rows_ + 1), 2.0));
         break;
       }
+      case 30: {  // joined, with what makes the parts, and read by parts
+        const int dim = below(2);
+        std::vector<Arg> parts;
+        Dims joined = shape();
+        joined[static_cast<size_t>(dim)] = 0;
+        for (int k = 0, n = 1 + below(4); k < n; ++k) {
+          T part = below(3) ? p_.unary(unary[below(7)], whole()) : some_part(whole(), 1 - dim);
+          if (below(4) == 0)
+            add(part.layout.shape == shape() ? part : p_.random(shape(), engine_()));
+          joined[static_cast<size_t>(dim)] += part.layout.shape[dim];
+          parts.emplace_back(part);
+        }
+        T all = p_.record(Op::cat, parts,
+                          {DType::f32, {}, {joined}, {static_cast<uint64_t>(dim)}, {}})[0];
+        const int64_t extent = dim ? columns_ : rows_,
+                      spare = joined[static_cast<size_t>(dim)] - extent;
+        if (spare >= 0) {
+          const int64_t from = below(static_cast<int>(spare) + 1);
+          T part = all.slice(dim, from, from + extent);
+          add(p_.binary(binary[below(4)], part, operand()));
+          if (below(3) == 0) p_.update(Op::mul, part, 0.5);
+        }
+        add(p_.reduce(Op::sum, all, 3));
+        break;
+      }
+      case 31: {  // one index a row, and its gradient
+        T x = whole();
+        T index =
+            p_.record(Op::argmax, {whole()}, {DType::f32, {DType::i64}, {{rows_}}, {2, 0}, {}})[0];
+        T column = index.view({rows_, 1});
+        T y = below(2) ? x
+                       : p_.record(below(2) ? Op::softmax : Op::log_softmax, {x},
+                                   {DType::f32, {}, {shape()}, {2, 0}, {}})[0];
+        T picked = p_.record(Op::gather, {y, column}, {DType::f32, {}, {{rows_, 1}}, {1}, {}})[0];
+        if (below(2)) add(y);
+        add(p_.reduce(Op::mean, picked, 3));
+        T zeros = p_.full(shape(), 0);
+        T g = p_.binary(Op::mul, picked, 0.25);
+        p_.record(below(2) ? Op::scatter_add : Op::scatter, {zeros, column, g},
+                  {DType::f32, {}, {}, {1}, {0}});
+        add(p_.record(Op::log_softmax_backward, {zeros, y},
+                      {DType::f32, {}, {shape()}, {2, 0}, {}})[0]);
+        break;
+      }
+      case 32: {  // x[arange(n), index], and one-hot against a count
+        T x = p_.record(Op::softmax, {whole()}, {DType::f32, {}, {shape()}, {2, 0}, {}})[0];
+        T index =
+            p_.record(Op::argmax, {whole()}, {DType::f32, {DType::i64}, {{rows_}}, {2, 0}, {}})[0];
+        T all = p_.record(Op::arange, {0.0, 1.0}, {DType::i64, {}, {{rows_}}, {}, {}})[0];
+        add(p_.record(Op::index, {x, all, index}, {DType::f32, {}, {{rows_}}, {3}, {}})[0]);
+        T classes = p_.record(Op::arange, {double(below(2)), 1.0},
+                              {DType::i64, {}, {{columns_}}, {}, {}})[0];
+        T hit = p_.record(Op::eq, {index.view({rows_, 1}), classes},
+                          {DType::i64, {DType::bool_}, {shape()}, {}, {}})[0];
+        add(p_.record(Op::where, {hit, x, 0.0}, {DType::f32, {}, {shape()}, {}, {}})[0]);
+        break;
+      }
       case 22: {  // doubles
         T d = p_.cast(whole(), DType::f64);
         T e = p_.unary(Op::exp, d, DType::f64);
@@ -291,8 +348,8 @@ class Random {
       }
     }
   }
-  /// Rows and columns of `x` in steps, at least one of each.
-  T some_part(const T& x) {
+  /// Rows and columns of `x` in steps, at least one of each; all along dimension `whole`.
+  T some_part(const T& x, int whole = -1) {
     auto range = [&](int64_t n, int64_t& from, int64_t& to, int64_t& step) {
       from = below(static_cast<int>(n));
       to = from + 1 + below(static_cast<int>(n - from));
@@ -300,9 +357,9 @@ class Random {
     };
     int64_t from, to, step;
     range(rows_, from, to, step);
-    T part = x.slice(0, from, to, step);
+    T part = whole == 0 ? x : x.slice(0, from, to, step);
     range(columns_, from, to, step);
-    return part.slice(1, from, to, step);
+    return whole == 1 ? part : part.slice(1, from, to, step);
   }
 
   /// An operand that does not share storage with `x` (unless it is the very same view).

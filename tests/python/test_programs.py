@@ -156,7 +156,7 @@ EXPECTED: dict[str, tuple[int, int, int, int, int]] = {
     "last_batch": (1, 1, 3, 3, 1),
     "schedule": (1, 0, 3, 3, 1),
     "cache": (2, 88, 4, 4, 2),
-    "sampler": (3, 87, 5, 7, 4),
+    "sampler": (2, 88, 5, 7, 4),
     "kept": (3, 87, 3, 2, 50),
 }
 

@@ -1,4 +1,4 @@
-// Joining and repeating: fresh tensors, written piece by piece.
+// Joining and repeating.
 #include <algorithm>
 
 #include "quicksilver/autograd/apply.h"
@@ -30,6 +30,20 @@ void check_joined(const Tensor& first, const Tensor& t, int dim, size_t index) {
         dim, first.size(d), t.size(d), index);
 }
 
+/// The tensors behind one another in a tensor of this layout; many of them in several steps.
+Tensor join(std::span<const Tensor> tensors, int dim, DType dtype, const Layout& layout) {
+  if (tensors.size() <= k_most_joined) return record_cat(tensors, dim, dtype, layout);
+  std::vector<Tensor> parts;
+  for (size_t from = 0; from < tensors.size(); from += k_most_joined) {
+    const auto some = tensors.subspan(from, std::min(k_most_joined, tensors.size() - from));
+    Dims shape = layout.shape;
+    shape[dim] = 0;
+    for (const Tensor& t : some) shape[dim] += t.size(dim);
+    parts.push_back(record_cat(some, dim, dtype, Layout::contiguous(shape)));
+  }
+  return join(parts, dim, dtype, layout);
+}
+
 }  // namespace
 
 Tensor cat(const TensorList& tensors, int64_t dim) {
@@ -58,24 +72,16 @@ Tensor cat(const TensorList& tensors, int64_t dim) {
   bool channels_last = true;
   for (const Tensor& t : tensors)
     channels_last = channels_last && (is_skipped(t) || suggests_channels_last(t.layout()));
-  const Tensor out = empty_strided_tensor(
-      shape, channels_last ? channels_last_strides(shape) : contiguous_strides(shape), dtype,
-      first->device_type());
   Dims sizes;
-  {
-    const NoGrad guard;
-    int64_t start = 0;
-    for (const Tensor& t : tensors) {
-      const int64_t size = is_skipped(t) ? 0 : t.size(at);
-      sizes.push_back(size);
-      if (size == 0) continue;
-      Layout part = out.layout();
-      part.offset += start * part.strides[at];
-      part.shape[at] = size;
-      copy_(make_view(out, std::move(part)), t);
-      start += size;
-    }
+  TensorList joined;
+  for (const Tensor& t : tensors) {
+    sizes.push_back(is_skipped(t) ? 0 : t.size(at));
+    if (sizes.back()) joined.push_back(t);
   }
+  if (joined.empty()) joined.push_back(*first);
+  const Layout layout(shape,
+                      channels_last ? channels_last_strides(shape) : contiguous_strides(shape));
+  const Tensor out = join(joined, at, dtype, layout);
   std::vector<DType> dtypes;
   for (const Tensor& t : tensors) dtypes.push_back(t.dtype());
   with_gradient("Cat", tensors, {&out, 1},

@@ -22,7 +22,7 @@ bool attribute_is_axes(const graph::OpInfo& row) {
   return row.kept || row.kept_inputs || row.name.find("softmax") != std::string_view::npos;
 }
 
-bool only_maps(Op op) { return op == Op::cross_entropy_backward; }
+bool only_maps(Op op) { return op == Op::cross_entropy_backward || op == Op::scatter_row; }
 
 bool is_input(const graph::Node& node, size_t i) {
   const graph::Operand& o = node.operands[i];

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <limits>
 
 #include "quicksilver/core/error.h"
 #include "quicksilver/graph/expr_math.h"

@@ -85,10 +85,13 @@ class Batcher {
   /// Bytes of results that lie in the arena.
   int64_t held_bytes(const Group& g) const {
     int64_t bytes = 0;
-    for (NodeId id : g.nodes)
-      for (const Result& r : ir_.nodes[static_cast<size_t>(id)].results)
+    for (NodeId id : g.nodes) {
+      const Node& n = ir_.nodes[static_cast<size_t>(id)];
+      if (n.part == Node::piece) continue;  // its storage is there for its siblings anyway
+      for (const Result& r : n.results)
         if (read_outside_[r.value_id] && !ir_.external(r.value_id) && !ir_.values[r.value_id].live)
           bytes += ir_.values[ir_.root(r.value_id)].bytes;
+    }
     return bytes;
   }
 
@@ -107,8 +110,8 @@ class Batcher {
               (is_made ? inside->second + 1 : 0) << 32);
       }
       for (const Result& r : n.results) {
-        h.add(uint64_t(r.dtype) | uint64_t(r.target >= 0) << 8 |
-              uint64_t(ir_.values[r.value_id].live) << 9);
+        const bool live = n.part != Node::piece && ir_.values[r.value_id].live;
+        h.add(uint64_t(r.dtype) | uint64_t(r.target >= 0) << 8 | uint64_t(live) << 9);
         made.emplace(r.value_id, made.size());
       }
     }

@@ -20,6 +20,16 @@
 
 namespace qs::plan {
 
+Node check_of(const Node& n) {
+  Node check = n;
+  check.part = Node::check;
+  check.results.clear();
+  // Of the operands it reads the indices alone; the first keeps its layout.
+  for (size_t i = 0; i < check.operands.size(); ++i)
+    if (!(graph::info(n.op).raw >> i & 1)) check.operands[i].kind = graph::Operand::absent;
+  return check;
+}
+
 int split_checks(Ir& ir) {
   std::vector<NodeId> sequence;
   sequence.reserve(ir.sequence.size());
@@ -29,12 +39,7 @@ int split_checks(Ir& ir) {
     const graph::OpInfo& row = graph::info(n.op);
     if (row.kind == graph::OpKind::kernel && row.can_fail && !n.results.empty() &&
         n.results[0].target == 0 && ir.external(n.results[0].value_id)) {
-      Node check = n;
-      check.part = Node::check;
-      check.results.clear();
-      // Of the operands it reads the indices alone; the first keeps its layout.
-      for (size_t i = 0; i < check.operands.size(); ++i)
-        if (!(row.raw >> i & 1)) check.operands[i].kind = graph::Operand::absent;
+      Node check = check_of(n);
       ir.nodes[static_cast<size_t>(id)].part = Node::write;
       sequence.push_back(static_cast<NodeId>(ir.nodes.size()));
       ir.nodes.push_back(std::move(check));
@@ -47,6 +52,21 @@ int split_checks(Ir& ir) {
 }
 
 namespace {
+
+/// Whether the node's own kernel looks at its indices.
+bool checks_itself(const Node& n) { return graph::info(n.op).can_fail && n.part != Node::write; }
+
+/// Whether `n` relies on what `check` finds out about indices of both.
+bool relies_on(const Node& n, const Node& check) {
+  if (n.part != Node::write) return false;
+  for (size_t i = 0; i < n.operands.size(); ++i)
+    for (size_t k = 0; k < check.operands.size(); ++k)
+      if (reads(n, i) && (graph::info(n.op).raw >> i & 1) && reads(check, k) &&
+          (graph::info(check.op).raw >> k & 1) &&
+          n.operands[i].value_id == check.operands[k].value_id)
+        return true;
+  return false;
+}
 
 /// The first value of an older storage that a node still makes.
 const ValueInfo& first_write(const Ir& ir, ValueId root) {
@@ -100,7 +120,7 @@ int place_shadows(Ir& ir) {
     for (const Group& group : ir.groups)
       for (NodeId id : group.nodes) {
         const Node& n = ir.nodes[static_cast<size_t>(id)];
-        seeds[static_cast<size_t>(id)] = group.check && graph::info(n.op).can_fail;
+        seeds[static_cast<size_t>(id)] = n.part == Node::write || (group.check && checks_itself(n));
       }
     const std::vector<uint8_t> doubtful = spread(ir, seeds);
     for (size_t p = 0; p < ir.order.size(); ++p) {
@@ -152,9 +172,12 @@ void find_losses(const Ir& ir, const CompiledPlan& plan, FaultTable& table) {
     std::fill(seeds.begin(), seeds.end(), 0);
     for (NodeId id : group.nodes) {
       const Node& n = ir.nodes[static_cast<size_t>(id)];
-      if (!graph::info(n.op).can_fail) continue;
+      if (!checks_itself(n)) continue;
       seeds[static_cast<size_t>(id)] = 1;
       loss.tags |= uint64_t{1} << (n.tag & 63);
+      for (NodeId other : ir.sequence)
+        if (relies_on(ir.nodes[static_cast<size_t>(other)], n))
+          seeds[static_cast<size_t>(other)] = 1;
     }
     loss.outputs = of_outputs(plan, spread(ir, seeds));
     table.losses.push_back(std::move(loss));

@@ -133,7 +133,8 @@ bool Emitter::lower(int32_t g, Lowered& out) {
   out.group = g;
   out.tag = ir_.nodes[static_cast<size_t>(group.nodes[0])].tag;
   for (NodeId id : group.nodes)
-    if (graph::info(ir_.nodes[static_cast<size_t>(id)].op).can_fail) {
+    if (graph::info(ir_.nodes[static_cast<size_t>(id)].op).can_fail &&
+        ir_.nodes[static_cast<size_t>(id)].part != Node::write) {
       out.tag = ir_.nodes[static_cast<size_t>(id)].tag;
       break;
     }

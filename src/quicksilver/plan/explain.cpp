@@ -117,9 +117,16 @@ class Notes {
     for (int32_t p = position + 1; p < static_cast<int32_t>(ir_.order.size()); ++p)
       for (NodeId id : group(p).nodes)
         for (size_t i = 0; i < node(id).operands.size(); ++i)
-          if (reads(node(id), i) && node(id).operands[i].value_id == value)
+          if (reads(node(id), i) && is_part_of(node(id).operands[i].value_id, value))
             return why_apart(g, group(p), p);
     return "part of it is kept";
+  }
+
+  /// Whether `value` is made of `part`: itself, or a joined tensor of which it is a piece.
+  bool is_part_of(ValueId value, ValueId part) const {
+    if (value == part) return true;
+    const NodeId maker = ir_.values[part].node;
+    return maker >= 0 && node(maker).part == Node::piece && ir_.root(value) == ir_.root(part);
   }
 
   bool newest_is_live(ValueId value) const {

@@ -40,6 +40,7 @@ constexpr size_t k_most_touches = 56;
 constexpr int k_most_cost = 400;
 constexpr int32_t k_sibling_reach = 12;  // groups back that are tried as siblings
 constexpr int64_t k_few_points = 64;
+constexpr int64_t k_small_fold = 4096;                // points that one kernel folds in no time
 constexpr int64_t k_small_bytes = 4096;               // storages that nobody minds holding longer
 constexpr int64_t k_most_held = int64_t{256} * 1024;  // larger ones, in sum
 constexpr int64_t k_few_rows = 8;                 // fewer rows than this do not fill a machine …
@@ -53,11 +54,11 @@ struct TouchRef {
   Touch touch;
 };
 
-/// Who last wrote each storage and who has read it since; gives a node's direct predecessors.
+/// Who last wrote each storage (all pieces of it: join.cpp) and who has read it since; gives a
+/// node's direct predecessors.
 class Order {
  public:
-  explicit Order(const Ir& ir)
-      : ir_(ir), writer_(ir.values.size(), -1), readers_(ir.values.size()) {}
+  explicit Order(const Ir& ir) : ir_(ir), writers_(ir.values.size()), readers_(ir.values.size()) {}
 
   void visit(NodeId id, std::vector<NodeId>& before) {
     const Node& n = ir_.nodes[static_cast<size_t>(id)];
@@ -67,24 +68,27 @@ class Order {
         before.push_back(b);
     };
     for (size_t i = 0; i < n.operands.size(); ++i)
-      if (reads(n, i)) add(writer_[ir_.root(n.operands[i].value_id)]);
+      if (reads(n, i))
+        for (NodeId writer : writers_[ir_.root(n.operands[i].value_id)]) add(writer);
     for (const Result& r : n.results) {
       const ValueId root = ir_.root(r.value_id);
-      add(writer_[root]);
+      if (n.part == Node::piece) continue;
+      for (NodeId writer : writers_[root]) add(writer);
       for (NodeId reader : readers_[root]) add(reader);
     }
     for (size_t i = 0; i < n.operands.size(); ++i)
       if (reads(n, i)) readers_[ir_.root(n.operands[i].value_id)].push_back(id);
     for (const Result& r : n.results) {
       const ValueId root = ir_.root(r.value_id);
-      writer_[root] = id;
+      if (n.part != Node::piece) writers_[root].clear();
+      writers_[root].push_back(id);
       readers_[root].clear();
     }
   }
 
  private:
   const Ir& ir_;
-  std::vector<NodeId> writer_;
+  std::vector<SmallVector<NodeId, 1>> writers_;
   std::vector<std::vector<NodeId>> readers_;
 };
 
@@ -118,14 +122,16 @@ class Grouper {
       int32_t g = start(id, direct);
       if (!ir_.nodes[static_cast<size_t>(id)].tile || unfused()) continue;
       // What did not fit one node may fit the group it has become: loops over rows alone join a
-      // fold.
-      const auto list = candidates(id, g);
+      // fold, those that its new members read as well.
+      auto list = candidates(id, g);
       for (bool merged = true; merged;) {
         merged = false;
-        for (int32_t c : list) {
-          const int32_t other = find(c);
+        for (size_t i = 0; i < list.size(); ++i) {
+          const int32_t other = find(list[i]);
+          const bool maps = other != g && !group(other).axes.folds();
           if (other == g || !try_merge(other, g)) continue;
           g = find(g);
+          if (maps && group(g).axes.folds()) add_row_makers(g, list);
           ++merges;
           merged = true;
         }
@@ -211,6 +217,23 @@ class Grouper {
     return list;
   }
 
+  /// Groups that make something for each row of `g`, of which they now may become a part.
+  void add_row_makers(int32_t g, SmallVector<int32_t, 16>& list) const {
+    const Group& own = ir_.groups[static_cast<size_t>(g)];
+    for (NodeId id : own.nodes) {
+      const Node& n = ir_.nodes[static_cast<size_t>(id)];
+      for (size_t i = 0; i < n.operands.size(); ++i) {
+        const NodeId maker = reads(n, i) ? ir_.values[n.operands[i].value_id].node : -1;
+        if (maker < 0 || ir_.nodes[static_cast<size_t>(maker)].dead) continue;
+        const int32_t c = find(group_of_[static_cast<size_t>(maker)]);
+        const Group& made = ir_.groups[static_cast<size_t>(c)];
+        if (c != g && made.kind == Group::tile && made.axes.numel() == own.axes.kept_numel() &&
+            std::find(list.begin(), list.end(), c) == list.end())
+          list.push_back(c);
+      }
+    }
+  }
+
   bool shares_read(int32_t a, int32_t b) const {
     for (const TouchRef& y : touches_[static_cast<size_t>(b)]) {
       if (y.write || !y.whole) continue;
@@ -258,7 +281,7 @@ class Grouper {
 
   /// A few numbers that depend on several folds, such as the sum of all gradients' norms: in the
   /// kernel of one of the folds, they would let that one wait for the others, and folds that are
-  /// alike could not be one launch (batch.cpp).
+  /// alike could not be one launch (batch.cpp). Small folds over the same loops all join instead.
   bool lines_up(int32_t a, int32_t b) const {
     const Group &x = ir_.groups[static_cast<size_t>(a)], &y = ir_.groups[static_cast<size_t>(b)];
     const bool first = x.axes.folds();
@@ -266,9 +289,13 @@ class Grouper {
     if (!folds.axes.folds() || few.axes.folds() || few.axes.numel() > k_few_points) return false;
     const size_t own = static_cast<size_t>(first ? a : b),
                  other = static_cast<size_t>(first ? b : a);
+    auto joins = [&](const Group& g) {
+      return g.axes.numel() <= k_small_fold && g.axes.extents == folds.axes.extents &&
+             g.axes.reduced == folds.axes.reduced && g.axes.mode == folds.axes.mode;
+    };
     for (size_t g = 0; g < ir_.groups.size(); ++g)
-      if (g != own && above_[other].has(g) && !above_[own].has(g) && !ir_.groups[g].gone &&
-          ir_.groups[g].axes.folds() && same_ops(ir_.groups[g], folds))
+      if (g != own && !joins(ir_.groups[g]) && above_[other].has(g) && !above_[own].has(g) &&
+          !ir_.groups[g].gone && ir_.groups[g].axes.folds() && same_ops(ir_.groups[g], folds))
         return true;
     return false;
   }
@@ -309,9 +336,21 @@ class Grouper {
     for (const TouchRef& y : touches_[static_cast<size_t>(b)])
       for (const TouchRef& x : touches_[static_cast<size_t>(a)]) {
         if (x.root != y.root || !(x.write || y.write)) continue;
-        if (!same_element(x, y, axes)) return false;
+        if (!same_element(x, y, axes) || reads_ahead(x, y) || reads_ahead(y, x)) return false;
       }
     return true;
+  }
+  /// Whether `read` wants a later content of the storage than `write` leaves, one that no node of
+  /// `write`'s or its own group makes: all pieces of a storage, of which `write` is one.
+  bool reads_ahead(const TouchRef& read, const TouchRef& write) const {
+    if (read.write || !write.write || read.touch.value == write.touch.value) return false;
+    if (position_[static_cast<size_t>(read.node)] < position_[static_cast<size_t>(write.node)])
+      return false;
+    const NodeId maker = ir_.values[read.touch.value].node;
+    if (maker < 0) return true;
+    const int32_t made_in = find(group_of_[static_cast<size_t>(maker)]);
+    return made_in != find(group_of_[static_cast<size_t>(read.node)]) &&
+           made_in != find(group_of_[static_cast<size_t>(write.node)]);
   }
 
   bool same_element(const TouchRef& x, const TouchRef& y, const Axes& axes) const {

@@ -65,24 +65,31 @@ class Placer {
     // From the last value of each storage back. `wanted`: somebody needs what the value holds, if
     // only the part of it that later partial writes leave alone.
     std::vector<uint8_t> wanted(ir_.values.size(), 0);
-    for (size_t v = ir_.values.size(); v-- > 0;) {
-      ValueInfo& value = ir_.values[v];
-      if (value.node < 0 || node(value.node).dead) continue;
-      const int32_t g = group_of_[static_cast<size_t>(value.node)];
-      const ValueInfo& next = ir_.values[value.successor];
-      const bool last = value.successor == v || next.node < 0 || node(next.node).dead;
-      if (last) {
-        if (value.live || ir_.values[value.root].external) value.in_memory = true;
-        wanted[v] = value.in_memory;
-        continue;
-      }
-      const bool partial = !node(next.node).results[static_cast<size_t>(next.result)].full;
-      const bool rest = partial && wanted[value.successor];
-      if (group_of_[static_cast<size_t>(next.node)] != g &&
-          (rest || (partial && ir_.values[value.root].external)))
-        value.in_memory = true;
-      wanted[v] = value.in_memory || rest;
+    for (size_t newest = 0; newest < ir_.values.size(); ++newest) {
+      if (ir_.values[newest].successor != newest) continue;
+      auto v = static_cast<ValueId>(newest);
+      for (; ir_.values[v].base != v; v = ir_.values[v].base) find_stored(v, wanted);
+      find_stored(v, wanted);
     }
+  }
+
+  void find_stored(ValueId v, std::vector<uint8_t>& wanted) {
+    ValueInfo& value = ir_.values[v];
+    if (value.node < 0 || node(value.node).dead) return;
+    const int32_t g = group_of_[static_cast<size_t>(value.node)];
+    const ValueInfo& next = ir_.values[value.successor];
+    const bool last = value.successor == v || next.node < 0 || node(next.node).dead;
+    if (last) {
+      if (value.live || ir_.values[value.root].external) value.in_memory = true;
+      wanted[v] = value.in_memory;
+      return;
+    }
+    const bool partial = !node(next.node).results[static_cast<size_t>(next.result)].full;
+    const bool rest = partial && wanted[value.successor];
+    if (group_of_[static_cast<size_t>(next.node)] != g &&
+        (rest || (partial && ir_.values[value.root].external)))
+      value.in_memory = true;
+    wanted[v] = value.in_memory || rest;
   }
 
   template <class F>

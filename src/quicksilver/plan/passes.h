@@ -62,6 +62,8 @@ void verify(const Ir& ir, const char* pass);
 bool verifying();
 
 // Shared by the passes.
+/// A node that only checks the indices of `n`, a kernel that writes in place. checks.cpp.
+Node check_of(const Node& n);
 uint64_t hash_layout(const Layout& layout, uint64_t seed);
 /// But for the start offset.
 bool same_view(const Layout& a, const Layout& b);

@@ -27,6 +27,8 @@ constexpr Pass k_passes[] = {
     {"canonicalise", canonicalise},    // numbers for filled tensors, sources for copies
     {"merge_common", merge_common},    // common subexpressions
     {"drop_dead", drop_dead},          // what no live content needs
+    {"split_joins", split_joins},      // cat: a copy into each region of the result
+    {"match_rows", match_rows},        // one index a row: inside the kernel that has the row
     {"prepare_calls", prepare_calls},  // copies around library calls and kernels
     {"narrow", narrow_products},       // of products, the rows that are read
     {"split_checks", split_checks},    // before what they guard

@@ -49,6 +49,17 @@ int64_t bytes_read(const Operand& o) {
   return n;
 }
 
+/// Whether a view runs through a dense row along dimension D and repeats it along all others.
+template <int D>
+bool runs_along(const Layout& view) {
+  if (D >= view.rank() || view.offset != 0) return false;
+  for (int d = 0; d < view.rank(); ++d)
+    if (view.shape[d] != 1 && view.strides[d] != (d == D)) return false;
+  return view.shape[D] != 1;
+}
+constexpr bool (*k_runs_along[])(const Layout&) = {runs_along<0>, runs_along<1>, runs_along<2>,
+                                                   runs_along<3>, runs_along<4>, runs_along<5>};
+
 double work_of(const Node& n) {
   codegen::GroupNode g;
   g.node = &n;
@@ -102,9 +113,10 @@ class Recomputer {
   bool repeatable(const Node& n) const {
     const graph::OpInfo& row = graph::info(n.op);
     if (!n.tile || row.kind != graph::OpKind::map || row.can_fail || n.results.size() != 1 ||
-        n.space.folds || knows_its_place(n.op))
+        n.space.folds || (knows_its_place(n.op) && n.op != Op::arange))
       return false;
     const Result& r = n.results[0];
+    if (n.op == Op::arange && r.layout.rank() != 1) return false;
     const ValueInfo& v = ir_.values[r.value_id];
     return r.target < 0 && v.base == r.value_id && v.successor == r.value_id && !v.external &&
            r.layout.numel() > 0;
@@ -185,6 +197,7 @@ class Recomputer {
     Walk walk;
     if (!find_walk(maker.results[0].layout, seen, walk)) return false;
     Node copy = maker;
+    if (maker.op == Op::arange && !count_along(seen, origin, copy)) return false;
     for (size_t i = 0; i < copy.operands.size(); ++i) {
       Operand& o = copy.operands[i];
       if (o.kind == Operand::value) {
@@ -221,6 +234,18 @@ class Recomputer {
     out.seen.push_back(seen);
     out.origin.push_back(origin);
     return true;
+  }
+
+  /// An arange where it is read: along one dimension of its reader.
+  bool count_along(const Layout& seen, graph::Origin origin, Node& copy) {
+    for (size_t d = 0; d < std::size(k_runs_along); ++d) {
+      if (!k_runs_along[d](seen)) continue;
+      ir_.choices.push_back({k_runs_along[d], origin, true});
+      copy.op = Op::arange_along;
+      copy.attrs = {d};
+      return true;
+    }
+    return false;
   }
 
   /// Operand `i` over all the loops of its reader, so that the clone can share them; one that has a
@@ -365,8 +390,8 @@ class Recomputer {
 }  // namespace
 
 bool knows_its_place(Op op) {
-  return op == Op::arange || op == Op::linspace || op == Op::eye || op == Op::tril ||
-         op == Op::triu;
+  return op == Op::arange || op == Op::arange_along || op == Op::linspace || op == Op::eye ||
+         op == Op::tril || op == Op::triu;
 }
 
 bool see_through(const Layout& operand, const Layout& made, const Layout& view, Layout& out) {

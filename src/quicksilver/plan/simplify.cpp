@@ -146,7 +146,7 @@ int drop_dead(Ir& ir) {
   for (size_t p = ir.sequence.size(); p-- > 0;) {
     const NodeId id = ir.sequence[p];
     Node& n = ir.nodes[static_cast<size_t>(id)];
-    bool alive = false;
+    bool alive = n.part == Node::check;  // what it is for is alive, or it would not have been made
     for (const Result& r : n.results)
       alive |= wanted[r.value_id] || ir.values[r.value_id].live ||
                (r.target >= 0 && ir.external(r.value_id));

@@ -16,7 +16,8 @@ using graph::Result;
 /// Each operand is made before it is read and not yet overwritten; in-place chains are whole.
 void verify_sequence(const Ir& ir, const char* pass) {
   std::vector<uint8_t> made(ir.values.size(), 0), replaced(ir.values.size(), 0);
-  for (size_t v = 0; v < ir.values.size(); ++v) made[v] = ir.values[v].external;
+  for (size_t v = 0; v < ir.values.size(); ++v)
+    made[v] = ir.values[v].external || ir.values[v].blank;
   // A value whose producer was dropped may be the base of a full write, never be read.
   for (NodeId id : ir.sequence) {
     RULE(id >= 0 && static_cast<size_t>(id) < ir.nodes.size(), "a node that does not exist");
@@ -92,7 +93,7 @@ void verify_order(const Ir& ir, const char* pass) {
     last = group.step;
     for (NodeId n : group.nodes) at[static_cast<size_t>(n)] = {group.step, g};
   }
-  std::vector<When> written(ir.values.size());
+  std::vector<std::vector<When>> written(ir.values.size());  // pieces: several
   std::vector<std::vector<When>> read(ir.values.size());
   for (NodeId node : ir.sequence) {
     id = node;
@@ -102,15 +103,21 @@ void verify_order(const Ir& ir, const char* pass) {
     for (size_t i = 0; i < n.operands.size(); ++i) {
       if (!reads(n, i)) continue;
       const ValueId root = ir.root(n.operands[i].value_id);
-      RULE(written[root].seen_from(now), "a read runs before the write it depends on");
+      for (const When& w : written[root])
+        RULE(w.seen_from(now), "a read runs before the write it depends on");
       read[root].push_back(now);
     }
     for (const Result& r : n.results) {
       const ValueId root = ir.root(r.value_id);
-      RULE(written[root].seen_from(now), "a write runs before the write it replaces");
+      if (n.part == Node::piece) {
+        written[root].push_back(now);
+        continue;
+      }
+      for (const When& w : written[root])
+        RULE(w.seen_from(now), "a write runs before the write it replaces");
       for (const When& w : read[root])
         RULE(w.seen_from(now), "a write runs before a read of the old content");
-      written[root] = now;
+      written[root].assign(1, now);
       read[root].clear();
     }
   }

@@ -338,6 +338,25 @@ void record(Op op, std::span<const Operand> operands, std::span<const uint64_t> 
   }
 }
 
+Tensor record_cat(std::span<const Tensor> tensors, int dim, DType dtype, const Layout& layout) {
+  QS_ASSERT(!tensors.empty() && tensors.size() <= k_most_joined);
+  const DeviceType device = tensors[0].device_type();
+  checked_numel(layout.shape);
+  const Tensor out = make_fresh(device, dtype, layout);
+  if (out.numel() == 0) {
+    out.storage().block = device_runtime(device).allocator().allocate(0);
+    return out;
+  }
+  SmallVector<plan::In, 8> in;
+  for (const Tensor& t : tensors)
+    in.push_back(
+        {plan::In::tensor, t.dtype(), true, t.impl()->storage.get(), &t.impl()->layout, 0});
+  const plan::Out result{out.impl()->storage.get(), dtype, &out.impl()->layout, -1, true};
+  const uint64_t attrs[] = {static_cast<uint64_t>(dim)};
+  plan::Tape::current(device).record(Op::cat, dtype, {in.data(), in.size()}, {&result, 1}, attrs);
+  return out;
+}
+
 Tensor make_view(const Tensor& base, Layout layout) {
   check_rank(layout.shape.size());
   auto impl = make_ref<TensorImpl>(base.impl()->storage, std::move(layout), base.dtype());

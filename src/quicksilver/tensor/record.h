@@ -33,6 +33,12 @@ struct RecordOptions {
 QS_API void record(Op op, std::span<const Operand> in, std::span<const uint64_t> attrs,
                    const RecordOptions& options, std::span<Tensor> results);
 
+/// Records `cat`: the tensors, of one device and all sizes but along `dim` equal, behind one
+/// another in a fresh tensor of the given dtype and dense layout. At most k_most_joined.
+QS_API Tensor record_cat(std::span<const Tensor> tensors, int dim, DType dtype,
+                         const Layout& layout);
+inline constexpr size_t k_most_joined = 128;
+
 /// Another tensor over the same storage.
 QS_API Tensor make_view(const Tensor& base, Layout layout);
 /// Fresh uninitialised memory (material at once).
