@@ -90,12 +90,18 @@ int guarded_status(F&& f) noexcept {
   }
 }
 
+/// Takes the interpreter's lock back. While the interpreter ends, Python (before 3.14) ends daemon
+/// threads that ask for it by unwinding their stacks, which C++ does not survive: here such a
+/// thread sleeps until the process is gone.
+void take_back(PyThreadState* state) noexcept;
+PyGILState_STATE take_interpreter() noexcept;
+
 /// Drops the interpreter's lock while it lives: around whatever may run a plan or wait.
 class GilRelease {
  public:
   explicit GilRelease(bool on = true) : state_(on ? PyEval_SaveThread() : nullptr) {}
   ~GilRelease() {
-    if (state_) PyEval_RestoreThread(state_);
+    if (state_) take_back(state_);
   }
   GilRelease(const GilRelease&) = delete;
   GilRelease& operator=(const GilRelease&) = delete;
@@ -107,7 +113,7 @@ class GilRelease {
 /// Holds the interpreter's lock while it lives, whoever's thread this is.
 class GilAcquire {
  public:
-  GilAcquire() : state_(PyGILState_Ensure()) {}
+  GilAcquire() : state_(take_interpreter()) {}
   ~GilAcquire() { PyGILState_Release(state_); }
   GilAcquire(const GilAcquire&) = delete;
   GilAcquire& operator=(const GilAcquire&) = delete;

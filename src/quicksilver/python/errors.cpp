@@ -1,3 +1,6 @@
+#include <pthread.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <exception>
 #include <mutex>
@@ -53,6 +56,10 @@ void translate_exception() noexcept {
   }
 }
 
+namespace {
+void hold_drops_over_fork();
+}
+
 void add_errors(PyObject* module) {
   const auto make = [&](const char* name, const char* doc) {
     const PyRef full = PyRef::steal(PyUnicode_FromFormat("quicksilver.%s", name));
@@ -62,9 +69,34 @@ void add_errors(PyObject* module) {
     add(module, name, type);
     return type;
   };
+  hold_drops_over_fork();
   mps_device_error = make("MPSDeviceError", "The device does not exist, or failed.");
   out_of_memory_error = make("OutOfMemoryError", "Device memory ran out; says who holds what.");
   internal_error = make("InternalError", "A bug in Quicksilver: please report it.");
+}
+
+// ---- the interpreter's lock
+
+namespace {
+[[noreturn]] void sleep_for_good() noexcept {
+  for (;;) pause();
+}
+}  // namespace
+
+void take_back(PyThreadState* state) noexcept {
+  try {
+    PyEval_RestoreThread(state);
+  } catch (...) {  // the unwinding, which must not be left once it is caught
+    sleep_for_good();
+  }
+}
+
+PyGILState_STATE take_interpreter() noexcept {
+  try {
+    return PyGILState_Ensure();
+  } catch (...) {
+    sleep_for_good();
+  }
 }
 
 // ---- objects dropped later
@@ -76,6 +108,11 @@ std::mutex g_drops_mutex;
 std::vector<PyObject*>& drops() {
   static auto* v = new std::vector<PyObject*>;
   return *v;
+}
+/// It is taken under the locks of the plans, which are registered later and taken before.
+void hold_drops_over_fork() {
+  const auto unlock = [] { g_drops_mutex.unlock(); };
+  pthread_atfork([] { g_drops_mutex.lock(); }, unlock, unlock);
 }
 int drop_pending(void*) {
   drop_waiting();

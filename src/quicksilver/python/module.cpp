@@ -84,16 +84,6 @@ PyMethodDef functions[] = {
     {},
 };
 
-PyModuleDef definition = {PyModuleDef_HEAD_INIT,
-                          "quicksilver._C",
-                          "The extension under the package quicksilver.",
-                          -1,
-                          functions,
-                          nullptr,
-                          nullptr,
-                          nullptr,
-                          nullptr};
-
 void fill(PyObject* module) {
   add(module, "__version__", PyRef::steal(PyUnicode_FromString(qs::version())).get());
   add_errors(module);
@@ -109,19 +99,44 @@ void fill(PyObject* module) {
   add_autocast(module);
 }
 
+/// Types and tables exist once in a process: an import that comes again shares them, and one from
+/// another interpreter, whose objects must not meet ours, is refused.
+int execute(PyObject* module) {
+  return guarded_status([&] {
+    if (PyInterpreterState_Get() != PyInterpreterState_Main())
+      raise(PyExc_ImportError,
+            "quicksilver cannot be imported in a subinterpreter: use threads or processes");
+    static PyObject* first = nullptr;
+    if (first) {
+      check(PyDict_Update(PyModule_GetDict(module), PyModule_GetDict(first)));
+    } else {
+      fill(module);
+      first = new_ref(module);
+    }
+    return 0;
+  });
+}
+PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, reinterpret_cast<void*>(execute)},
+#if PY_VERSION_HEX >= 0x030c0000
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#endif
+    {0, nullptr},
+};
+PyModuleDef definition = {PyModuleDef_HEAD_INIT,
+                          "quicksilver._C",
+                          "The extension under the package quicksilver.",
+                          0,
+                          functions,
+                          slots,
+                          nullptr,
+                          nullptr,
+                          nullptr};
+
 }  // namespace
 
 }  // namespace qs::python
 
 extern "C" __attribute__((visibility("default"))) PyObject* PyInit__C() {
-  PyObject* module = PyModule_Create(&qs::python::definition);
-  if (!module) return nullptr;
-  try {
-    qs::python::fill(module);
-  } catch (...) {
-    qs::python::translate_exception();
-    Py_DECREF(module);
-    return nullptr;
-  }
-  return module;
+  return PyModuleDef_Init(&qs::python::definition);
 }
