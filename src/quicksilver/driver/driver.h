@@ -57,9 +57,10 @@ struct DriverInfo {
   bool exact_rows = false;    // computes some rows of a matrix product as in the whole, when asked
   bool asynchronous = false;  // submit returns before the commands have run
   bool has_f64 = true;
-  bool takes_text = false;   // runs portable kernels as text: calls want scratch
-  int64_t memory_bytes = 0;  // recommended working set
-  int threads = 1;           // cores of a GPU, threads of a cpu
+  bool takes_text = false;    // runs portable kernels as text: calls want scratch
+  int32_t dlpack_device = 0;  // what DLPack calls its memory; 0: nobody else can use it
+  int64_t memory_bytes = 0;   // recommended working set
+  int threads = 1;            // cores of a GPU, threads of a cpu
 };
 
 class Driver {
@@ -110,9 +111,12 @@ class FaultInjector {
   /// built, and everything submitted from the seventh list on; `wait` likewise. Calls are counted
   /// from here, replays as submits. "" lets all pass. Throws ValueError for anything else.
   virtual void inject(std::string_view what) = 0;
+  /// While it is on, lists that are submitted wait where they are.
+  virtual void hold(bool on) = 0;
   struct Counts {  // since the last inject
     int64_t allocs = 0, builds = 0, submits = 0, waits = 0;
     int64_t failed = 0;  // of all these
+    int64_t held = 0;    // lists that wait now
   };
   virtual Counts counts() const = 0;
 };

@@ -30,6 +30,7 @@
 #include "quicksilver/core/hash.h"
 #include "quicksilver/plan/compiled.h"
 #include "quicksilver/plan/execute.h"
+#include "quicksilver/plan/flight.h"
 #include "quicksilver/plan/structure.h"
 
 namespace qs::plan {
@@ -140,6 +141,7 @@ struct PlanCache {
   CompiledPlan* last = nullptr;
   std::unique_ptr<CompiledPlan> explained;  // built for somebody who looks (explain.h)
   // scratch
+  Run run;                            // of a driver that works at once
   std::vector<uint64_t> live;         // bits of the recording at hand
   std::vector<uint64_t> class_words;  // its key without extents
 };

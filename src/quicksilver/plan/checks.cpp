@@ -163,6 +163,9 @@ void find_losses(const Ir& ir, const CompiledPlan& plan, FaultTable& table) {
     writes = true;
     for (NodeId id : group.nodes) seeds[static_cast<size_t>(id)] = 1;
   }
+  table.rewritten.clear();
+  for (const CompiledPlan::Output& o : plan.outputs)
+    table.rewritten.push_back(ir.root(o.value) != o.value);
   table.skipped.assign(plan.outputs.size(), 0);
   if (writes) table.skipped = of_outputs(plan, spread(ir, seeds));
   for (const Group& group : ir.groups) {
@@ -182,6 +185,7 @@ void find_losses(const Ir& ir, const CompiledPlan& plan, FaultTable& table) {
     loss.outputs = of_outputs(plan, spread(ir, seeds));
     table.losses.push_back(std::move(loss));
   }
+  for (uint8_t again : table.rewritten) table.can_rescue |= again && !table.losses.empty();
 }
 
 }  // namespace qs::plan

@@ -27,7 +27,10 @@ struct FaultTable {
   };
   std::vector<Loss> losses;      // by command that may fail
   std::vector<uint8_t> skipped;  // outputs that depend on predicated commands
-  bool known = false;            // losses and skipped are filled in
+  /// Outputs that are written again after they were made: an earlier value may be good.
+  std::vector<uint8_t> rewritten;
+  bool can_rescue = false;  // there are such, and commands that may fail
+  bool known = false;       // losses and skipped are filled in
 };
 
 /// Counts how often something serves that computes more than is wanted.

@@ -17,11 +17,13 @@
 //
 // What can go wrong, and what is left then:
 //  - No memory, or a kernel that cannot be built: both are found before the first command. The
-//    recording then runs node by node (one_by_one.cpp), and only what fails there is lost.
+//    recording then runs node by node (one_by_one.cpp), and only what fails there is lost; older
+//    storages are written up to the first failure.
 //  - The driver refuses the list: nothing has run, all fresh results are lost, older storages keep
 //    their content.
 //  - Bad data: a kernel sets the error record, see checks.cpp. Fresh results that depend on it are
-//    lost, all others are good, older storages keep their content.
+//    lost, all others are good, older storages keep their content. A fresh result that was written
+//    again keeps its last good value: it is made once more, node by node.
 // A lost content raises its fault at each read, and the first fault waits with the device
 // (fault.h).
 #include "quicksilver/plan/execute.h"
@@ -47,15 +49,19 @@ struct Reserved {
   Reserved() = default;
   Reserved(const Reserved&) = delete;
   Reserved& operator=(const Reserved&) = delete;
-  ~Reserved() {
+  ~Reserved() { give_back(); }
+  void give_back() noexcept {
     for (Block* b : outputs)
       if (b) b->release();
     for (Block* b : shadows)
       if (b) b->release();
+    outputs.clear();
+    shadows.clear();
   }
 };
 
-void reserve(DeviceRuntime& device, CompiledPlan& plan, const Recording& r, Reserved& reserved) {
+/// False when something the plan uses was lost meanwhile.
+bool reserve(DeviceRuntime& device, CompiledPlan& plan, const Recording& r, Reserved& reserved) {
   Allocator& allocator = device.allocator();
   reserved.outputs.reserve(plan.outputs.size());
   for (const CompiledPlan::Output& o : plan.outputs) {
@@ -63,8 +69,12 @@ void reserve(DeviceRuntime& device, CompiledPlan& plan, const Recording& r, Rese
     plan.bases[static_cast<size_t>(o.slot)] = block->ptr();
     reserved.outputs.push_back(block.detach());
   }
-  for (const CompiledPlan::External& e : plan.externals)
-    plan.bases[static_cast<size_t>(e.slot)] = r.values[e.value].block->ptr();
+  bool good = true;
+  for (const CompiledPlan::External& e : plan.externals) {
+    const Block& block = *r.values[e.value].block;
+    plan.bases[static_cast<size_t>(e.slot)] = block.ptr();
+    good &= !block.spoilt();
+  }
   for (const CompiledPlan::Shadow& s : plan.shadows) {
     Ref<Block> block = allocator.allocate(r.values[s.root].block->bytes());
     plan.bases[static_cast<size_t>(s.slot)] = block->ptr();
@@ -72,6 +82,7 @@ void reserve(DeviceRuntime& device, CompiledPlan& plan, const Recording& r, Rese
   }
   const std::lock_guard lock(device.mutex());
   if (plan.arena_bytes) plan.bases[0] = device.arena(plan.arena_bytes);
+  return good;
 }
 
 /// Hands the plan to the driver. Device mutex held.
@@ -102,44 +113,69 @@ driver::Fence submit(PlanCache& cache, DeviceRuntime& device, CompiledPlan& plan
   return fence;
 }
 
-/// Gives the contents their blocks, or their fault.
+/// Gives the contents their blocks and leaves them to the run, which begins now. A storage with a
+/// shadow stays with the recording: its block is known when the run has succeeded.
 void hand_out(DeviceRuntime& device, const CompiledPlan& plan, Recording& r, Reserved& reserved,
-              const std::vector<uint8_t>& lost, const Ref<Fault>& fault, Run* run) {
-  const std::lock_guard lock(recording_mutex());
-  for (size_t i = 0; i < plan.outputs.size(); ++i) {
-    Content* content = r.values[plan.outputs[i].value].content;
-    if (!content) continue;
-    if (!lost.empty() && lost[i]) {
-      content->lose(fault);
-      continue;
+              Run& run) {
+  run.outputs.assign(plan.outputs.size(), nullptr);
+  run.blocks.assign(plan.outputs.size(), nullptr);
+  run.written.reserve(plan.externals.size());
+  {
+    const std::lock_guard lock(recording_mutex());
+    run.begin();
+    for (size_t i = 0; i < plan.outputs.size(); ++i) {
+      Content*& content = r.values[plan.outputs[i].value].content;
+      if (!content) continue;
+      run.blocks[i] = Ref<Block>::adopt(std::exchange(reserved.outputs[i], nullptr));
+      content->block = run.blocks[i];
+      content->started(&run);
+      run.outputs[i] = std::exchange(content, nullptr);
     }
-    content->block = Ref<Block>::adopt(std::exchange(reserved.outputs[i], nullptr));
-    if (run) content->started(run);
-    if (run) run->outputs[i] = content;
-    if (run) run->blocks[i] = content->block;
+    for (size_t v = 0; v < r.values.size(); ++v) {
+      Recording::Value& value = r.values[v];
+      if (!value.content || !value.root_external || value.external) continue;
+      if (std::any_of(plan.shadows.begin(), plan.shadows.end(),
+                      [&](const auto& s) { return s.newest == v; }))
+        continue;
+      value.content->started(&run);
+      run.written.push_back(std::exchange(value.content, nullptr));
+    }
   }
-  if (run)
-    for (const Recording::Value& v : r.values)
-      if (v.content && v.root_external && !v.external) {
-        v.content->started(run);
-        run->written.push_back(v.content);
-      }
-  for (size_t i = 0; !fault && i < plan.shadows.size(); ++i) {
+  handover(device.type()).announce();
+}
+
+/// The new contents that were made apart take the old ones' places: in the block that somebody
+/// knows the address of, or with a block of their own.
+void swap_shadows(DeviceRuntime& device, const CompiledPlan& plan, Recording& r,
+                  Reserved& reserved) {
+  for (size_t i = 0; i < plan.shadows.size(); ++i) {
     const CompiledPlan::Shadow& s = plan.shadows[i];
-    Content* content = r.values[s.newest].content;
     const Ref<Block>& old = r.values[s.root].block;
-    if (old->is_external() || (content && content->pinned))  // somebody else knows where it lies
-      device.driver().copy(old->ptr(), reserved.shadows[i]->ptr(), old->bytes());
-    else if (content)
-      content->block = Ref<Block>::adopt(std::exchange(reserved.shadows[i], nullptr));
+    {
+      const std::lock_guard lock(recording_mutex());
+      Content* content = r.values[s.newest].content;
+      if (!old->is_external() && !(content && content->pinned)) {
+        if (content)
+          content->block = Ref<Block>::adopt(std::exchange(reserved.shadows[i], nullptr));
+        continue;
+      }
+    }
+    device.driver().copy(old->ptr(), reserved.shadows[i]->ptr(), old->bytes());
+    char byte;  // whoever knows the address does not ask when the copy is done
+    if (device.info().asynchronous) device.driver().read(&byte, old->ptr(), 1);
   }
+}
+
+std::vector<graph::ValueId> newest_values(const CompiledPlan& plan) {
+  std::vector<graph::ValueId> values;
+  for (const CompiledPlan::Output& o : plan.outputs) values.push_back(o.value);
+  return values;
 }
 
 Ref<Fault> run(PlanCache& cache, DeviceRuntime& device, CompiledPlan& plan, Recording& r,
                Reserved& reserved) {
   const bool beside = device.info().asynchronous;
   Flight& flight = flight_of(device.type());
-  if (beside) flight.make_room(device);
   for (size_t i = 0; i < plan.shadows.size(); ++i) {
     const Ref<Block>& old = r.values[plan.shadows[i].root].block;
     if (plan.shadows[i].copy)
@@ -150,38 +186,53 @@ Ref<Fault> run(PlanCache& cache, DeviceRuntime& device, CompiledPlan& plan, Reco
   launch.words = r.words;
   launch.error = device.error_record();
   launch.run = flight.next_id();
-  driver::Fence fence = 0;
-  if (plan.launches) {
-    const std::lock_guard lock(device.mutex());
-    fence = submit(cache, device, plan, launch);
-    device.submitted(fence);
-  }
-  cache.stats.launches += plan.launches;
-  cache.stats.bytes_moved += plan.bytes_moved;
-  cache.stats.nodes += r.nodes;
+  std::unique_ptr<Run> late;  // it outlives this call
   if (beside && plan.shadows.empty()) {
-    auto run = std::make_unique<Run>();
-    run->fence = fence;
-    run->id = launch.run;
-    run->table = plan.structure->faults;
-    run->lines = r.lines;
+    late = std::make_unique<Run>();
+    late->id = launch.run;
+    late->table = plan.structure->faults;
+    late->lines = r.lines;
     for (const CompiledPlan::External& e : plan.externals)
-      run->used.push_back(r.values[e.value].block);
-    run->outputs.assign(plan.outputs.size(), nullptr);
-    run->blocks.assign(plan.outputs.size(), nullptr);
-    hand_out(device, plan, r, reserved, {}, nullptr, run.get());
-    flight.add(device, std::move(run));
-    return nullptr;
+      late->used.push_back(r.values[e.value].block);
+    if (late->table->can_rescue) {
+      late->recording = std::make_unique<Recording>(r);
+      late->newest = newest_values(plan);
+    }
   }
-  if (beside) {
-    flight.finish_all();
-    device.driver().wait(fence);
-  }
+  Run inner;  // in case this is a part of a failed one
+  Run& run = late ? *late : cache.run.outputs.empty() ? cache.run : inner;
+  hand_out(device, plan, r, reserved, run);
   Ref<Fault> fault;
   std::vector<uint8_t> lost;
-  if (device.failed()) [[unlikely]]
-    lost = losses(device, launch.run, *plan.structure->faults, r.lines, fault);
-  hand_out(device, plan, r, reserved, lost, fault, nullptr);
+  std::vector<Ref<Block>> kept;
+  try {
+    if (plan.launches) {
+      const std::lock_guard lock(device.mutex());
+      run.fence = submit(cache, device, plan, launch);
+      device.submitted(run.fence);
+    }
+    cache.stats.launches += plan.launches;
+    cache.stats.bytes_moved += plan.bytes_moved;
+    cache.stats.nodes += r.nodes;
+    if (late) {
+      flight.add(device, std::move(late));
+      return nullptr;
+    }
+    if (beside) {
+      flight.drain();
+      device.driver().wait(run.fence);
+    }
+    if (device.failed()) [[unlikely]] {
+      const std::shared_ptr<const FaultTable> table = plan.structure->faults;
+      lost = losses(device, launch.run, *table, r.lines, fault);
+      if (fault) kept = rescue(device, *table, r, newest_values(plan), lost);  // plan may be gone
+    }
+  } catch (...) {
+    fault = Fault::current();
+    lost.assign(run.outputs.size(), 1);
+  }
+  run.over(lost, fault, kept);
+  if (!fault) swap_shadows(device, plan, r, reserved);
   return fault;
 }
 
@@ -212,30 +263,44 @@ Ref<Fault> execute(DeviceRuntime& device, Recording& recording) {
     cache.forget_plans();
     cache.device = &device;
   }
+  if (device.info().asynchronous) {
+    try {
+      flight_of(device.type()).make_room(device);
+    } catch (...) {
+      const Ref<Fault> fault = Fault::current();
+      lose_all(recording, fault);
+      return fault;
+    }
+  }
   Ref<Fault> fault;
   for (bool again = false;; again = true) {
     fault = nullptr;
-    {
-      Reserved reserved;
-      CompiledPlan* plan = nullptr;
+    Reserved reserved;
+    CompiledPlan* plan = nullptr;
+    bool good = false;
+    try {
+      plan = &lookup(cache, device, recording);
+      cache.last = plan;
+      good = reserve(device, *plan, recording, reserved);
+    } catch (...) {
+      fault = Fault::current();
+    }
+    if (!fault && !good) {
+      reserved.give_back();
+      return one_by_one(device, recording);
+    }
+    if (!fault) {
       try {
-        plan = &lookup(cache, device, recording);
-        cache.last = plan;
-        reserve(device, *plan, recording, reserved);
-      } catch (...) {
+        return run(cache, device, *plan, recording, reserved);
+      } catch (...) {  // before it began
         fault = Fault::current();
       }
-      if (!fault) {
-        try {
-          return run(cache, device, *plan, recording, reserved);
-        } catch (...) {
-          fault = Fault::current();
-        }
-        lose_all(recording, fault);
-        return fault;
-      }
+      lose_all(recording, fault);
+      return fault;
     }
-    if (again || fault->kind != Fault::memory || !free_memory(device)) break;
+    if (again || fault->kind != Fault::memory) break;
+    reserved.give_back();
+    if (!free_memory(device)) break;
   }
   if (recording.nodes > 1 && fault->kind != Fault::internal) return one_by_one(device, recording);
   lose_all(recording, fault);

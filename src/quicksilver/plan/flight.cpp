@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "quicksilver/core/error.h"
+#include "quicksilver/plan/one_by_one.h"
 #include "quicksilver/plan/turn.h"
 
 namespace qs::plan {
@@ -50,9 +51,62 @@ std::vector<uint8_t> losses(DeviceRuntime& device, uint64_t id, const FaultTable
   return lost;
 }
 
+namespace {
+/// All runs under way, of all devices. Guarded by the recording lock.
+std::vector<Run*>& under_way() {
+  static auto* runs = new std::vector<Run*>;
+  return *runs;
+}
+}  // namespace
+
+void Run::begin() { under_way().push_back(this); }
+
 void Run::forget(const Content* content) noexcept {
-  std::replace(outputs.begin(), outputs.end(), const_cast<Content*>(content), (Content*)nullptr);
-  std::replace(written.begin(), written.end(), const_cast<Content*>(content), (Content*)nullptr);
+  for (Run* run : under_way())
+    for (auto* list : {&run->outputs, &run->written})
+      std::replace(list->begin(), list->end(), const_cast<Content*>(content), (Content*)nullptr);
+}
+
+std::vector<Ref<Block>> rescue(DeviceRuntime& device, const FaultTable& table, Recording& recording,
+                               const std::vector<graph::ValueId>& newest,
+                               const std::vector<uint8_t>& lost) {
+  std::vector<graph::ValueId> wanted;
+  for (size_t i = 0; i < lost.size(); ++i)
+    if (lost[i] && table.rewritten[i]) wanted.push_back(newest[i]);
+  if (wanted.empty()) return {};
+  std::vector<Ref<Block>> good = last_good(device, recording, wanted);
+  std::vector<Ref<Block>> kept(lost.size());
+  for (size_t i = 0, next = 0; i < lost.size(); ++i)
+    if (lost[i] && table.rewritten[i]) kept[i] = std::move(good[next++]);
+  return kept;
+}
+
+void Run::spoil(const std::vector<uint8_t>& lost, const Ref<Fault>& fault) {
+  for (size_t i = 0; i < lost.size(); ++i)
+    if (lost[i] && blocks[i]) blocks[i]->spoil(fault);
+}
+
+void Run::over(const std::vector<uint8_t>& lost, const Ref<Fault>& fault,
+               const std::vector<Ref<Block>>& kept) {
+  const auto is_lost = [&](size_t i) { return !lost.empty() && lost[i]; };
+  spoil(lost, fault);
+  {
+    const std::lock_guard lock(recording_mutex());
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      if (!outputs[i]) continue;
+      if (is_lost(i) && i < kept.size() && kept[i])
+        outputs[i]->block = kept[i];
+      else if (is_lost(i))
+        outputs[i]->lose(fault);
+      outputs[i]->finished(this);
+    }
+    for (Content* content : written)
+      if (content) content->finished(this);
+    outputs.clear();
+    written.clear();
+    std::erase(under_way(), this);
+  }
+  blocks.clear();
 }
 
 Flight& flight_of(DeviceType device) {
@@ -66,6 +120,7 @@ void Flight::make_room(DeviceRuntime& device) {
     device_ = &device;
   }
   while (runs_.size() >= k_most_runs) finish_first();
+  rescue_all();
 }
 
 void Flight::add(DeviceRuntime& device, std::unique_ptr<Run> run) {
@@ -76,37 +131,50 @@ void Flight::add(DeviceRuntime& device, std::unique_ptr<Run> run) {
 void Flight::finish(const Run* run) {
   while (std::any_of(runs_.begin(), runs_.end(), [&](const auto& r) { return r.get() == run; }))
     finish_first();
+  rescue_all();
+}
+
+void Flight::drain() {
+  while (!runs_.empty()) finish_first();
 }
 
 void Flight::finish_all() {
-  while (!runs_.empty()) finish_first();
+  drain();
+  rescue_all();
+}
+
+/// The runs behind a failed one skip what they were to write; they end first, because the device
+/// writes again meanwhile.
+void Flight::rescue_all() {
+  while (!ended_.empty()) {
+    drain();
+    const std::vector<Ended> all = std::exchange(ended_, {});
+    for (const Ended& e : all) {
+      std::vector<Ref<Block>> kept;
+      if (e.fault && e.run->recording)
+        kept = rescue(*device_, *e.run->table, *e.run->recording, e.run->newest, e.lost);
+      e.run->over(e.lost, e.fault, kept);
+    }
+  }
 }
 
 void Flight::finish_first() {
   device_->driver().wait(runs_.front()->fence);  // throws: the run stays, and may be waited for
-  const std::unique_ptr<Run> run = std::move(runs_.front());
+  std::unique_ptr<Run> run = std::move(runs_.front());
   runs_.pop_front();
   Ref<Fault> fault;
   std::vector<uint8_t> lost = losses(*device_, run->id, *run->table, run->lines, fault);
-  if (run->lost) {
-    if (!fault) fault = waiting_fault(device_->type());
+  if (fault) leave_fault(*device_, fault);
+  for (const Ref<Block>& used : run->used) {
+    if (!used->spoilt()) continue;
+    if (!fault) fault = Ref(static_cast<Fault*>(used->spoilt()));
     lost.assign(run->outputs.size(), 1);
   }
-  if (fault) {
-    leave_fault(*device_, fault);
-    for (size_t i = 0; i < lost.size(); ++i)  // runs behind this one took them for good
-      for (const auto& later : runs_)
-        for (const Ref<Block>& used : later->used) later->lost |= lost[i] && used == run->blocks[i];
-  }
-  const std::lock_guard lock(recording_mutex());
-  for (size_t i = 0; i < run->outputs.size(); ++i) {
-    Content* content = run->outputs[i];
-    if (!content) continue;
-    if (!lost.empty() && lost[i]) content->lose(fault);
-    content->finished(run.get());
-  }
-  for (Content* content : run->written)
-    if (content) content->finished(run.get());
+  run->spoil(lost, fault);
+  if ((fault && run->recording) || !ended_.empty())  // a later run is not over before
+    ended_.push_back({std::move(run), std::move(lost), std::move(fault)});
+  else
+    run->over(lost, fault);
 }
 
 }  // namespace qs::plan

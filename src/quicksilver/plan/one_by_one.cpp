@@ -1,5 +1,7 @@
 #include "quicksilver/plan/one_by_one.h"
 
+#include <algorithm>
+
 #include "quicksilver/core/error.h"
 #include "quicksilver/plan/flight.h"
 #include "quicksilver/plan/turn.h"
@@ -15,56 +17,112 @@ class Walk {
       : device_(device),
         whole_(whole),
         program_(graph::decode(whole.key)),
+        needed_(program_.nodes.size(), 1),
         stores_(program_.values.size()),
         faults_(program_.values.size()),
-        last_use_(program_.values.size(), -1) {
-    for (size_t i = 0; i < program_.nodes.size(); ++i) {
-      for (const graph::Operand& o : program_.nodes[i].operands)
-        if (o.kind == graph::Operand::value) last_use_[root(o.value_id)] = static_cast<int32_t>(i);
-      for (const graph::Result& r : program_.nodes[i].results)
-        last_use_[root(r.value_id)] = static_cast<int32_t>(i);
-    }
+        last_use_(program_.values.size(), -1) {}
+
+  /// Runs all, hands out what was made. Returns the first fault.
+  Ref<Fault> run() {
+    find_last_uses();
     for (size_t v = 0; v < program_.values.size(); ++v) {
       if (whole_.live[v / 64] >> (v % 64) & 1) last_use_[root(static_cast<ValueId>(v))] = INT32_MAX;
       if (!program_.values[v].external) continue;
-      stores_[v] = make_ref<Content>(device.type(), program_.values[v].bytes);
-      stores_[v]->block = whole_.values[v].block;
+      place_external(v);
       last_use_[v] = INT32_MAX;  // in-place results are wanted
     }
-    const std::lock_guard lock(recording_mutex());
-    for (size_t v = 0; v < program_.values.size(); ++v)
-      if (whole_.values[v].content && whole_.values[v].root_external)
-        stores_[root(static_cast<ValueId>(v))]->pinned = whole_.values[v].content->pinned;
-  }
-
-  Ref<Fault> run() {
-    for (size_t i = 0; i < program_.nodes.size(); ++i) {
-      step(static_cast<int32_t>(i));
-      for (const graph::Operand& o : program_.nodes[i].operands)
-        if (o.kind == graph::Operand::value) drop_if_last(root(o.value_id), i);
-      for (const graph::Result& r : program_.nodes[i].results) drop_if_last(root(r.value_id), i);
+    {
+      const std::lock_guard lock(recording_mutex());
+      for (size_t v = 0; v < program_.values.size(); ++v)
+        if (whole_.values[v].content && whole_.values[v].root_external)
+          stores_[root(static_cast<ValueId>(v))]->pinned = whole_.values[v].content->pinned;
     }
+    walk();
     hand_out();
     return first_;
+  }
+
+  /// Runs what `wanted` takes, on copies of what is written; returns their last good values.
+  std::vector<Ref<Block>> rescue(std::span<const ValueId> wanted) {
+    apart_ = true;
+    std::vector<uint8_t> roots(program_.values.size()), written(program_.values.size());
+    for (ValueId v : wanted) roots[root(v)] = 1;
+    for (size_t i = program_.nodes.size(); i-- > 0;) {
+      const graph::Node& n = program_.nodes[i];
+      needed_[i] = std::any_of(n.results.begin(), n.results.end(),
+                               [&](const auto& r) { return roots[root(r.value_id)] != 0; });
+      if (!needed_[i]) continue;
+      for (const graph::Operand& o : n.operands)
+        if (o.kind == graph::Operand::value) roots[root(o.value_id)] = 1;
+      for (const graph::Result& r : n.results) written[root(r.value_id)] = 1;
+    }
+    find_last_uses();
+    for (ValueId v : wanted) last_use_[root(v)] = INT32_MAX;
+    for (size_t v = 0; v < program_.values.size(); ++v) {
+      if (!program_.values[v].external || !roots[v]) continue;
+      place_external(v);
+      if (!written[v]) continue;
+      const Block& old = *whole_.values[v].block;
+      stores_[v]->block = device_.allocator().allocate(old.bytes());
+      device_.driver().copy(stores_[v]->block->ptr(), old.ptr(), old.bytes());
+    }
+    walk();
+    std::vector<Ref<Block>> good;
+    for (ValueId v : wanted) {
+      const Ref<Content>& store = stores_[root(v)];
+      good.push_back(store ? store->block : nullptr);
+    }
+    return good;
   }
 
  private:
   ValueId root(ValueId v) const { return program_.values[v].root; }
 
+  void find_last_uses() {
+    for (size_t i = 0; i < program_.nodes.size(); ++i) {
+      if (!needed_[i]) continue;
+      for (const graph::Operand& o : program_.nodes[i].operands)
+        if (o.kind == graph::Operand::value) last_use_[root(o.value_id)] = static_cast<int32_t>(i);
+      for (const graph::Result& r : program_.nodes[i].results)
+        last_use_[root(r.value_id)] = static_cast<int32_t>(i);
+    }
+  }
+
+  void place_external(size_t v) {
+    const Ref<Block>& block = whole_.values[v].block;
+    stores_[v] = make_ref<Content>(device_.type(), program_.values[v].bytes);
+    stores_[v]->block = block;
+    if (block->spoilt()) faults_[v] = Ref(static_cast<Fault*>(block->spoilt()));
+  }
+
+  void walk() {
+    for (size_t i = 0; i < program_.nodes.size(); ++i) {
+      if (!needed_[i]) continue;
+      step(static_cast<int32_t>(i));
+      for (const graph::Operand& o : program_.nodes[i].operands)
+        if (o.kind == graph::Operand::value) drop_if_last(root(o.value_id), i);
+      for (const graph::Result& r : program_.nodes[i].results) drop_if_last(root(r.value_id), i);
+    }
+  }
+
   void drop_if_last(ValueId root, size_t node) {
     if (last_use_[root] == static_cast<int32_t>(node)) stores_[root] = nullptr;
   }
 
-  /// The fault of what the node reads, or writes a part of.
+  /// The fault of what the node reads, or writes a part of, or of a storage that was lost before.
   Ref<Fault> inherited(const graph::Node& n) const {
     for (const graph::Operand& o : n.operands)
       if (o.kind == graph::Operand::value && o.read && faults_[o.value_id])
         return faults_[o.value_id];
-    for (const graph::Result& r : n.results)
-      if (r.target >= 0 && !r.full && faults_[program_.values[r.value_id].base])
+    for (const graph::Result& r : n.results) {
+      if (r.target < 0) continue;
+      if (!r.full && faults_[program_.values[r.value_id].base])
         return faults_[program_.values[r.value_id].base];
+      if (is_spoilt(r.value_id)) return faults_[root(r.value_id)];
+    }
     return nullptr;
   }
+  bool is_spoilt(ValueId v) const { return program_.values[root(v)].external && faults_[root(v)]; }
 
   void step(int32_t index) {
     const graph::Node& n = program_.nodes[static_cast<size_t>(index)];
@@ -72,10 +130,15 @@ class Walk {
     for (const graph::Result& r : n.results) wanted |= last_use_[root(r.value_id)] > index;
     if (!wanted) return;
     Ref<Fault> fault = inherited(n);
-    if (!fault) fault = execute(device_, record(index));
-    if (!fault) fault = finish();
-    if (fault && !first_) first_ = fault;
-    if (fault && device_.failed()) leave_fault(device_, fault);
+    if (!fault) {
+      fault = execute(device_, record(index));
+      if (!fault) fault = finish();
+      if (fault && !first_) first_ = fault;
+      if (fault && apart_)
+        device_.take_error();
+      else if (fault)
+        leave_fault(device_, fault);  // from here on nothing older is written
+    }
     for (const graph::Result& r : n.results) {
       const Ref<Content>& store = stores_[root(r.value_id)];
       // A fresh result may be whole although another one, or a check beside it, failed.
@@ -147,11 +210,11 @@ class Walk {
       if (!value.content || value.external) continue;
       const Ref<Content>& store = stores_[root(static_cast<ValueId>(v))];
       if (!value.root_external) {
-        if (faults_[v])
-          value.content->lose(faults_[v]);
-        else if (store)
+        if (store && store->block)  // of a newest value that failed the one before
           value.content->block = store->block;
-      } else if (store && !value.content->pinned) {
+        else if (faults_[v])
+          value.content->lose(faults_[v]);
+      } else if (store && !value.content->pinned && !is_spoilt(static_cast<ValueId>(v))) {
         value.content->block = store->block;  // a shadow may have taken its place
       }
     }
@@ -160,6 +223,8 @@ class Walk {
   DeviceRuntime& device_;
   Recording& whole_;
   const graph::Program program_;
+  std::vector<uint8_t> needed_;       // by node
+  bool apart_ = false;                // older storages stay as they are, faults are known already
   std::vector<Ref<Content>> stores_;  // by root
   std::vector<Ref<Fault>> faults_;    // by value
   std::vector<int32_t> last_use_;     // by root: the last node that needs it
@@ -168,6 +233,19 @@ class Walk {
 };
 
 }  // namespace
+
+std::vector<Ref<Block>> last_good(DeviceRuntime& device, Recording& recording,
+                                  std::span<const ValueId> wanted) {
+  const driver::ErrorRecord record = device.take_error();
+  std::vector<Ref<Block>> good;
+  try {
+    good = Walk(device, recording).rescue(wanted);
+  } catch (const std::exception&) {  // they are lost, as the rest is
+    good.assign(wanted.size(), nullptr);
+  }
+  *device.error_record() = record;
+  return good;
+}
 
 Ref<Fault> one_by_one(DeviceRuntime& device, Recording& recording) {
   return Walk(device, recording).run();

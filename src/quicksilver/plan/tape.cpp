@@ -92,7 +92,7 @@ void Recording::clear() {
 Content::~Content() {
   if (!tape_ && !run_) return;
   const std::lock_guard lock(recording_mutex());
-  if (run_) run_->forget(this);
+  if (run_) Run::forget(this);
   if (!tape_) return;
   if (tape_->holds(*this)) {
     Recording::Value& v = tape_->recording_.values[value_];
@@ -172,10 +172,10 @@ bool Tape::make_way(std::span<const In> in, std::span<const Out> out, Lock& lock
       return true;
     }
     if (running(c) == Hold::write) {
+      Handover& blocks = handover(type_);
+      const uint32_t seen = blocks.count();
       lock.unlock();
-      {
-        const Turn wait(type_);
-      }
+      blocks.wait(seen);
       lock.lock();
       return true;
     }
@@ -234,7 +234,7 @@ void Tape::record(graph::Op op, DType compute, std::span<const In> in, std::span
     return;
   }
   const uint64_t like = likeness(op, compute, in.size(), out);
-  bool full;
+  bool full, pinned = false;
   {
     Lock lock(recording_mutex());
     for (;;) {
@@ -251,10 +251,21 @@ void Tape::record(graph::Op op, DType compute, std::span<const In> in, std::span
     likes_.push_back(like);
     append(op, compute, in, out, attrs, std::move(line));
     full = recording_.nodes >= k_hard_nodes || live_bytes_ > 2 * soft_bytes_;
-    for (const In& i : in) full |= i.kind == In::tensor && i.content->pinned;
+    for (const In& i : in) pinned |= i.kind == In::tensor && i.content->pinned;
   }
-  if (full) [[unlikely]]
+  if (full || pinned) [[unlikely]]
     cut();
+  if (pinned && device_.info().asynchronous && device_.info().host_memory) [[unlikely]]
+    finish_runs();
+}
+
+/// Others read host memory without asking whether a run is over.
+void Tape::finish_runs() {
+  const Turn turn(type_);
+  try {
+    flight_of(type_).finish_all();
+  } catch (const std::exception&) {  // the runs stay under way: whoever needs them will meet it
+  }
 }
 
 /// Nothing throws here but for want of memory for the key itself. Recording lock held. All is
@@ -404,6 +415,7 @@ Ref<Fault> Tape::run(Lock& lock) {
   lock.lock();
   running_epoch_ = 0;
   lock.unlock();
+  handover(type_).announce();
   running_.clear();  // without the lock: memory of others is released by their own functions
   return fault;
 }

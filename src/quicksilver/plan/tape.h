@@ -54,6 +54,7 @@ class QS_API Content : public RefCounted {
 
   const DeviceType device;
   bool pinned = false;  // its address was handed out: ops on it run at once, its block never moves
+  bool read_only = false;  // memory of others who do not let us write (set before it is shared)
   /// Uses by autograd histories that have not run. A hint: threads may lose a count to each other.
   std::atomic<int32_t> saves{0};
   const int64_t bytes;
@@ -65,7 +66,10 @@ class QS_API Content : public RefCounted {
     block = nullptr;
     error = std::move(fault);
   }
-  void started(Run* run) { run_ = run; }
+  void started(Run* run) {
+    run_ = run;
+    tape_ = nullptr;  // who records a use of it need not wait for the run
+  }
   void finished(const Run* run) {
     if (run_ == run) run_ = nullptr;
   }
@@ -171,6 +175,7 @@ class QS_API Tape {
   Tape* other_user(const Content& content, bool write) const;
   bool make_way(std::span<const In> in, std::span<const Out> out, Lock& lock);
   bool limit_reached();
+  void finish_runs();
   uint64_t place() const;
   void append(graph::Op op, DType compute, std::span<const In> in, std::span<const Out> out,
               std::span<const uint64_t> attrs, std::string line);

@@ -11,6 +11,7 @@ namespace {
 struct Locks {
   std::mutex execution[k_device_type_count];
   RecordingMutex recording;
+  Handover handovers[k_device_type_count];
 };
 
 Locks& locks();
@@ -50,6 +51,19 @@ void RecordingMutex::wait() noexcept {
     for (int spins = 0; held_.load(std::memory_order_relaxed); ++spins)
       if (spins >= k_spins) sched_yield();
   } while (held_.exchange(true, std::memory_order_acquire));
+}
+
+Handover& handover(DeviceType device) { return locks().handovers[static_cast<int>(device)]; }
+
+void Handover::wait(uint32_t seen) noexcept {
+  void* released = let_go();
+  count_.wait(seen, std::memory_order_acquire);
+  if (released) g_interpreter.acquire(released);
+}
+
+void Handover::announce() noexcept {
+  count_.fetch_add(1, std::memory_order_release);
+  count_.notify_all();
 }
 
 Turn::Turn(DeviceType device, bool whole) : mutex_(locks().execution[static_cast<int>(device)]) {

@@ -1,7 +1,7 @@
 // The locks of this room, and their order.
 //
 //   execution   one for each device type; held while a recording is planned and run, and whenever
-//               runs in flight are looked at. Plans, their caches and their scratch belong to it.
+//               runs under way are looked at. Plans, their caches and their scratch belong to it.
 //   recording   one for the process; held for well under a microsecond, while a node is appended, a
 //               recording changes hands or results are handed out. It guards all tapes and the tape
 //               fields of all contents.
@@ -47,6 +47,22 @@ class QS_API RecordingMutex {
   std::atomic<bool> held_{false};
 };
 QS_API RecordingMutex& recording_mutex();
+
+/// Where a thread waits that wants to record a use of what another one has begun to run: the values
+/// get their blocks while the run is being prepared.
+class QS_API Handover {
+ public:
+  /// Read it under the recording lock, beside whatever shows that there is something to wait for.
+  uint32_t count() const noexcept { return count_.load(std::memory_order_acquire); }
+  /// Waits, without the interpreter's lock, until `announce` has been called since count() was
+  /// `seen`.
+  void wait(uint32_t seen) noexcept;
+  void announce() noexcept;
+
+ private:
+  std::atomic<uint32_t> count_{0};
+};
+QS_API Handover& handover(DeviceType device);
 
 /// How the interpreter's lock is let go and taken back; Python installs its own. `release` gives
 /// null when this thread does not hold it.

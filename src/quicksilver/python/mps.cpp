@@ -107,10 +107,12 @@ PyObject* recommended_max_memory(PyObject*, PyObject*) {
 PyObject* empty_cache(PyObject*, PyObject*) {
   return guarded([] {
     DeviceRuntime& runtime = mps_runtime();
-    GilRelease release;
-    qs::synchronize(DeviceType::mps);
-    runtime.allocator().empty_cache();
-    return new_ref(Py_None);
+    {
+      GilRelease release;
+      qs::synchronize(DeviceType::mps);
+      runtime.allocator().empty_cache();
+    }
+    return none();
   });
 }
 /// All figures that memory_summary shows, by name; bytes where the name says so.
@@ -281,17 +283,33 @@ PyObject* inject_faults(PyObject*, PyObject* what) {
     return none();
   });
 }
+PyObject* hold_submits(PyObject*, PyObject* on) {
+  return guarded([&] {
+    injector().hold(PyObject_IsTrue(on) > 0);
+    return none();
+  });
+}
 PyObject* fault_counts(PyObject*, PyObject*) {
   return guarded([] {
     const driver::FaultInjector::Counts c = injector().counts();
     PyRef d = PyRef::steal(PyDict_New());
-    const std::pair<const char*, int64_t> figures[] = {{"allocs", c.allocs},
-                                                       {"builds", c.builds},
-                                                       {"submits", c.submits},
-                                                       {"waits", c.waits},
-                                                       {"failed", c.failed}};
+    const std::pair<const char*, int64_t> figures[] = {{"allocs", c.allocs},   {"builds", c.builds},
+                                                       {"submits", c.submits}, {"waits", c.waits},
+                                                       {"failed", c.failed},   {"held", c.held}};
     for (const auto& [name, value] : figures) set_item(d.get(), name, PyLong_FromLongLong(value));
     return d.release();
+  });
+}
+PyObject* forget_plans(PyObject*, PyObject*) {
+  return guarded([] {
+    DeviceRuntime& runtime = mps_runtime();
+    {
+      GilRelease release;
+      qs::synchronize(DeviceType::mps);
+      plan::clear_plans(DeviceType::mps);
+      runtime.forget_kernels();
+    }
+    return none();
   });
 }
 PyObject* live_blocks(PyObject*, PyObject* device) {
@@ -348,7 +366,10 @@ PyMethodDef functions[] = {
      "describe_plan(device): the last plan that ran, in words."},
     {"_inject_faults", inject_faults, METH_O,
      "For tests: which calls a fault:<driver> fails, as in \"alloc=5, submit=2+\"."},
+    {"_hold_submits", hold_submits, METH_O,
+     "For tests: whether what a fault:<driver> is given waits there."},
     {"_fault_counts", fault_counts, METH_NOARGS, nullptr},
+    {"_forget_plans", forget_plans, METH_NOARGS, "For tests: empties the caches of mps."},
     {"_live_blocks", live_blocks, METH_O, "Pieces of memory that somebody holds, on a device."},
     {"get_num_threads", get_num_threads, METH_NOARGS, "Threads that cpu kernels use."},
     {"set_num_threads", set_num_threads, METH_O, "Sets how many threads cpu kernels use."},
@@ -361,11 +382,12 @@ PyMethodDef functions[] = {
 void add_mps(PyObject* module) {
   check(PyModule_AddFunctions(module, functions));
   plan::set_line_function(current_line);
-  plan::set_interpreter_lock(
-      {[]() -> void* {
-         return Py_IsInitialized() && PyGILState_Check() ? PyEval_SaveThread() : nullptr;
-       },
-       [](void* state) { PyEval_RestoreThread(static_cast<PyThreadState*>(state)); }});
+  plan::set_interpreter_lock({[]() -> void* {
+                                return Py_IsInitialized() && PyGILState_Check()
+                                           ? PyEval_SaveThread()
+                                           : nullptr;
+                              },
+                              [](void* state) { take_back(static_cast<PyThreadState*>(state)); }});
   const PyRef atexit = PyRef::steal(PyImport_ImportModule("atexit"));
   const PyRef function = PyRef::steal(PyObject_GetAttrString(module, "_at_exit"));
   PyRef::steal(PyObject_CallMethod(atexit.get(), "register", "O", function.get()));

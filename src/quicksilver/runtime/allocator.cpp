@@ -317,6 +317,7 @@ Ref<Block> Allocator::wrap(void* ptr, size_t bytes, Block::Release release, void
 
 void Block::recycle() noexcept {
   Allocator::Impl& m = *owner_->impl_;
+  spoilt_ = nullptr;
   if (release_) {
     release_(context_);
     std::lock_guard lock(m.mutex);

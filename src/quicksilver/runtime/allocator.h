@@ -34,6 +34,11 @@ class QS_API Block {
   bool is_external() const noexcept { return release_ != nullptr; }
   uint32_t use_count() const noexcept { return count_.load(std::memory_order_acquire); }
 
+  /// Notes why the content is worthless, for those who use the block all the same; forgotten when
+  /// it is free. Both under the execution lock of the plans that use it (plan/turn.h).
+  void spoil(Ref<RefCounted> why) { spoilt_ = std::move(why); }
+  RefCounted* spoilt() const { return spoilt_.get(); }
+
   void retain() const noexcept { count_.fetch_add(1, std::memory_order_relaxed); }
   void release() const noexcept {
     if (count_.fetch_sub(1, std::memory_order_acq_rel) == 1) const_cast<Block*>(this)->recycle();
@@ -53,6 +58,7 @@ class QS_API Block {
   Block* next_ = nullptr;  // in a free list
   Release release_ = nullptr;
   void* context_ = nullptr;
+  Ref<RefCounted> spoilt_;
 };
 
 struct MemoryStats {

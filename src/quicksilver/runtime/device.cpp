@@ -49,6 +49,11 @@ DeviceRuntime::KernelCounts DeviceRuntime::kernel_counts() const {
   return counts_;
 }
 
+void DeviceRuntime::forget_kernels() {
+  std::lock_guard lock(kernels_mutex_);
+  kernels_.clear();
+}
+
 void* DeviceRuntime::arena(size_t bytes) {
   if (!arena_ || arena_->bytes() < bytes) {
     arena_ = nullptr;  // first: the new one may take its memory

@@ -52,6 +52,8 @@ class QS_API DeviceRuntime {
     int64_t built = 0, hits = 0;
   };
   KernelCounts kernel_counts() const;
+  /// Frees all kernels, for tests: no plan may name one any more.
+  void forget_kernels();
 
   /// The one arena block, at least `bytes` long; grows, content is lost when it does. Call it with
   /// mutex() held, and use it until the next submit has returned.

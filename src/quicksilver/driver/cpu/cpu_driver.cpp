@@ -322,6 +322,7 @@ class CpuDriver final : public Driver {
                         info_.threads == 1 ? "" : "s");
     info_.host_memory = true;
     info_.exact_rows = true;
+    info_.dlpack_device = 1;  // kDLCPU
     info_.memory_bytes = machine.memory_bytes;
   }
 

@@ -1,6 +1,7 @@
 #include "quicksilver/driver/fault/fault_driver.h"
 
 #include <charconv>
+#include <condition_variable>
 #include <cstdlib>
 #include <limits>
 #include <mutex>
@@ -82,6 +83,7 @@ class FaultDriver final : public Driver, public FaultInjector {
   Fence submit(std::span<const Command> commands, const Launch& launch) override {
     QS_CHECK(!fails(k_submit), DeviceError, "a list of {} commands was made to fail",
              commands.size());
+    pass();
     return inner_->submit(commands, launch);
   }
   std::unique_ptr<Program> freeze(std::vector<Command> commands) override {
@@ -89,6 +91,7 @@ class FaultDriver final : public Driver, public FaultInjector {
   }
   Fence replay(Program& program, const Launch& launch) override {
     QS_CHECK(!fails(k_submit), DeviceError, "a replay was made to fail");
+    pass();
     return inner_->replay(program, launch);
   }
   void wait(Fence fence) override {
@@ -103,10 +106,16 @@ class FaultDriver final : public Driver, public FaultInjector {
     const std::lock_guard lock(mutex_);
     orders_ = read;
   }
+  void hold(bool on) override {
+    const std::lock_guard lock(mutex_);
+    holding_ = on;
+    changed_.notify_all();
+  }
   Counts counts() const override {
     const std::lock_guard lock(mutex_);
     const auto& c = orders_.calls;
-    return {c[k_alloc].seen, c[k_build].seen, c[k_submit].seen, c[k_wait].seen, orders_.failed};
+    return {c[k_alloc].seen, c[k_build].seen, c[k_submit].seen,
+            c[k_wait].seen,  orders_.failed,  held_};
   }
 
  private:
@@ -120,9 +129,20 @@ class FaultDriver final : public Driver, public FaultInjector {
     return failing;
   }
 
+  /// Lets a list through, once nothing is held.
+  void pass() {
+    std::unique_lock lock(mutex_);
+    ++held_;
+    changed_.wait(lock, [&] { return !holding_; });
+    --held_;
+  }
+
   std::unique_ptr<Driver> inner_;
   DriverInfo info_;
   mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  bool holding_ = false;
+  int64_t held_ = 0;
   Orders orders_;
 };
 
