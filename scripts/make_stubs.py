@@ -130,7 +130,8 @@ TENSOR_BODY = [
     "def __getitem__(self, key: Any, /) -> Tensor: ...",
     "def __setitem__(self, key: Any, value: Tensor | Number, /) -> None: ...",
     "def __array__(self, dtype: Any = None, copy: _bool | None = None) -> np.ndarray: ...",
-    "def __dlpack__(self, *args: Any, **kwargs: Any) -> Any: ...",
+    "def __dlpack__(self, *, stream: _int | None = None, max_version: tuple[_int, _int] | None"
+    " = None, dl_device: tuple[_int, _int] | None = None, copy: _bool | None = None) -> Any: ...",
     "def __dlpack_device__(self) -> tuple[_int, _int]: ...",
     "def numpy(self, *, force: _bool = False) -> np.ndarray: ...",
     "def tolist(self) -> Any: ...",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_LAZY = ("_pytree", "checkpoint", "data", "hooks")
+_LAZY = ("_pytree", "checkpoint", "data", "dlpack", "hooks")
 
 
 def __getattr__(name: str) -> Any:

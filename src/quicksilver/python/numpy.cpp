@@ -77,12 +77,12 @@ void memory_dealloc(PyObject* self) {
 }
 int memory_get_buffer(PyObject* self, Py_buffer* view, int flags) {
   auto* m = reinterpret_cast<MemoryObject*>(self);
-  return PyBuffer_FillInfo(view, self, m->data, m->bytes, 0, flags);
+  return PyBuffer_FillInfo(view, self, m->data, m->bytes, m->tensor.storage().read_only, flags);
 }
 PyType_Slot memory_slots[] = {
     {Py_tp_dealloc, reinterpret_cast<void*>(memory_dealloc)},
     {Py_bf_getbuffer, reinterpret_cast<void*>(memory_get_buffer)},
-    {Py_tp_doc, const_cast<char*>("A tensor's memory, as a writable buffer of bytes.")},
+    {Py_tp_doc, const_cast<char*>("A tensor's memory, as a buffer of bytes.")},
     {0, nullptr},
 };
 PyType_Spec memory_spec = {"quicksilver._Memory", sizeof(MemoryObject), 0,

@@ -175,6 +175,10 @@ void check_target(Op op, const TensorImpl& target, DeviceType device, DType resu
   QS_CHECK(target.layout.shape == shape, Error,
            "output with shape {} doesn't match the broadcast shape {}",
            to_string(target.layout.shape), to_string(shape));
+  QS_CHECK(!target.storage->read_only, Error,
+           "{}: the tensor is read-only, its memory came from an owner who does not allow writes. "
+           "Please clone() the tensor before performing the operation.",
+           name_of(op));
   QS_CHECK(
       !target.layout.may_self_overlap(), Error,
       "unsupported operation: more than one element of the written-to tensor refers to a single "
@@ -388,22 +392,20 @@ Tensor empty_tensor(DimSpan shape, DType dtype, DeviceType device) {
 }
 
 Tensor from_external(void* data, Layout layout, DType dtype, int64_t bytes, void (*release)(void*),
-                     void* context) {
+                     void* context, DeviceType device) {
   struct Owner {
     void (*release)(void*);
     void* context;
   };
   auto owner = std::make_unique<Owner>(Owner{release, context});
-  Ref<Storage> storage = make_ref<Storage>(DeviceType::cpu, bytes);
-  storage->block = device_runtime(DeviceType::cpu)
-                       .allocator()
-                       .wrap(
-                           data, static_cast<size_t>(bytes),
-                           [](void* p) noexcept {
-                             const std::unique_ptr<Owner> mine(static_cast<Owner*>(p));
-                             mine->release(mine->context);
-                           },
-                           owner.get());
+  Ref<Storage> storage = make_ref<Storage>(device, bytes);
+  storage->block = device_runtime(device).allocator().wrap(
+      data, static_cast<size_t>(bytes),
+      [](void* p) noexcept {
+        const std::unique_ptr<Owner> mine(static_cast<Owner*>(p));
+        mine->release(mine->context);
+      },
+      owner.get());
   (void)owner.release();
   return Tensor(make_ref<TensorImpl>(std::move(storage), std::move(layout), dtype));
 }

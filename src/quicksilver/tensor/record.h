@@ -44,9 +44,11 @@ QS_API Tensor make_view(const Tensor& base, Layout layout);
 /// Fresh uninitialised memory (material at once).
 QS_API Tensor empty_tensor(DimSpan shape, DType dtype, DeviceType device);
 QS_API Tensor empty_strided_tensor(DimSpan shape, DimSpan strides, DType dtype, DeviceType device);
-/// A cpu tensor over memory somebody else owns; `release(context)` runs when the storage dies.
+/// A tensor over host memory that somebody else owns, on cpu or on an mps that has host memory;
+/// `release(context)` runs when the storage dies.
 QS_API Tensor from_external(void* data, Layout layout, DType dtype, int64_t bytes,
-                            void (*release)(void*), void* context);
+                            void (*release)(void*), void* context,
+                            DeviceType device = DeviceType::cpu);
 /// A tensor on `device` with a copy of row-major host data.
 QS_API Tensor from_host(const void* data, DimSpan shape, DType dtype, DeviceType device);
 /// The result dtype of a binary op (torch.result_type).
