@@ -8,7 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from oracle import gradient_edges, optable
+from oracle import (
+    gradient_edges,
+    gradients_windows,  # noqa: F401 (adds its rows)
+    optable,
+)
 from oracle.gradients import NOT_HERE, ROWS, Row, draw
 from oracle.library import DEVICES, IS_TORCH, Array, L, serves, to_library, to_numpy
 from oracle.run import trace

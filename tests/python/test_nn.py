@@ -19,6 +19,11 @@ def test_as_pytorch(case: str) -> None:
     traced.check("nn", case, torch, rtol=2e-5, atol=2e-6)
 
 
+@pytest.mark.parametrize("case", traced.cases("layers"))
+def test_layers_as_pytorch(case: str) -> None:
+    traced.check("layers", case, torch, rtol=2e-5, atol=2e-6)
+
+
 # ---- the random parts: right distributions, nobody's exact numbers -------------------------------
 def test_initial_weights() -> None:
     torch.manual_seed(0)

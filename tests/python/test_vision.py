@@ -24,6 +24,11 @@ def test_as_pytorch(case: str) -> None:
     traced.check("vision", case, torch, rtol=2e-5, atol=4e-6)
 
 
+@pytest.mark.parametrize("case", traced.cases("vision_errors"))
+def test_errors_as_pytorch(case: str) -> None:
+    traced.check("vision_errors", case, torch)
+
+
 @DEVICES
 @pytest.mark.parametrize("place", [16, -1])
 def test_unpooling_outside_of_the_planes_raises(place: int, device: str) -> None:
