@@ -124,6 +124,10 @@ def __getattr__(name: str) -> Any:
         value = getattr(importlib.import_module(f"quicksilver.{_FUNCTIONS[name]}"), name)
         globals()[name] = value
         return value
+    if name.startswith("_foreach_"):
+        value = importlib.import_module("quicksilver._foreach").find(name)
+        globals()[name] = value
+        return value
     if name in _composed.FUNCTIONS:
         value = _composed.find(_composed.FUNCTIONS[name], name)
         globals()[name] = value

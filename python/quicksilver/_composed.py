@@ -53,6 +53,12 @@ TABLES: dict[str, tuple[str, str, str, str]] = {
         " dim_order",
         "",
     ),
+    "_functions_tensor": (
+        "",
+        "fill spmm is_storage",
+        "apply_ map_ new is_shared record_stream storage untyped_storage",
+        "",
+    ),
     "_functions_random": (
         "",
         "rrelu rrelu_ dropout_ _sample_dirichlet",

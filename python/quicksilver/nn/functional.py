@@ -14,7 +14,14 @@ from quicksilver import _C
 from quicksilver.nn._attention import (  # noqa: F401 -- names of this module
     multi_head_attention_forward,
 )
+from quicksilver.nn._convolution import conv_tbc  # noqa: F401
 from quicksilver.nn._embedding import embedding, embedding_bag  # noqa: F401
+from quicksilver.nn._fractional_pooling import (  # noqa: F401
+    fractional_max_pool2d,
+    fractional_max_pool2d_with_indices,
+    fractional_max_pool3d,
+    fractional_max_pool3d_with_indices,
+)
 from quicksilver.nn._losses import (  # noqa: F401 -- names of this module
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -107,6 +114,7 @@ dropout = _nn.dropout
 linear = _nn.linear
 one_hot = _nn.one_hot
 scaled_dot_product_attention = _nn.scaled_dot_product_attention
+native_channel_shuffle = channel_shuffle
 conv1d = _nn.conv1d
 conv2d = _nn.conv2d
 conv3d = _nn.conv3d

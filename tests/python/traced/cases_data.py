@@ -141,6 +141,12 @@ def case_bad_loaders(L: Any) -> Any:
         lambda: d.DataLoader(Stream(), shuffle=True),
         lambda: d.DataLoader(Stream(), sampler=[0]),
         lambda: d.DataLoader(Stream(), batch_sampler=[[0]]),
+        lambda: d.DataLoader([1], multiprocessing_context="spawn"),
+        lambda: setattr(d.DataLoader([1]), "batch_size", 2),
+        lambda: setattr(d.DataLoader([1]), "note", 2),
+        lambda: d.RandomSampler([], num_samples=0),
+        lambda: d.RandomSampler([1], num_samples=0),
+        lambda: len(d.DataLoader([], shuffle=True)),
     ]
     return [
         outcome(lambda a=a: (a(), "fine")[1])

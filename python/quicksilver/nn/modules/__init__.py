@@ -25,6 +25,7 @@ from quicksilver.nn.modules.activation import (
     Sigmoid,
     SiLU,
     Softmax,
+    Softmax2d,
     Softmin,
     Softplus,
     Softshrink,
@@ -33,6 +34,7 @@ from quicksilver.nn.modules.activation import (
     Tanhshrink,
     Threshold,
 )
+from quicksilver.nn.modules.adaptive import AdaptiveLogSoftmaxWithLoss
 from quicksilver.nn.modules.batchnorm import (
     BatchNorm1d,
     BatchNorm2d,
@@ -147,6 +149,8 @@ from quicksilver.nn.modules.pooling import (
     AvgPool1d,
     AvgPool2d,
     AvgPool3d,
+    FractionalMaxPool2d,
+    FractionalMaxPool3d,
     LPPool1d,
     LPPool2d,
     LPPool3d,

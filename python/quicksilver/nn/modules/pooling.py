@@ -276,3 +276,75 @@ class AdaptiveMaxPool3d(_AdaptiveMax):
 
     def forward(self, input: Tensor) -> Any:
         return F.adaptive_max_pool3d(input, self.output_size, self.return_indices)
+
+
+class _FractionalMax(Module):
+    """Largest elements of windows that begin at random places.
+
+    Args:
+        output_size: how many windows, or output_ratio of the input's extents, within (0, 1).
+        _random_samples: instead of drawing them.
+
+    Raises:
+        ValueError: neither or both are given, or a ratio is out of range.
+    """
+
+    _dimensions: int
+
+    def __init__(
+        self,
+        kernel_size: Any,
+        output_size: Any = None,
+        output_ratio: Any = None,
+        return_indices: bool = False,
+        _random_samples: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        n, name = self._dimensions, f"FractionalMaxPool{self._dimensions}d"
+
+        def several(value: Any) -> Any:
+            return value if value is None or isinstance(value, (tuple, list)) else (value,) * n
+
+        self.kernel_size = several(kernel_size)
+        self.return_indices = return_indices
+        self.register_buffer("_random_samples", _random_samples)
+        self.output_size = several(output_size)
+        self.output_ratio = several(output_ratio)
+        if output_size is None and output_ratio is None:
+            raise ValueError(
+                f"{name} requires specifying either an output size, or a pooling ratio"
+            )
+        if output_size is not None and output_ratio is not None:
+            raise ValueError("only one of output_size and output_ratio may be specified")
+        if self.output_ratio is not None and not all(0 < r < 1 for r in self.output_ratio):
+            raise ValueError(f"output_ratio must be between 0 and 1 (got {output_ratio})")
+
+
+class FractionalMaxPool2d(_FractionalMax):
+    __doc__ = _FractionalMax.__doc__
+    _dimensions = 2
+
+    def forward(self, input: Tensor) -> Any:
+        return F.fractional_max_pool2d(
+            input,
+            self.kernel_size,
+            self.output_size,
+            self.output_ratio,
+            self.return_indices,
+            self._random_samples,
+        )
+
+
+class FractionalMaxPool3d(_FractionalMax):
+    __doc__ = _FractionalMax.__doc__
+    _dimensions = 3
+
+    def forward(self, input: Tensor) -> Any:
+        return F.fractional_max_pool3d(
+            input,
+            self.kernel_size,
+            self.output_size,
+            self.output_ratio,
+            self.return_indices,
+            self._random_samples,
+        )

@@ -14,6 +14,13 @@ from quicksilver.nn.utils.clip_grad import (
     get_total_norm,
 )
 from quicksilver.nn.utils.convert_parameters import parameters_to_vector, vector_to_parameters
+from quicksilver.nn.utils.fusion import (
+    fuse_conv_bn_eval,
+    fuse_conv_bn_weights,
+    fuse_linear_bn_eval,
+    fuse_linear_bn_weights,
+    skip_init,
+)
 from quicksilver.nn.utils.weight_norm import (
     remove_spectral_norm,
     remove_weight_norm,

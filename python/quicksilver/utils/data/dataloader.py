@@ -65,6 +65,10 @@ class _Fetch:
         return self.collate(samples)
 
 
+# What the order of samples was made of.
+_FIXED = ("batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "persistent_workers")
+
+
 class DataLoader:
     """Gives batches of a dataset; iterate over it.
 
@@ -89,6 +93,7 @@ class DataLoader:
     """
 
     _iterator: Any = None
+    _made = False
 
     def __init__(
         self,
@@ -112,6 +117,11 @@ class DataLoader:
         in_order: bool = True,
     ) -> None:
         _check_numbers(num_workers, timeout, prefetch_factor, persistent_workers)
+        if multiprocessing_context is not None and num_workers == 0:
+            raise ValueError(
+                "multiprocessing_context can only be used with multi-process loading (num_workers >"
+                f" 0), but got num_workers={num_workers}"
+            )
         iterable = isinstance(dataset, IterableDataset)
         if iterable:
             if shuffle not in (False, None):
@@ -167,6 +177,14 @@ class DataLoader:
         if collate_fn is None:
             collate_fn = default_collate if self._batched else default_convert
         self.collate_fn = collate_fn
+        self._made = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self._made and name in _FIXED:
+            raise ValueError(
+                f"{name} attribute should not be set after {type(self).__name__} is initialized"
+            )
+        super().__setattr__(name, value)
 
     @property
     def _batched(self) -> bool:
