@@ -1,6 +1,5 @@
 """Rows of gradients.py for windows and convolutions."""
 
-# ruff: noqa: E501 (one row of a table, one line)
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -138,37 +137,3 @@ row(
     (2, 2, 3, 3),
     order=2,
 )
-
-# verbs.h names them; no row above differentiates them -> why
-NOT_HERE: dict[str, str] = {
-    "scaled_dot_product_attention": "a test of its own: test_attention.py",
-    "lstm_layer": "a test of its own: test_recurrent.py",
-    "attention_backends": "a setting",
-    "set_attention_backends": "a setting",
-    **dict.fromkeys(
-        ("isnan", "isinf", "isfinite", "signbit", "logical_not", "bitwise_not", "eq", "ne", "lt",
-         "le", "gt", "ge", "logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or",
-         "bitwise_xor", "bitwise_left_shift", "bitwise_right_shift", "any", "all", "argmax",
-         "argmin", "argsort", "equal", "nonzero", "one_hot", "is_contiguous"),
-        "the result is boolean or integer"),
-    **dict.fromkeys(
-        ("empty", "full", "zeros", "ones", "arange", "linspace", "eye", "full_like", "rand",
-         "randn", "randint", "randperm", "bernoulli"),
-        "creation: nothing to differentiate"),
-    **dict.fromkeys(("manual_seed", "synchronize", "step_end"), "not a function of tensors"),
-    "dropout": "random: its gradient is checked in test_parity_random.py",
-    "detach": "cuts the history: checked in test_gradients.py",
-    **dict.fromkeys(
-        ("draw", "special_bessel_j0", "special_bessel_j1", "special_bessel_y0", "special_bessel_y1",
-         "special_spherical_bessel_j0", "special_modified_bessel_k0", "special_modified_bessel_k1",
-         "special_scaled_modified_bessel_k0", "special_scaled_modified_bessel_k1"),
-        "PyTorch has no derivative either (UNKNOWN in the gradient table)"),
-    **dict.fromkeys(
-        ("complex", "polar", "conj", "angle", "sgn", "real_part", "imag_part", "real", "imag",
-         "view_as_real", "view_as_complex"),
-        "complex numbers: test_complex.py"),
-    **dict.fromkeys(("isposinf", "isneginf", "gcd", "lcm", "searchsorted"), "the result is boolean or integer"),
-    **dict.fromkeys(("poisson", "standard_gamma", "binomial"), "random: test_distributions.py"),
-    "heaviside": "its derivative is 0, as sign's",
-    "nextafter": "no derivative is written (UNKNOWN in the gradient table)",
-}  # fmt: skip
