@@ -82,7 +82,10 @@ _MODULES = frozenset(
         "special",
         "testing",
         "utils",
+        "storage",
         "version",
+        "_dynamo",
+        "_inductor",
     )
 )
 _FUNCTIONS = {

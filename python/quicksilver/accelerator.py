@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from quicksilver import _C, mps
-from quicksilver.mps import empty_cache, synchronize
+from quicksilver.mps import empty_cache, reset_peak_memory_stats
 
 __all__ = [
     "current_accelerator",
@@ -15,10 +15,34 @@ __all__ = [
     "device_index",
     "empty_cache",
     "is_available",
+    "max_memory_allocated",
+    "memory_allocated",
+    "memory_stats",
+    "reset_peak_memory_stats",
     "set_device_idx",
     "set_device_index",
     "synchronize",
 ]
+
+
+def synchronize(device: Any = None) -> None:
+    """Runs everything recorded, waits for it, and raises errors that data caused."""
+    mps.synchronize()
+
+
+def memory_allocated(device: Any = None) -> int:
+    """Bytes in live tensors. What is recorded runs first."""
+    return mps.current_allocated_memory()
+
+
+def max_memory_allocated(device: Any = None) -> int:
+    """The most bytes that live tensors had since the start or reset_peak_memory_stats."""
+    return mps.max_allocated_memory()
+
+
+def memory_stats(device: Any = None) -> dict[str, int]:
+    """torch.mps.memory_stats()."""
+    return mps.memory_stats()
 
 
 def is_available() -> bool:

@@ -223,3 +223,32 @@ def _mismatch(
         else:
             text += f"{name.capitalize()} difference: {values.item()}{allowed}\n"
     return text.rstrip("\n")
+
+
+def assert_allclose(
+    actual: Any,
+    expected: Any,
+    rtol: float | None = None,
+    atol: float | None = None,
+    equal_nan: bool = True,
+    msg: str = "",
+) -> None:
+    """assert_close as it once was: values alone are compared, NaNs are equal, and actual may be a
+    number."""
+    if not isinstance(actual, Tensor):
+        actual = _C.tensor(actual)
+    if not isinstance(expected, Tensor):
+        expected = _C.tensor(expected, dtype=actual.dtype)
+    if rtol is None and atol is None:
+        rtol, atol = max(_TOLERANCES.get(t.dtype, (0.0, 0.0)) for t in (actual, expected))
+    assert_close(
+        actual,
+        expected,
+        rtol=rtol,
+        atol=atol,
+        equal_nan=equal_nan,
+        check_device=True,
+        check_dtype=False,
+        check_stride=False,
+        msg=msg or None,
+    )

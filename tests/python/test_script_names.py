@@ -101,6 +101,37 @@ def test_hub_reads_a_checkpoint_in_an_archive(checkpoint: Path, tmp_path: Path) 
     assert state["w"].is_mps
 
 
+def test_switches_are_kept() -> None:
+    torch._inductor.config.coordinate_descent_tuning = True
+    torch._inductor.config.triton.unique_kernel_names = False
+    torch._dynamo.config.suppress_errors = True
+    torch.backends.opt_einsum.strategy = "auto"
+    assert torch._inductor.config.coordinate_descent_tuning and torch._dynamo.config.suppress_errors
+    torch._dynamo.reset()
+    with torch.backends.cuda.sdp_kernel(enable_flash=False) as chosen:
+        assert not chosen["enable_flash"] and chosen["enable_math"]
+    assert torch.storage.UntypedStorage is type(torch.ones(1).untyped_storage())
+    fused, foreach = torch.optim.optimizer._default_to_fused_or_foreach([], False)
+    assert not fused and not foreach
+
+
+def test_memory_of_the_accelerator() -> None:
+    torch.accelerator.synchronize()
+    before = torch.accelerator.memory_allocated()
+    x = torch.ones(1 << 18, device="mps")
+    assert torch.accelerator.memory_allocated(0) - before >= 1 << 20
+    assert torch.accelerator.max_memory_allocated() >= before + x.numel() * 4
+    assert torch.accelerator.memory_stats()["live_bytes"] > 0
+
+
+def test_the_older_comparison_looks_at_values_alone() -> None:
+    x = torch.tensor([1.0, float("nan")])
+    torch.testing.assert_allclose(x, x.double())
+    torch.testing.assert_allclose([1.0, 2.0], torch.tensor([1.0, 2.0]))
+    with pytest.raises(AssertionError):
+        torch.testing.assert_allclose(x, x + 1)
+
+
 def test_mixed_precision_for_cuda_is_switched_off() -> None:
     x = torch.ones(2, 2)
     with warnings.catch_warnings(record=True) as said:

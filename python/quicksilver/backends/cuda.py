@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -38,3 +40,19 @@ mem_efficient_sdp_enabled = math_sdp_enabled = flash_sdp_enabled
 def preferred_linalg_library(backend: Any = None) -> str:
     """Accepted; "default"."""
     return "default"
+
+
+@contextmanager
+def sdp_kernel(
+    enable_flash: bool = True,
+    enable_math: bool = True,
+    enable_mem_efficient: bool = True,
+    enable_cudnn: bool = True,
+) -> Iterator[dict[str, bool]]:
+    """A block whose choice of attention kernels is accepted; nn.attention.sdpa_kernel chooses."""
+    yield {
+        "enable_flash": enable_flash,
+        "enable_math": enable_math,
+        "enable_mem_efficient": enable_mem_efficient,
+        "enable_cudnn": enable_cudnn,
+    }

@@ -450,6 +450,18 @@ def check_flags(fused: bool | None, foreach: bool | None, differentiable: bool) 
         raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
 
 
+def _get_capturable_supported_devices(supports_xla: bool = True) -> list[str]:
+    """Where ``capturable`` may be asked for; it changes nothing here."""
+    return ["cpu", "mps"]
+
+
+def _default_to_fused_or_foreach(
+    params: Any, differentiable: bool, use_fused: bool = False
+) -> tuple[bool, bool]:
+    """(fused, foreach) of an optimizer that was not told: neither, as a step is one plan anyway."""
+    return False, False
+
+
 def _register(table: OrderedDict[int, Any], hook: Any, first: bool = False) -> RemovableHandle:
     handle = RemovableHandle(table)
     table[handle.id] = hook
