@@ -345,8 +345,7 @@ void record(Op op, std::span<const Operand> operands, std::span<const uint64_t> 
 Tensor record_cat(std::span<const Tensor> tensors, int dim, DType dtype, const Layout& layout) {
   QS_ASSERT(!tensors.empty() && tensors.size() <= k_most_joined);
   const DeviceType device = tensors[0].device_type();
-  checked_numel(layout.shape);
-  const Tensor out = make_fresh(device, dtype, layout);
+  const Tensor out = make_fresh(device, dtype, layout.shape, layout.strides);
   if (out.numel() == 0) {
     out.storage().block = device_runtime(device).allocator().allocate(0);
     return out;
