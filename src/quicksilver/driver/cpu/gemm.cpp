@@ -354,7 +354,7 @@ void GemmPlan::choose_pieces(bool followed) {
       if (followed && turned_ && s_.n / (column_unit / 2) >= threads) {
         columns = threads;
       } else if (followed && !fixed && !vector && !swapped_ && s_.k <= s_.m) {
-        while (rows < few && s_.m / (rows * 2) >= row_unit) rows *= 2;
+        while (rows < pieces && s_.m / (rows * 2) >= (rows < few ? row_unit : 196)) rows *= 2;
         if (rows < threads) rows = 1;
       }
       if (rows * columns == 1) {
