@@ -110,4 +110,4 @@ def test_the_digits_are_trained_in_cpp(prefix: Path, tmp_path: Path) -> None:
     failed = subprocess.run(
         [program / "digits", weights, weights], capture_output=True, text=True, check=False
     )
-    assert failed.returncode == 1 and "no .npz file" in failed.stderr
+    assert failed.returncode == 1 and "no zip archive" in failed.stderr

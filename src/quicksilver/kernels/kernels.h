@@ -28,7 +28,8 @@
 // What is proven of the texts: compiled by the host's compiler they give the host functions' bits
 // on an emulated grid (fibers, shuffled threads and groups, poisoned memory: tests/cpp/grid.h), for
 // all dtypes, layouts, NaNs and ties, and in plans; clang takes every one of them as MSL, with
-// address spaces that are checked and without f64, and as CUDA device code; nvcc 13 compiles them.
+// address spaces that are checked and without f64, and as CUDA device code; nvcc 13 has compiled
+// most of them, in an earlier state.
 // What is not: none has run on a GPU, Apple's compiler has seen none, and nothing is known of their
 // speed there. Real concurrency within a phase, memory order and a device's own rounding of log,
 // exp and cos are beyond the emulator.

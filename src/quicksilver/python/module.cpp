@@ -102,10 +102,13 @@ void fill(PyObject* module) {
 /// Types and tables exist once in a process: an import that comes again shares them, and one from
 /// another interpreter, whose objects must not meet ours, is refused.
 int execute(PyObject* module) {
+  if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
+    // Not raise(): it takes the lock of the main interpreter, which waits for this one's.
+    PyErr_SetString(PyExc_ImportError,
+                    "quicksilver cannot be imported in a subinterpreter: use threads or processes");
+    return -1;
+  }
   return guarded_status([&] {
-    if (PyInterpreterState_Get() != PyInterpreterState_Main())
-      raise(PyExc_ImportError,
-            "quicksilver cannot be imported in a subinterpreter: use threads or processes");
     static PyObject* first = nullptr;
     if (first) {
       check(PyDict_Update(PyModule_GetDict(module), PyModule_GetDict(first)));

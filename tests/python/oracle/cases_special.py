@@ -54,9 +54,24 @@ def _gradient(name: str, *more: Any) -> Callable[..., Any]:
 
 
 _MODERATE = {"edges": False, "dtypes": WIDE}
+
+
+def _i0(x):
+    """Modified Bessel function of order 0. SciPy's is up to 5 units in the last place off near 7; a
+    sum of positive terms in long doubles is not."""
+    x = np.asarray(x, np.float64)
+    near = np.abs(x) < 30
+    quarter = (np.where(near, x, 0).astype(np.longdouble) / 2) ** 2
+    term = total = np.ones_like(quarter)
+    for k in range(1, 80):
+        term = term * quarter / (k * k)
+        total = total + term
+    return np.where(near, total.astype(np.float64), special.i0(x))
+
+
 UNARY = [
     unary("sinc", floating(np.sinc), "moderate", 4, magnitude=lambda x: 8 + 0 * np.abs(x), edges=False),
-    unary("i0", floating(special.i0), "moderate", 4, **_MODERATE),
+    unary("i0", floating(_i0), "moderate", 4, **_MODERATE),
     *(
         unary(f"special_{name}", floating(f), domain, 16, ops=(f"special_{name}",), call=_special(name), **_MODERATE)
         for name, f, domain in (
