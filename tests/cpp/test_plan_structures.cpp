@@ -453,7 +453,10 @@ class Sized {
 /// The same program over five sizes: through its structures, and planned anew each time.
 TEST(PlanStructures, RandomProgramsAreAsIfPlannedAnew) {
   const char* given = std::getenv("QS_TEST_SEED");
-  const uint64_t first = given ? std::strtoull(given, nullptr, 10) : 1;
+  const char* from = std::getenv("QS_TEST_FIRST_SEED");
+  const uint64_t first = given  ? std::strtoull(given, nullptr, 10)
+                         : from ? std::strtoull(from, nullptr, 10)
+                                : 1;
   const char* count = std::getenv("QS_TEST_PROGRAMS");
   const uint64_t programs = given ? 1 : count ? std::strtoull(count, nullptr, 10) : 150;
   const Dims sizes[] = {{37, 23}, {41, 19}, {29, 53}, {67, 31}, {37, 23}};
