@@ -13,7 +13,7 @@ using kernels::ScatterMode;
 
 constexpr DType k_indices[] = {DType::i64, DType::i32, DType::i16, DType::i8, DType::u8};
 
-std::string what_of(DType dtype, int n) { return format("{} case {}", name_of(dtype), n); }
+std::string what_of(DType dtype, int n) { return qs::format("{} case {}", name_of(dtype), n); }
 
 /// Small numbers, of which few are equal, in any dtype but complex ones, whose parts they become.
 void fill_small(Memory& m, uint64_t seed, int range = 40) {
