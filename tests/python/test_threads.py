@@ -176,7 +176,9 @@ def test_an_interrupt_during_a_long_run(driver: str) -> None:
     w = torch.zeros(4, device="mps")
     steps = interrupts = 0
     def interrupt():
-        for _ in range(5):
+        for i in range(5):
+            while interrupts < i:
+                time.sleep(0.001)  # two signals at once would be one interrupt
             time.sleep(0.03)
             os.kill(os.getpid(), signal.SIGINT)
     thread = threading.Thread(target=interrupt)
