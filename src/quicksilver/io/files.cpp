@@ -47,7 +47,7 @@ void write_file(const std::string& path, std::span<const std::span<const uint8_t
     File file(std::fopen(temporary.c_str(), "wb"));
     if (!file) failed("save to", path, errno);
     for (const auto part : parts)
-      if (std::fwrite(part.data(), 1, part.size(), file.get()) != part.size()) {
+      if (!part.empty() && std::fwrite(part.data(), 1, part.size(), file.get()) != part.size()) {
         const int error = errno;
         std::remove(temporary.c_str());
         failed("save to", path, error);

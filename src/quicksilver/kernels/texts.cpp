@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <bit>
+#include <deque>
+#include <mutex>
 
 #include "quicksilver/core/error.h"
 
@@ -27,7 +29,11 @@ std::string define(std::string_view name, int64_t value) {
 const KernelText* make_text(std::initializer_list<std::string_view> parts, std::string options,
                             std::initializer_list<std::string_view> entries,
                             TextPlan (*plan)(const driver::KernelArgs&), bool needs_f64) {
-  auto* text = new KernelText;  // lives for ever
+  // They live for ever: a device may ask for one while the process ends.
+  static std::mutex& making = *new std::mutex;
+  static std::deque<KernelText>& texts = *new std::deque<KernelText>;
+  std::lock_guard lock(making);
+  KernelText* text = &texts.emplace_back();
   text->options = define("QS_THREADS", k_text_threads) + std::move(options);
   text->parts.push_back(part_named("prelude"));
   for (std::string_view name : parts) text->parts.push_back(part_named(name));

@@ -56,18 +56,18 @@ struct FloorDivide {
 };
 
 /// The next number after x toward y: numbers of one sign are ordered as their bits are.
-template <class V, class Int>
+template <class V, class Unsigned>
 QS_INLINE V next_after(V x, V y) {
-  const Int bits = (Int)x;
+  const Unsigned bits = (Unsigned)x;
   const auto away = (x < y) == (x > 0);
   const V moved = (V)(away ? bits + 1 : bits - 1);
-  const V from_zero = with_sign((V)(Int{} + 1), y);
+  const V from_zero = with_sign((V)(Unsigned{} + 1), y);
   const V next = x == 0 ? from_zero : moved;
   return x == y ? y : ((x == x) & (y == y) ? next : x + y);
 }
 struct NextAfter {
-  static QS_INLINE vf32 apply(vf32 x, vf32 y) { return next_after<vf32, vi32>(x, y); }
-  static QS_INLINE vf64 apply(vf64 x, vf64 y) { return next_after<vf64, vi64>(x, y); }
+  static QS_INLINE vf32 apply(vf32 x, vf32 y) { return next_after<vf32, vu32>(x, y); }
+  static QS_INLINE vf64 apply(vf64 x, vf64 y) { return next_after<vf64, vu64>(x, y); }
 };
 
 }  // namespace
