@@ -9,6 +9,10 @@
 #include <thread>
 #include <vector>
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
 #include "quicksilver/core/env.h"
 #include "quicksilver/core/error.h"
 #include "quicksilver/runtime/device.h"
@@ -188,6 +192,26 @@ TEST(Allocator, FaultHook) {
   allocator.set_fault_hook(nullptr, nullptr);
   EXPECT_TRUE(allocator.allocate(10));
 }
+
+#if defined(__SANITIZE_ADDRESS__)
+TEST(Allocator, TheSanitizerWatchesWhatIsNotHandedOut) {
+  SmallDriver driver;
+  driver.info_.host_memory = true;
+  Allocator allocator(driver);
+  for (const size_t bytes : {1u, 100u, 5000u, 100000u}) {
+    Ref<Block> block = allocator.allocate(bytes);
+    char* p = static_cast<char*>(block->ptr());
+    const size_t rounded = Allocator::rounded(bytes);
+    EXPECT_EQ(__asan_region_is_poisoned(p, bytes), nullptr);
+    EXPECT_EQ(__asan_region_is_poisoned(p, rounded), p + bytes);
+    block = nullptr;
+    EXPECT_EQ(__asan_region_is_poisoned(p, rounded), p);
+    block = allocator.allocate(rounded);
+    EXPECT_EQ(block->ptr(), p);
+    EXPECT_EQ(__asan_region_is_poisoned(p, rounded), nullptr);
+  }
+}
+#endif
 
 TEST(Allocator, ManyThreads) {
   SmallDriver driver;

@@ -9,6 +9,15 @@
 #include "quicksilver/core/error.h"
 #include "quicksilver/driver/driver.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#define QS_SANITIZE_BLOCKS 1
+#else
+#define QS_SANITIZE_BLOCKS 0
+#define ASAN_POISON_MEMORY_REGION(ptr, bytes) (void)(ptr)
+#define ASAN_UNPOISON_MEMORY_REGION(ptr, bytes) (void)(ptr)
+#endif
+
 namespace qs {
 namespace {
 
@@ -67,11 +76,17 @@ std::string megabytes(int64_t bytes) {
 
 struct Allocator::Impl {
   explicit Impl(driver::Driver& d)
-      : driver(d), granule(d.info().is_gpu ? 256 : 64), memory_bytes(d.info().memory_bytes) {}
+      : driver(d),
+        granule(d.info().is_gpu ? 256 : 64),
+        memory_bytes(d.info().memory_bytes),
+        guards(QS_SANITIZE_BLOCKS && d.info().host_memory && !d.info().asynchronous) {}
 
   driver::Driver& driver;
   const size_t granule;
   const int64_t memory_bytes;
+  // Under the address sanitizer no one may touch free blocks, nor bytes behind those asked for.
+  // Not on drivers that work behind our back: they still read what is free already.
+  const bool guards;
   mutable SpinLock mutex;
   std::mutex slow;  // around the driver's calls; taken before `mutex`
   SizeClass classes[k_classes];
@@ -111,6 +126,20 @@ struct Allocator::Impl {
     ++s.allocations;
     s.peak_live_bytes = std::max(s.peak_live_bytes, s.live_bytes);
     b->count_.store(1, std::memory_order_relaxed);
+  }
+
+  Ref<Block> hand_out(Block* b, size_t asked) {
+    if (guards) {
+      ASAN_UNPOISON_MEMORY_REGION(b->ptr_, b->bytes_);
+      ASAN_POISON_MEMORY_REGION(static_cast<char*>(b->ptr_) + asked, b->bytes_ - asked);
+      b->bytes_ = asked;
+    }
+    return Ref<Block>::adopt(b);
+  }
+  void take_back(Block* b) noexcept {
+    if (!guards) return;
+    b->bytes_ = class_bytes(static_cast<int>(b->size_class_));
+    ASAN_POISON_MEMORY_REGION(b->ptr_, b->bytes_);
   }
 
   Block* block_object(Allocator* owner) {
@@ -154,6 +183,7 @@ struct Allocator::Impl {
   }
 
   void driver_release(void* p, size_t bytes) noexcept {
+    if (guards) ASAN_UNPOISON_MEMORY_REGION(p, bytes);
     driver.release(p, bytes);
     std::lock_guard lock(mutex);
     s.driver_bytes -= static_cast<int64_t>(bytes);
@@ -282,13 +312,13 @@ Ref<Block> Allocator::allocate(size_t bytes) {
       Block* b = m.pop(from);
       ++m.s.reuses;
       m.count_live(b);
-      return Ref<Block>::adopt(b);
+      return m.hand_out(b, bytes);
     }
   }
   std::lock_guard slow(m.slow);
-  if (Block* b = m.fresh(this, c)) return Ref<Block>::adopt(b);
+  if (Block* b = m.fresh(this, c)) return m.hand_out(b, bytes);
   m.give_back_cached();
-  if (Block* b = m.fresh(this, c)) return Ref<Block>::adopt(b);
+  if (Block* b = m.fresh(this, c)) return m.hand_out(b, bytes);
   const MemoryStats s = stats();
   std::string text = format(
       "{} is out of memory: {} were asked for; {} are in live tensors ({} blocks), {} cached, {} "
@@ -326,6 +356,7 @@ void Block::recycle() noexcept {
     m.put_unused(this);
     return;
   }
+  m.take_back(this);
   std::lock_guard lock(m.mutex);
   SizeClass& c = m.classes[size_class_];
   next_ = c.free;

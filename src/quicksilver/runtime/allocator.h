@@ -29,7 +29,8 @@ class QS_API Block {
  public:
   using Release = void (*)(void* context) noexcept;
   void* ptr() const noexcept { return ptr_; }
-  /// What may be used: the class's size, at least what was asked for; exact for external memory.
+  /// What may be used: the class's size, at least what was asked for; exact for external memory
+  /// and under the address sanitizer, which watches the rest.
   size_t bytes() const noexcept { return bytes_; }
   bool is_external() const noexcept { return release_ != nullptr; }
   uint32_t use_count() const noexcept { return count_.load(std::memory_order_acquire); }
