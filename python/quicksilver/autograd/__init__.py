@@ -8,6 +8,7 @@ from typing import Any
 from quicksilver import _C
 from quicksilver._grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
 from quicksilver.autograd import graph
+from quicksilver.autograd.anomaly_mode import detect_anomaly, set_detect_anomaly
 from quicksilver.autograd.function import Function, FunctionCtx, once_differentiable
 
 Tensor = _C.Tensor

@@ -20,6 +20,7 @@
 #include <bit>
 #include <mutex>
 
+#include "quicksilver/autograd/anomaly.h"
 #include "quicksilver/autograd/apply.h"
 #include "quicksilver/core/error.h"
 
@@ -206,14 +207,18 @@ class Walk {
     const bool runs = any && (!answer || v.needed);
     std::vector<Tensor> out;
     if (runs) {
-      for (auto& hook : node->pre_hooks) hook(grads);
-      out = node->backward(grads);
-      grads.clear();
-      for (auto& hook : node->hooks) hook(out);
-      if (!retain_) node->release_saved();
-      QS_CHECK(out.size() >= node->edges.size() || node->edges.empty(), Error,
-               "Function {} returned an incorrect number of gradients (expected {}, got {})",
-               node->name(), node->edges.size(), out.size());
+      if (const AnomalyMode watched = anomaly_mode(); !watched.on) [[likely]] {
+        out = evaluate(*node, grads);
+      } else {
+        try {
+          const Evaluating made_for(*node);
+          out = evaluate(*node, grads);
+          if (watched.check_nan) check_for_nan(*node, out);
+        } catch (...) {
+          report_anomaly(*node);
+          throw;
+        }
+      }
     }
     for (size_t i = 0; i < node->edges.size(); ++i) {
       const Edge& e = node->edges[i];
@@ -223,6 +228,19 @@ class Walk {
         g = fitted(std::move(g), e.node->results[e.input], *node, i);
       deliver(e, std::move(g));
     }
+  }
+
+  /// The gradients of the node's inputs.
+  std::vector<Tensor> evaluate(GradNode& node, std::vector<Tensor>& grads) {
+    for (auto& hook : node.pre_hooks) hook(grads);
+    std::vector<Tensor> out = node.backward(grads);
+    grads.clear();
+    for (auto& hook : node.hooks) hook(out);
+    if (!retain_) node.release_saved();
+    QS_CHECK(out.size() >= node.edges.size() || node.edges.empty(), Error,
+             "Function {} returned an incorrect number of gradients (expected {}, got {})",
+             node.name(), node.edges.size(), out.size());
+    return out;
   }
 
   static void run_tensor_hooks(GradNode& node, std::vector<Tensor>& grads) {

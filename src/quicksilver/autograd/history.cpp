@@ -1,5 +1,6 @@
 // The tensors' side of the gradient tape: who made a tensor, what was saved of it, whose view it
 // is.
+#include "quicksilver/autograd/anomaly.h"
 #include "quicksilver/autograd/apply.h"
 #include "quicksilver/core/error.h"
 #include "quicksilver/core/free_list.h"
@@ -117,9 +118,10 @@ void set_inference_mode(bool on) {
 }
 
 // ---- nodes
-GradNode::GradNode() : sequence(t_sequence++) {}
+GradNode::GradNode() : sequence(t_sequence++) { note_place(*this); }
 
 GradNode::~GradNode() {
+  forget_place(*this);
   for (Edge& e : edges) discard(std::move(e.node));
 }
 

@@ -5,6 +5,7 @@
 // Python error in one of them stays set in the thread and travels through the engine as
 // PythonError.
 #include "quicksilver/autograd/autograd.h"
+#include "quicksilver/autograd/anomaly.h"
 
 #include <map>
 #include <memory>
@@ -440,7 +441,50 @@ PyObject* set_inference_mode(PyObject*, PyObject* on) {
   autograd::set_inference_mode(PyObject_IsTrue(on) == 1);
   return none();
 }
+
+// ---- anomaly mode: nodes note Python's stack, and what failed is a warning
+
+std::string place_in_python() {
+  GilAcquire acquire;
+  PyObject *kind, *value, *trace;  // an exception may be in flight
+  PyErr_Fetch(&kind, &value, &trace);
+  std::string text;
+  try {
+    const PyRef module = PyRef::steal(PyImport_ImportModule("traceback"));
+    const PyRef lines = PyRef::steal(PyObject_CallMethod(module.get(), "format_stack", nullptr));
+    const PyRef nothing = PyRef::steal(PyUnicode_FromString(""));
+    const PyRef joined = PyRef::steal(PyUnicode_Join(nothing.get(), lines.get()));
+    if (const char* utf8 = PyUnicode_AsUTF8(joined.get())) text = utf8;
+  } catch (const PythonError&) {
+  }
+  PyErr_Clear();
+  PyErr_Restore(kind, value, trace);
+  return text;
+}
+void warn_of_anomaly(const std::string& text) {
+  GilAcquire acquire;
+  PyObject *kind, *value, *trace;
+  PyErr_Fetch(&kind, &value, &trace);
+  if (PyErr_WarnEx(PyExc_UserWarning, text.c_str(), 1) < 0) PyErr_WriteUnraisable(nullptr);
+  PyErr_Restore(kind, value, trace);
+}
+PyObject* set_anomaly(PyObject*, PyObject* args) {
+  int on, check_nan;
+  if (!PyArg_ParseTuple(args, "pp", &on, &check_nan)) return nullptr;
+  autograd::set_anomaly_handlers({place_in_python, warn_of_anomaly});
+  autograd::set_anomaly_mode({on != 0, check_nan != 0});
+  return none();
+}
+PyObject* is_anomaly_enabled(PyObject*, PyObject*) { return py_bool(autograd::anomaly_mode().on); }
+PyObject* is_anomaly_check_nan_enabled(PyObject*, PyObject*) {
+  return py_bool(autograd::anomaly_mode().check_nan);
+}
 PyMethodDef functions[] = {
+    {"_set_anomaly_enabled", set_anomaly, METH_VARARGS, "_set_anomaly_enabled(on, check_nan)"},
+    {"is_anomaly_enabled", is_anomaly_enabled, METH_NOARGS,
+     "Whether backward tells which forward op failed (autograd.set_detect_anomaly)."},
+    {"is_anomaly_check_nan_enabled", is_anomaly_check_nan_enabled, METH_NOARGS,
+     "Whether anomaly mode looks for NaN in gradients."},
     {"_no_grad", no_grad, METH_NOARGS, "A `with` block without gradients."},
     {"_enable_grad", enable_grad, METH_NOARGS, "A `with` block with gradients."},
     {"is_grad_enabled", is_grad_enabled, METH_NOARGS, "Whether verbs make gradient nodes."},

@@ -36,6 +36,8 @@
 //               device=None)
 //   autograd    _no_grad() _enable_grad() (with blocks) is_grad_enabled _set_grad_enabled
 //               _set_inference_mode is_inference_mode_enabled
+//               _set_anomaly_enabled(on, check_nan) is_anomaly_enabled
+//               is_anomaly_check_nan_enabled
 //               _backward(tensors, grad_tensors, retain_graph, create_graph, inputs)
 //               _grad(outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused) ->
 //               tuple _function_node(backward, name, inputs, outputs, saved=None, materialize=True)
