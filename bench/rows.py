@@ -276,6 +276,7 @@ ROWS: dict[str, Callable[[Bench], list[Line]]] = {
     "mlp": mlp,
     "steady": steady,
     "unseen": sizes.unseen,
+    "planning": sizes.planning,
     **{name: models.row(name) for name in models.MODELS},
     "memory": models.memory,
     "ops": ops.ops,

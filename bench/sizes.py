@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -138,6 +141,43 @@ PROGRAMS = {
 }
 
 
+def planned(name: str) -> None:
+    """Prints the seconds a node that plans of unseen sizes took in this process."""
+    step = PROGRAMS[name](qs, DEVICE)
+    out = None
+    for n in (500, 501, 502, 500):
+        out = step(n)
+        qs.mps.synchronize()
+    before = qs.mps.plan_stats()
+    for n in range(40, 490):
+        out = step(n)
+        qs.mps.synchronize()
+    del out
+    after = qs.mps.plan_stats()
+    took, nodes = (after[k] - before[k] for k in ("instance_ns", "instance_nodes"))
+    print(took / nodes / 1e9)
+
+
+def planning(bench: Bench) -> list[Line]:
+    """A known structure at sizes never seen: time a node, on the null driver, in own processes."""
+    lines = []
+    for name in PROGRAMS:
+        times = [
+            float(
+                subprocess.run(
+                    [sys.executable, __file__, name],
+                    env={**os.environ, "QS_MPS_DRIVER": "null"},
+                    capture_output=True,
+                    text=True,
+                    check=True,
+                ).stdout
+            )
+            for _ in range(min(bench.rounds, 5))
+        ]
+        lines.append(Line(f"planning a node, {name}", statistics.median(times), {}, 1e-6, "us"))
+    return lines
+
+
 def seconds_a_step(step: Step, sizes: list[int], synchronize: Callable[[Any], None]) -> float:
     start = time.perf_counter()
     outputs = [step(n) for n in sizes]
@@ -168,6 +208,14 @@ def unseen(bench: Bench) -> list[Line]:
         made = {k: v - before[k] for k, v in qs.mps.plan_stats().items()}
         middle = {k: statistics.median(v) for k, v in times.items()}
         ours = middle.pop("quicksilver")
-        note = f"{made['structures_built']} structures, {made['instances_built']} instances"
+        a_node = made["instance_ns"] / max(made["instance_nodes"], 1) / 1e3
+        note = (
+            f"{made['structures_built']} structures, {made['instances_built']} instances, "
+            f"planned in {a_node:.2f} us a node"
+        )
         lines.append(Line(f"unseen sizes, {name}", ours, middle, middle.get("torch"), "us", note))
     return lines
+
+
+if __name__ == "__main__":
+    planned(sys.argv[1])

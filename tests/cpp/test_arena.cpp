@@ -116,6 +116,47 @@ TEST(Arena, CloseToTheLowerBoundOfLargePrograms) {
   }
 }
 
+/// Other sizes are packed in the order that was found, as long as that is good for them.
+TEST(Arena, OtherSizesKeepTheOrderWhileItIsGood) {
+  std::mt19937_64 engine(13);
+  auto below = [&](int64_t n) { return static_cast<int64_t>(engine() % static_cast<uint64_t>(n)); };
+  int64_t kept = 0, all = 0;
+  for (int program = 0; program < 40; ++program) {
+    const auto n = static_cast<int32_t>(20 + below(60));
+    std::vector<Lifetime> buffers;
+    std::vector<int64_t> unit;
+    for (int32_t i = 0; i < n; ++i) {
+      const int32_t first = static_cast<int32_t>(below(n));
+      unit.push_back(below(4) ? 64 * (1 + below(300)) : 0);
+      buffers.push_back({64 * (1 + below(20)), first, first + static_cast<int32_t>(below(12))});
+    }
+    const std::vector<Lifetime> fixed = buffers;
+    auto size_for = [&](int64_t batch) {
+      for (size_t i = 0; i < buffers.size(); ++i)
+        buffers[i].bytes = unit[i] ? unit[i] * batch : fixed[i].bytes;
+    };
+    size_for(50);
+    plan::Packing packing = plan::pack_arena(buffers);
+    for (int64_t batch : {51, 49, 64, 47, 1, 400, 50}) {
+      size_for(batch);
+      const std::vector<int32_t> order = packing.order;
+      plan::pack_again(buffers, packing);
+      expect_apart(buffers, packing);
+      ASSERT_LE(static_cast<double>(packing.bytes),
+                1.2 * static_cast<double>(plan::most_alive(buffers)))
+          << "program " << program << ", batch " << batch;
+      kept += packing.order == order;
+      ++all;
+    }
+    for (Lifetime& b : buffers) b.bytes = 64 * (1 + below(1000));  // nothing like before
+    plan::pack_again(buffers, packing);
+    expect_apart(buffers, packing);
+    ASSERT_LE(static_cast<double>(packing.bytes),
+              1.2 * static_cast<double>(plan::most_alive(buffers)));
+  }
+  EXPECT_GT(kept * 10, all * 8) << kept << " of " << all;
+}
+
 TEST(Arena, NothingAndOne) {
   EXPECT_EQ(plan::pack_arena({}).bytes, 0);
   const plan::Packing one = plan::pack_arena({{640, 3, 9}});

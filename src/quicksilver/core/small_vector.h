@@ -19,10 +19,10 @@ class SmallVector {
   SmallVector(std::initializer_list<T> list) { assign(list.begin(), list.size()); }
   SmallVector(std::span<const T> s) { assign(s.data(), s.size()); }
   SmallVector(const T* first, const T* last) { assign(first, static_cast<size_t>(last - first)); }
-  SmallVector(const SmallVector& o) { assign(o.data(), o.size_); }
+  SmallVector(const SmallVector& o) { copy(o); }
   SmallVector(SmallVector&& o) noexcept { steal(o); }
   SmallVector& operator=(const SmallVector& o) {
-    if (this != &o) assign(o.data(), o.size_);
+    if (this != &o) copy(o);
     return *this;
   }
   SmallVector& operator=(SmallVector&& o) noexcept {
@@ -80,8 +80,9 @@ class SmallVector {
   }
   friend bool operator==(const SmallVector& a, const SmallVector& b) {
     if (a.size_ != b.size_) return false;
+    const T *p = a.data(), *q = b.data();
     for (size_t i = 0; i < a.size_; ++i)
-      if (!(a[i] == b[i])) return false;
+      if (!(p[i] == q[i])) return false;
     return true;
   }
 
@@ -98,11 +99,36 @@ class SmallVector {
     heap_ = nullptr;
     capacity_ = N;
   }
-  void steal(SmallVector& o) noexcept {
+  /// The elements inside, and what lies behind them: a copy of fixed size is a few moves, one of
+  /// the size that is used is a call.
+  void copy_inside(const SmallVector& o) noexcept {
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // what lies behind is copied, never read
+#endif
+    constexpr size_t k_few_bytes = 64;
     size_ = o.size_;
+    if constexpr (sizeof inline_ <= k_few_bytes)
+      std::memcpy(static_cast<void*>(inline_), o.inline_, sizeof inline_);
+    else if (size_)
+      std::memcpy(static_cast<void*>(inline_), o.inline_, size_ * sizeof(T));
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+  }
+  void copy(const SmallVector& o) {
+    if (o.heap_ || heap_) [[unlikely]]
+      assign(o.data(), o.size_);
+    else
+      copy_inside(o);
+  }
+  void steal(SmallVector& o) noexcept {
     capacity_ = o.capacity_;
     heap_ = o.heap_;
-    if (!heap_ && size_) std::memcpy(static_cast<void*>(inline_), o.inline_, size_ * sizeof(T));
+    if (heap_) [[unlikely]]
+      size_ = o.size_;
+    else
+      copy_inside(o);
     o.heap_ = nullptr;
     o.capacity_ = N;
     o.size_ = 0;

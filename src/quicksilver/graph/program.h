@@ -130,6 +130,12 @@ class KeyWriter {
   Hash128& hash_;
 };
 
+/// How many words follow the head of a layout's record: extents, strides when they are not those of
+/// the row-major order, a constant offset.
+constexpr uint32_t layout_words(uint64_t head) {
+  const uint32_t rank = head >> 10 & 0xff;
+  return (head >> 18 & 1 ? rank : 2 * rank) + (head >> 22 & 1);
+}
 Program decode(std::span<const uint64_t> key);
 /// The layout that stands at `origin` (which names a place) in a key.
 void read_layout(std::span<const uint64_t> key, Origin origin, Layout& out);

@@ -8,6 +8,7 @@ namespace {
 
 constexpr size_t k_many = 1500;       // buffers beyond which one order must do
 constexpr int64_t k_effort = 400000;  // comparisons that improving may cost
+constexpr double k_worse = 1.03;      // how much more an old order may take of other sizes
 
 /// Each buffer at the lowest free offset, in the given order.
 int64_t place_in_order(const std::vector<Lifetime>& buffers, const std::vector<int32_t>& order,
@@ -49,18 +50,21 @@ int64_t most_alive(const std::vector<Lifetime>& buffers) {
   return most;
 }
 
-Packing pack_arena(const std::vector<Lifetime>& buffers) {
+namespace {
+
+/// In several orders, improved while that is cheap.
+Packing find_packing(const std::vector<Lifetime>& buffers) {
   const size_t n = buffers.size();
   const int64_t least = most_alive(buffers);
   Packing best;
-  std::vector<int32_t> order(n), best_order;
+  std::vector<int32_t> order(n);
   std::vector<int64_t> offsets(n, 0);
   auto attempt = [&] {
     const int64_t bytes = place_in_order(buffers, order, offsets);
     if (!best.offsets.empty() && bytes >= best.bytes) return false;
     best.offsets = offsets;
     best.bytes = bytes;
-    best_order = order;
+    best.order = order;
     return true;
   };
   auto by = [&](auto&& key) {  // the largest key first
@@ -83,7 +87,7 @@ Packing pack_arena(const std::vector<Lifetime>& buffers) {
   // What reached the top comes first, then what stands under it.
   const int64_t turns =
       std::clamp<int64_t>(k_effort / std::max<int64_t>(int64_t(n * n), 1), 4, 400);
-  order = best_order;
+  order = best.order;
   offsets = best.offsets;
   int64_t bytes = best.bytes;
   for (int64_t turn = 0; turn < turns && best.bytes > least; ++turn) {
@@ -97,9 +101,26 @@ Packing pack_arena(const std::vector<Lifetime>& buffers) {
     if (bytes < best.bytes) {
       best.bytes = bytes;
       best.offsets = offsets;
+      best.order = order;
     }
   }
   return best;
+}
+
+}  // namespace
+
+Packing pack_arena(const std::vector<Lifetime>& buffers) {
+  Packing packing = find_packing(buffers);
+  const int64_t least = most_alive(buffers);
+  if (least) packing.excess = static_cast<double>(packing.bytes) / static_cast<double>(least);
+  return packing;
+}
+
+void pack_again(const std::vector<Lifetime>& buffers, Packing& packing) {
+  const double least = static_cast<double>(most_alive(buffers));
+  packing.bytes = place_in_order(buffers, packing.order, packing.offsets);
+  if (static_cast<double>(packing.bytes) > least * packing.excess * k_worse)
+    packing = pack_arena(buffers);
 }
 
 }  // namespace qs::plan

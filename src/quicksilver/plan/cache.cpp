@@ -1,6 +1,7 @@
 #include "quicksilver/plan/cache.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include "quicksilver/core/cpu_info.h"
 #include "quicksilver/core/error.h"
@@ -168,6 +169,7 @@ CompiledPlan& lookup(PlanCache& cache, DeviceRuntime& device, const Recording& r
       ++cache.stats.hits;
       return *plan;
     }
+  const auto start = std::chrono::steady_clock::now();
   class_key(r.key, cache.class_words);
   Hash128 class_hash;
   for (uint64_t w : cache.class_words) class_hash.add(w);
@@ -175,9 +177,8 @@ CompiledPlan& lookup(PlanCache& cache, DeviceRuntime& device, const Recording& r
   PlanCache::Structures::Entry* kind = cache.structures.find(class_hash, cache.class_words);
   std::unique_ptr<CompiledPlan> plan;
   if (kind) plan = make_instance(*kind, device, r, cache.live, only_exact);
-  if (plan) {
-    ++cache.stats.instances_built;
-  } else {
+  const bool instance = plan != nullptr;
+  if (!instance) {
     plan = build_plan(device, r, as_flags(cache.live, r.values.size()));
     ++cache.stats.structures_built;
     if (!kind) kind = &cache.structures.add(class_hash, cache.class_words);
@@ -187,6 +188,12 @@ CompiledPlan& lookup(PlanCache& cache, DeviceRuntime& device, const Recording& r
   if (!entry) entry = &cache.instances.add(hash, r.key);
   CompiledPlan& made = *cache.instances.put(*entry, std::move(plan), k_most_instances);
   cache.shrink();
+  if (instance) {
+    const std::chrono::nanoseconds took = std::chrono::steady_clock::now() - start;
+    ++cache.stats.instances_built;
+    cache.stats.instance_nodes += r.nodes;
+    cache.stats.instance_ns += took.count();
+  }
   return made;
 }
 

@@ -58,15 +58,18 @@ struct CompiledPlan {
     int32_t slot;
     ValueId value;
   };
-  /// One launch, for `describe`.
+  /// One launch, for `describe`: numbers that become words when somebody looks.
   struct Line {
-    int32_t group = -1;  // of the structure: a tile kernel
+    int32_t group = -1;  // of the structure
     driver::TileMode mode = driver::TileMode::map;
     int32_t reduced_loops = 0;
     size_t operands = 0, parts = 1;
     int64_t bytes = 0;
     Dims extents;
-    std::string text;  // of any other launch
+    /// What says it of a launch that is no tile kernel, its name and what else it wants to know.
+    std::string (*words)(const Line& line, const Structure& structure) = nullptr;
+    std::string_view name;  // lives for ever
+    std::vector<int64_t> numbers;
   };
   Ref<Structure> structure;  // what it is an instance of; has its liveness and its guards
   std::vector<Output> outputs;

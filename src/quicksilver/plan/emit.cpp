@@ -34,23 +34,49 @@ PtrRef Emitter::result_address(const Node& node, size_t result) const {
   return address(r.value_id, r.dtype, t.word, t.layout.offset);
 }
 
-void Emitter::push(const driver::Source& source, driver::Args args, int32_t tag, std::string what) {
-  const driver::Kernel* kernel = device_.kernel(source);
+CompiledPlan::Line& Emitter::push(const driver::Kernel* kernel, driver::Args args, int32_t tag) {
   driver::Command& c = plan_.commands.emplace_back();
   c.kernel = kernel;
   c.args = std::move(args);
   c.tag = tag;
-  c.predicated = predicated_;
-  plan_.lines.emplace_back();
-  plan_.lines.back().text = std::move(what);
+  c.predicated = group_->predicated;
   ++plan_.launches;
+  CompiledPlan::Line& line = plan_.lines.emplace_back();
+  line.group = static_cast<int32_t>(group_ - ir_.groups.data());
+  return line;
 }
 
 namespace {
 
 constexpr size_t k_most_recipes = 4;  // of a group
 
+/// What tells a call from others of its group, whose kinds a node's op decides.
+uint64_t name_of(const driver::PortableKernel& k) { return reinterpret_cast<uintptr_t>(&k); }
+uint64_t name_of(const driver::MatmulCall& m) { return uint64_t(m.dtype) << 1 | uint64_t(m.bias); }
+uint64_t name_of(const driver::AttentionCall& a) {
+  return uint64_t(a.dtype) << 24 | uint64_t(a.mask_dtype) << 16 | uint64_t(a.mask) << 8 |
+         uint64_t(a.backward) << 2 | uint64_t(a.causal) << 1 | uint64_t(a.dropout);
+}
+uint64_t name_of(const driver::ConvCall& c) {
+  return uint64_t(c.dtype) << 24 | uint64_t(c.kind) << 16 | uint64_t(c.dims) << 8 |
+         uint64_t(c.bias);
+}
+
 }  // namespace
+
+template <class Call>
+const driver::Kernel* Emitter::kernel_for(const Call& call) {
+  const uint64_t name = name_of(call);
+  for (const Emitted::Known& k : group_->emitted.kernels)
+    if (k.call == name) return k.kernel;
+  const driver::Kernel* kernel = device_.kernel(call);
+  group_->emitted.kernels.push_back({name, kernel});
+  return kernel;
+}
+template const driver::Kernel* Emitter::kernel_for(const driver::PortableKernel&);
+template const driver::Kernel* Emitter::kernel_for(const driver::MatmulCall&);
+template const driver::Kernel* Emitter::kernel_for(const driver::AttentionCall&);
+template const driver::Kernel* Emitter::kernel_for(const driver::ConvCall&);
 
 bool Emitter::nodes_of(const Group& group, SmallVector<codegen::GroupNode, 8>& nodes) const {
   bool anything = false;
@@ -71,35 +97,40 @@ bool Emitter::nodes_of(const Group& group, SmallVector<codegen::GroupNode, 8>& n
   return anything;
 }
 
-/// Pointers, and the bytes that are moved: each operand as often as it varies.
-void Emitter::bind(const codegen::LoopNest& nest, const std::vector<uint32_t>& access, Lowered& out,
-                   const Behind* behind) const {
+void Emitter::bind(const codegen::LoopNest& nest, const std::vector<uint32_t>& access,
+                   driver::TileArgs& args) const {
   for (size_t i = 0; i < access.size(); ++i) {
     const codegen::Access& a = nest.accesses[access[i]];
     if (a.affine) continue;
-    driver::TileArgs::Operand& operand = out.args.operands[i];
-    operand.ptr = address(a.value, a.dtype, a.word, a.offset);
-    if (a.item_size) operand.ptr.item_size = a.item_size;
-    if (behind && driver::is_same_place(operand.ptr, behind->cached)) continue;
-    int64_t n = 1;
-    for (size_t d = 0; d < out.args.extents.size(); ++d)
-      if (operand.strides[d] != 0) n *= out.args.extents[d];
-    out.bytes += n * static_cast<int64_t>(size_of(a.dtype));
+    args.operands[i].ptr = address(a.value, a.dtype, a.word, a.offset);
+    if (a.item_size) args.operands[i].ptr.item_size = a.item_size;
   }
 }
 
-/// A kernel that this group was given for other extents, when it fits.
-bool Emitter::fit(Group& group, std::span<const codegen::GroupNode> nodes, const Behind* behind,
-                  Lowered& out) const {
+/// Each operand as often as it varies.
+int64_t Emitter::bytes_moved(const codegen::LoopNest& nest, const std::vector<uint32_t>& access,
+                             const driver::TileArgs& args, const Behind* behind) const {
+  int64_t bytes = 0;
+  for (size_t i = 0; i < access.size(); ++i) {
+    const codegen::Access& a = nest.accesses[access[i]];
+    const driver::TileArgs::Operand& operand = args.operands[i];
+    if (a.affine || (behind && driver::is_same_place(operand.ptr, behind->cached))) continue;
+    int64_t n = 1;
+    for (size_t d = 0; d < args.extents.size(); ++d)
+      if (operand.strides[d] != 0) n *= args.extents[d];
+    bytes += n * static_cast<int64_t>(size_of(a.dtype));
+  }
+  return bytes;
+}
+
+/// A kernel that this group was given for other extents, when it fits: the first recipe then.
+bool Emitter::fit(Group& group, std::span<const codegen::GroupNode> nodes,
+                  const Behind* behind) const {
   const Dims* frame = behind ? &behind->frame : nullptr;
   for (size_t i = 0; i < group.recipes.size(); ++i) {
-    if (!codegen::fit(group.recipes[i].recipe, nodes, group.axes, out.args, frame)) continue;
+    if (!codegen::fit(group.recipes[i].recipe, nodes, group.axes, group.emitted.args, frame))
+      continue;
     if (i) std::swap(group.recipes[0], group.recipes[i]);
-    const TileRecipe& found = group.recipes[0];
-    out.kernel = found.kernel;
-    out.mode = found.recipe.mode;
-    out.reduced_loops = found.recipe.reduced;
-    bind(found.recipe.nest, found.recipe.access, out, behind);
     return true;
   }
   return false;
@@ -107,7 +138,16 @@ bool Emitter::fit(Group& group, std::span<const codegen::GroupNode> nodes, const
 
 void Emitter::lower_nodes(Group& group, std::span<const codegen::GroupNode> nodes,
                           const Behind* behind, Lowered& out) {
-  if (fit(group, nodes, behind, out)) return;
+  Emitted& emitted = group.emitted;
+  emitted.settled = false;
+  if (fit(group, nodes, behind)) {
+    const codegen::Recipe& recipe = group.recipes[0].recipe;
+    bind(recipe.nest, recipe.access, emitted.args);
+    emitted.bytes = bytes_moved(recipe.nest, recipe.access, emitted.args, behind);
+    emitted.settled = true;
+    out.take(group.recipes[0], emitted);
+    return;
+  }
   const Dims* frame = behind ? &behind->frame : nullptr;
   codegen::LoopNest nest = codegen::build_nest(nodes, group.axes);
   codegen::TileKernel kernel;
@@ -119,17 +159,33 @@ void Emitter::lower_nodes(Group& group, std::span<const codegen::GroupNode> node
   out.mode = kernel.program.mode;
   out.reduced_loops = kernel.program.reduced_loops;
   out.args = kernel.args;
-  bind(nest, kernel.access, out, behind);
+  bind(nest, kernel.access, out.args);
+  out.bytes = bytes_moved(nest, kernel.access, out.args, behind);
   if (auto recipe = codegen::make_recipe(std::move(nest), kernel, nodes, frame)) {
     if (group.recipes.size() == k_most_recipes) group.recipes.pop_back();
     group.recipes.insert(group.recipes.begin(), {std::move(*recipe), out.kernel});
   }
 }
 
+void Emitter::Lowered::take(const TileRecipe& recipe, const Emitted& emitted) {
+  kernel = recipe.kernel;
+  mode = recipe.recipe.mode;
+  reduced_loops = recipe.recipe.reduced;
+  args = emitted.args;
+  bytes = emitted.bytes;
+}
+
+/// Whether nothing but addresses may differ from what the group was emitted as last.
+bool Emitter::emit_again(Group& group, Lowered& out) const {
+  if (group.changed || !group.emitted.settled) return false;
+  const TileRecipe& recipe = group.recipes[0];
+  bind(recipe.recipe.nest, recipe.recipe.access, group.emitted.args);
+  out.take(recipe, group.emitted);
+  return true;
+}
+
 bool Emitter::lower(int32_t g, Lowered& out) {
   Group& group = ir_.groups[static_cast<size_t>(g)];
-  SmallVector<codegen::GroupNode, 8> nodes;
-  if (!nodes_of(group, nodes)) return false;
   out.group = g;
   out.tag = ir_.nodes[static_cast<size_t>(group.nodes[0])].tag;
   for (NodeId id : group.nodes)
@@ -138,11 +194,15 @@ bool Emitter::lower(int32_t g, Lowered& out) {
       out.tag = ir_.nodes[static_cast<size_t>(id)].tag;
       break;
     }
+  if (emit_again(group, out)) return true;
+  SmallVector<codegen::GroupNode, 8> nodes;
+  if (!nodes_of(group, nodes)) return false;
   lower_nodes(group, nodes, nullptr, out);
   return true;
 }
 
 bool Emitter::lower_epilogue(Group& group, const Behind& behind, Lowered& out) {
+  if (emit_again(group, out)) return true;
   SmallVector<codegen::GroupNode, 8> nodes;
   if (!nodes_of(group, nodes)) return false;
   lower_nodes(group, nodes, &behind, out);
@@ -192,7 +252,7 @@ void Emitter::run() {
   for (size_t p = 0; p < ir_.order.size();) {
     Group& group = ir_.groups[static_cast<size_t>(ir_.order[p])];
     const Node& first = ir_.nodes[static_cast<size_t>(group.nodes[0])];
-    predicated_ = group.predicated;
+    group_ = &group;
     size_t end = p + 1;
     switch (group.kind) {
       case Group::tile:

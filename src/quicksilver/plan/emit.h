@@ -28,6 +28,7 @@ class Emitter {
     int64_t bytes = 0;  // moved
     driver::TileMode mode = driver::TileMode::map;
     int reduced_loops = 0;
+    void take(const TileRecipe& recipe, const Emitted& emitted);
   };
   /// Where maps behind a matrix product run: over the loops `frame` of its blocks. What lies at
   /// `cached` does not count as moved.
@@ -40,10 +41,11 @@ class Emitter {
   bool lower_epilogue(Group& group, const Behind& behind, Lowered& out);
   void lower_nodes(Group& group, std::span<const codegen::GroupNode> nodes, const Behind* behind,
                    Lowered& out);
-  bool fit(Group& group, std::span<const codegen::GroupNode> nodes, const Behind* behind,
-           Lowered& out) const;
-  void bind(const codegen::LoopNest& nest, const std::vector<uint32_t>& access, Lowered& out,
-            const Behind* behind) const;
+  bool fit(Group& group, std::span<const codegen::GroupNode> nodes, const Behind* behind) const;
+  void bind(const codegen::LoopNest& nest, const std::vector<uint32_t>& access,
+            driver::TileArgs& args) const;
+  int64_t bytes_moved(const codegen::LoopNest& nest, const std::vector<uint32_t>& access,
+                      const driver::TileArgs& args, const Behind* behind) const;
   bool nodes_of(const Group& group, SmallVector<codegen::GroupNode, 8>& nodes) const;
   void tiles(std::span<const int32_t> groups);
   void matmul(Group& group);      // emit_matmul.cpp
@@ -60,11 +62,17 @@ class Emitter {
     return address(o.value_id, o.dtype, o.word, o.layout.offset);
   }
   driver::PtrRef result_address(const Node& node, size_t result) const;
-  void push(const driver::Source& source, driver::Args args, int32_t tag, std::string what);
+  /// Adds a command of the group at hand; gives the line that describes it.
+  CompiledPlan::Line& push(const driver::Kernel* kernel, driver::Args args, int32_t tag);
+  /// The kernel for a call. Building its source's key and looking that up takes longer than all
+  /// else that there is to do for the call, so the group remembers.
+  template <class Call>
+  const driver::Kernel* kernel_for(const Call& call);
+  bool emit_again(Group& group, Lowered& out) const;
   Ir& ir_;
   DeviceRuntime& device_;
   CompiledPlan& plan_;
-  bool predicated_ = false;  // of the group at hand
+  Group* group_ = nullptr;  // at hand
   int64_t scratch_bytes_ = 0;
 };
 

@@ -85,10 +85,15 @@ void Emitter::attention(const Node& node) {
   for (const graph::Result& r : node.results)
     moved += r.layout.numel() * static_cast<int64_t>(size_of(r.dtype));
   plan_.bytes_moved += moved;
-  const std::string line =
-      format("  {} {}x{} of {} x {} heads, width {} ({} bytes)\n", graph::name_of(node.op),
-             args.rows, args.keys, args.batch, args.heads, args.width, moved);
-  push(call, std::move(args), node.tag, line);
+  CompiledPlan::Line& line = push(kernel_for(call), args, node.tag);
+  line.words = [](const CompiledPlan::Line& l, const Structure&) {
+    const auto& n = l.numbers;
+    return format("  {} {}x{} of {} x {} heads, width {} ({} bytes)\n", l.name, n[0], n[1], n[2],
+                  n[3], n[4], l.bytes);
+  };
+  line.name = graph::name_of(node.op);
+  line.bytes = moved;
+  line.numbers = {args.rows, args.keys, args.batch, args.heads, args.width};
 }
 
 }  // namespace qs::plan

@@ -27,6 +27,17 @@ void sizes(int64_t (&to)[3], const Layout& l) {
   for (int d = 0; d < spatial; ++d) to[3 - spatial + d] = l.shape[2 + d];
 }
 
+/// The numbers are the three shapes, each behind its rank.
+std::string say_conv(const CompiledPlan::Line& line, const Structure&) {
+  const int64_t* at = line.numbers.data();
+  auto next = [&] {
+    const auto rank = static_cast<size_t>(*at++);
+    return to_string(DimSpan(std::exchange(at, at + rank), rank));
+  };
+  const std::string x = next(), w = next(), y = next();
+  return format("  {} x {} w {} y {} ({} bytes)\n", line.name, x, w, y, line.bytes);
+}
+
 }  // namespace
 
 void Emitter::conv(const Node& node) {
@@ -73,9 +84,15 @@ void Emitter::conv(const Node& node) {
   const int64_t moved =
       static_cast<int64_t>(size_of(call.dtype)) * (x.numel() + w.numel() + y.numel());
   plan_.bytes_moved += moved;
-  push(call, std::move(args), node.tag,
-       format("  {} x {} w {} y {} ({} bytes)\n", graph::name_of(node.op), to_string(x.shape),
-              to_string(w.shape), to_string(y.shape), moved));
+  CompiledPlan::Line& line = push(kernel_for(call), std::move(args), node.tag);
+  line.words = say_conv;
+  line.name = graph::name_of(node.op);
+  line.bytes = moved;
+  line.numbers.reserve(3 * static_cast<size_t>(1 + x.rank()));
+  for (const Layout* l : {&x, &w, &y}) {
+    line.numbers.push_back(l->rank());
+    line.numbers.insert(line.numbers.end(), l->shape.begin(), l->shape.end());
+  }
 }
 
 }  // namespace qs::plan

@@ -54,9 +54,12 @@ void Emitter::kernel(const Node& node) {
     return View{result_address(node, i), r.dtype, r.layout.shape, r.layout.strides};
   };
   auto add = [&](KernelCall call) {
-    const std::string name = call.kernel->name;
     reserve_scratch(call);
-    push(*call.kernel, std::move(call.args), node.tag, format("  {}\n", name));
+    CompiledPlan::Line& line = push(kernel_for(*call.kernel), std::move(call.args), node.tag);
+    line.name = call.kernel->name;
+    line.words = [](const CompiledPlan::Line& l, const Structure&) {
+      return format("  {}\n", l.name);
+    };
   };
   // Indices of `index` and `index_put`: operands from `from` on, for the dimensions of attribute 0.
   auto indices = [&](size_t from, std::vector<View>& views, std::vector<int>& dims) {

@@ -7,6 +7,7 @@
 #include "quicksilver/core/error.h"
 #include "quicksilver/plan/emit.h"
 #include "quicksilver/plan/passes.h"
+#include "quicksilver/plan/structure.h"
 #include "quicksilver/runtime/device.h"
 
 namespace qs::plan {
@@ -32,6 +33,14 @@ MatmulArgs::Matrix matrix(const Layout& l) {
   if (r >= 1) m.column = l.shape[r - 1] == 1 ? 0 : l.strides[r - 1];
   if (r >= 2) m.row = l.shape[r - 2] == 1 ? 0 : l.strides[r - 2];
   return m;
+}
+
+std::string say_matmul(const CompiledPlan::Line& line, const Structure& structure) {
+  const auto& n = line.numbers;
+  const std::string then =
+      line.parts ? " then " + structure.names_of(line.group, 1) : std::string();
+  return format("  matmul {}x{}x{} batch {}{} ({} bytes)\n", n[0], n[1], n[2], n[3], then,
+                line.bytes);
 }
 
 }  // namespace
@@ -143,7 +152,9 @@ MatmulLoops matmul_loops(const Ir& ir, const Node& node) {
 void Emitter::matmul(Group& group) {
   const Node& node = ir_.nodes[static_cast<size_t>(group.nodes[0])];
   if (node.results[0].layout.numel() == 0) return;
-  const MatmulLoops loops = matmul_loops(ir_, node);
+  if (!group.emitted.matmul)
+    group.emitted.matmul = std::make_unique<MatmulLoops>(matmul_loops(ir_, node));
+  const MatmulLoops& loops = *group.emitted.matmul;
   MatmulArgs args = loops.args;
   args.a.ptr = address(node.operands[0]);
   args.b.ptr = address(node.operands[1]);
@@ -168,19 +179,15 @@ void Emitter::matmul(Group& group) {
     if (loops.call.bias) moved += elements(args.bias, args.m, args.n);
     moved *= size;
     Lowered behind;
-    std::string then;
-    if (group.nodes.size() > 1) {
-      if (lower_epilogue(group, {{args.batch, args.m, args.n}, one.c.ptr}, behind)) {
-        moved += behind.bytes;
-        then = " then";
-        for (size_t i = 1; i < group.nodes.size(); ++i)
-          then += format(" {}", graph::name_of(ir_.nodes[static_cast<size_t>(group.nodes[i])].op));
-      }
-    }
+    const bool follows = group.nodes.size() > 1 &&
+                         lower_epilogue(group, {{args.batch, args.m, args.n}, one.c.ptr}, behind);
+    if (follows) moved += behind.bytes;
     plan_.bytes_moved += moved;
-    push(loops.call, std::move(one), node.tag,
-         format("  matmul {}x{}x{} batch {}{} ({} bytes)\n", args.m, args.n, args.k, args.batch,
-                then, moved));
+    CompiledPlan::Line& line = push(kernel_for(loops.call), std::move(one), node.tag);
+    line.words = say_matmul;
+    line.bytes = moved;
+    line.parts = follows;
+    line.numbers = {args.m, args.n, args.k, args.batch};
     plan_.commands.back().epilogue = {behind.kernel, std::move(behind.args)};
     size_t d = index.size();
     while (d > 0 && ++index[d - 1] == loops.outer[d - 1]) index[--d] = 0;

@@ -28,11 +28,10 @@ using graph::Result;
 
 /// Whether `maps` (nodes over `axes`) can run on the blocks of the product's result: every access
 /// can be walked along the loops [batch, m, n], and the result itself is met in its own order.
-bool fits(const Ir& ir, const Node& product, std::span<const NodeId> maps,
+bool fits(const Ir& ir, const Node& product, const MatmulLoops& loops, std::span<const NodeId> maps,
           const codegen::Axes& axes) {
   const Result& c = product.results[0];
   if (c.layout.numel() == 0 || !c.layout.is_contiguous()) return false;
-  const MatmulLoops loops = matmul_loops(ir, product);
   const Dims frame{loops.args.batch, loops.args.m, loops.args.n};
   if (!loops.outer.empty() || axes.numel() != c.layout.numel()) return false;
   const Dims dense = contiguous_strides(axes.extents);
@@ -126,7 +125,7 @@ class Attacher {
       for (const Result& r : node(id).results)
         for (size_t i = 0; i < n.operands.size(); ++i)
           if (reads(n, i) && ir_.root(n.operands[i].value_id) == ir_.root(r.value_id)) return false;
-    return fits(ir_, n, maps.nodes, maps.axes);
+    return fits(ir_, n, matmul_loops(ir_, n), maps.nodes, maps.axes);
   }
 
   /// Whether group `late` runs behind group `early`.
@@ -239,8 +238,8 @@ class Attacher {
 
 }  // namespace
 
-bool epilogue_fits(const Ir& ir, const Group& group) {
-  return fits(ir, ir.nodes[static_cast<size_t>(group.nodes[0])], group.nodes, group.axes);
+bool epilogue_fits(const Ir& ir, const Group& group, const MatmulLoops& loops) {
+  return fits(ir, ir.nodes[static_cast<size_t>(group.nodes[0])], loops, group.nodes, group.axes);
 }
 
 int attach_epilogues(Ir& ir) { return unfused() ? 0 : Attacher(ir).run(); }

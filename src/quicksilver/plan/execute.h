@@ -15,6 +15,8 @@ struct Stats {
   int64_t structures = 0;        // in the cache: what is planned whatever the extents
   int64_t structures_built = 0;  // by running all passes; each comes with an instance
   int64_t instances_built = 0;   // from a structure that was there
+  int64_t instance_nodes = 0;    // recorded nodes of these instances
+  int64_t instance_ns = 0;       // what making them took, kernels built on the way included
   int64_t hits = 0;              // runs of a plan that was there
   int64_t evictions = 0;         // of instances and structures
   int64_t kernels_built = 0;     // by the device, since it was opened or the last reset

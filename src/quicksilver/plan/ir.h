@@ -3,6 +3,7 @@
 // CompiledPlan (compiled.h).
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "quicksilver/codegen/space.h"
 #include "quicksilver/driver/driver.h"
 #include "quicksilver/graph/program.h"
+#include "quicksilver/plan/arena.h"
 
 namespace qs::plan {
 
@@ -98,6 +100,28 @@ struct TileRecipe {
   const driver::Kernel* kernel = nullptr;
 };
 
+/// A matrix product as library calls: one for each point of `outer`, whose strides are a, b, c and
+/// bias (elements). Pointers are left out. emit_matmul.cpp.
+struct MatmulLoops {
+  driver::MatmulCall call;
+  driver::MatmulArgs args;
+  Dims outer, a, b, c, bias;
+};
+
+/// What emit leaves in a group for the next time, when no extent and no stride of it may have
+/// changed (Group::changed): only addresses are new then.
+struct Emitted {
+  bool settled = false;  // args and bytes are those of recipes[0]
+  driver::TileArgs args;
+  int64_t bytes = 0;  // moved
+  std::unique_ptr<MatmulLoops> matmul;
+  struct Known {
+    uint64_t call;  // what tells it from others of the group
+    const driver::Kernel* kernel;
+  };
+  std::vector<Known> kernels;
+};
+
 struct Group {
   enum Kind : uint8_t { tile, matmul, kernel } kind = tile;
   std::vector<NodeId> nodes;  // in order; a matrix product may be followed by maps over its result
@@ -110,6 +134,8 @@ struct Group {
   int32_t step = 0;                 // when it runs; groups of one step may be parts of one launch
   std::vector<int32_t> before;      // groups that must run earlier
   std::vector<TileRecipe> recipes;  // left by emit, the last used first
+  bool changed = true;              // extents or strides, since it was emitted last
+  Emitted emitted;
 };
 
 /// The memory of one storage, by the storage's first value.
@@ -145,6 +171,14 @@ struct Ir {
   std::vector<int32_t> order;   // of groups, by step
   std::vector<Buffer> buffers;  // by value id; used where value.root == id
   std::vector<uint32_t> late;   // by node: results stored into memory that its group still reads
+  /// The storages in the arena, by the step in which each is made; those that hand their memory on
+  /// are one buffer of the packing.
+  struct Arena {
+    std::vector<ValueId> roots;
+    std::vector<uint32_t> buffer_of;  // by root, in the same order
+    std::vector<Lifetime> buffers;
+    Packing packing;
+  } arena;
   int64_t arena_bytes = 0;
   int32_t slots = 1;  // launch bases; 0 is the arena
   const driver::Driver* driver = nullptr;

@@ -15,6 +15,16 @@ using graph::Result;
 
 constexpr int64_t k_align = 64;
 
+int64_t arena_bytes(const ValueInfo& value) {
+  return (std::max<int64_t>(value.bytes, 1) + k_align - 1) / k_align * k_align;
+}
+
+void take_offsets(Ir& ir) {
+  for (size_t i = 0; i < ir.arena.roots.size(); ++i)
+    ir.buffers[ir.arena.roots[i]].offset = ir.arena.packing.offsets[ir.arena.buffer_of[i]];
+  ir.arena_bytes = ir.arena.packing.bytes;
+}
+
 class Placer {
  public:
   explicit Placer(Ir& ir) : ir_(ir), group_of_(ir.nodes.size(), -1) {
@@ -30,15 +40,7 @@ class Placer {
     find_stored();
     find_lifetimes();
     assign_slots();
-    return assign_arena(true);
-  }
-
-  /// New sizes, the same lifetimes and donations.
-  bool again() {
-    for (size_t v = 0; v < ir_.buffers.size(); ++v)
-      if (ir_.buffers[v].place == Buffer::output) ir_.buffers[v].bytes = ir_.values[v].bytes;
-    ir_.arena_bytes = 0;
-    return assign_arena(false) >= 0;
+    return assign_arena();
   }
 
  private:
@@ -153,42 +155,39 @@ class Placer {
     }
   }
 
-  /// How many storages take the place of another; -1 when one that did has another size now.
-  int assign_arena(bool choose) {
-    std::vector<ValueId> roots;
+  /// How many storages take the place of another.
+  int assign_arena() {
+    Ir::Arena& arena = ir_.arena;
+    arena = {};
     for (size_t v = 0; v < ir_.values.size(); ++v)
-      if (ir_.root(static_cast<ValueId>(v)) == v &&
-          ir_.buffers[v].place == (choose ? Buffer::none : Buffer::arena) &&
+      if (ir_.root(static_cast<ValueId>(v)) == v && ir_.buffers[v].place == Buffer::none &&
           ir_.buffers[v].last >= 0)
-        roots.push_back(static_cast<ValueId>(v));
-    std::stable_sort(roots.begin(), roots.end(), [&](ValueId a, ValueId b) {
+        arena.roots.push_back(static_cast<ValueId>(v));
+    std::stable_sort(arena.roots.begin(), arena.roots.end(), [&](ValueId a, ValueId b) {
       return ir_.buffers[a].first < ir_.buffers[b].first;
     });
-    // Storages that hand their memory on are one buffer of the packing.
-    std::vector<Lifetime> buffers;
-    std::vector<size_t> buffer_of(ir_.values.size(), 0);
+    std::vector<uint32_t> buffer_of(ir_.values.size(), 0);
     int donated = 0;
-    for (ValueId root : roots) {
+    for (ValueId root : arena.roots) {
       Buffer& b = ir_.buffers[root];
       b.place = Buffer::arena;
-      b.bytes = (std::max<int64_t>(ir_.values[root].bytes, 1) + k_align - 1) / k_align * k_align;
-      const ValueId giver = choose ? find_giver(root, roots) : b.given_in >= 0 ? b.giver : root;
+      b.bytes = arena_bytes(ir_.values[root]);
+      const ValueId giver = find_giver(root, arena.roots);
       if (giver == root) {
-        buffer_of[root] = buffers.size();
-        buffers.push_back({b.bytes, b.first, b.last});
-        continue;
+        buffer_of[root] = static_cast<uint32_t>(arena.buffers.size());
+        arena.buffers.push_back({b.bytes, b.first, b.last});
+      } else {
+        b.given_in = uses_[root].first;
+        b.giver = giver;
+        buffer_of[root] = buffer_of[giver];
+        arena.buffers[buffer_of[giver]].last = b.last;
+        given_.push_back(giver);
+        ++donated;
       }
-      if (b.bytes != ir_.buffers[giver].bytes) return -1;
-      if (choose) b.given_in = uses_[root].first;
-      b.giver = giver;
-      buffer_of[root] = buffer_of[giver];
-      buffers[buffer_of[giver]].last = b.last;
-      given_.push_back(giver);
-      ++donated;
+      arena.buffer_of.push_back(buffer_of[root]);
     }
-    const Packing packing = pack_arena(buffers);
-    for (ValueId root : roots) ir_.buffers[root].offset = packing.offsets[buffer_of[root]];
-    ir_.arena_bytes = packing.bytes;
+    arena.packing = pack_arena(arena.buffers);
+    take_offsets(ir_);
     return donated;
   }
 
@@ -257,6 +256,21 @@ class Placer {
 }  // namespace
 
 int place_buffers(Ir& ir) { return Placer(ir).run(); }
-bool place_again(Ir& ir) { return Placer(ir).again(); }
+
+bool place_again(Ir& ir) {
+  for (size_t v = 0; v < ir.buffers.size(); ++v)
+    if (ir.buffers[v].place == Buffer::output) ir.buffers[v].bytes = ir.values[v].bytes;
+  for (size_t i = 0; i < ir.arena.roots.size(); ++i) {
+    Buffer& b = ir.buffers[ir.arena.roots[i]];
+    b.bytes = arena_bytes(ir.values[ir.arena.roots[i]]);
+    if (b.given_in < 0)
+      ir.arena.buffers[ir.arena.buffer_of[i]].bytes = b.bytes;
+    else if (b.bytes != ir.buffers[b.giver].bytes)
+      return false;
+  }
+  pack_again(ir.arena.buffers, ir.arena.packing);
+  take_offsets(ir);
+  return true;
+}
 
 }  // namespace qs::plan

@@ -40,8 +40,9 @@ int group_nodes(Ir& ir);
 int recompute(Ir& ir);
 /// Maps over the result of a matrix product, run on its blocks while they are in the cache.
 int attach_epilogues(Ir& ir);
-/// Whether the maps of a matmul's group still fit its result, for other extents.
-bool epilogue_fits(const Ir& ir, const Group& group);
+/// Whether the maps of a matmul's group still fit its result, for other extents; `loops` are the
+/// product's.
+bool epilogue_fits(const Ir& ir, const Group& group, const MatmulLoops& loops);
 /// Order of the groups.
 int order_groups(Ir& ir);
 /// Steps: groups that do the same to other memory may become one launch.
@@ -74,13 +75,6 @@ bool see_through(const Layout& operand, const Layout& made, const Layout& view, 
 /// that view of these rows alone. False when it lies in more than half of the rows. narrow.cpp.
 bool rows_of(const Layout& operand, const Layout& made, const Layout& view, Layout& out);
 bool seen_in_rows(const Layout& view, const Layout& made, Layout& out);
-/// A matrix product as library calls: one for each point of `outer`, whose strides are a, b, c and
-/// bias (elements). Pointers are left out. emit_matmul.cpp.
-struct MatmulLoops {
-  driver::MatmulCall call;
-  driver::MatmulArgs args;
-  Dims outer, a, b, c, bias;
-};
 MatmulLoops matmul_loops(const Ir& ir, const Node& node);
 /// Whether the dimensions before the last two are walked with one stride. emit_matmul.cpp.
 bool has_one_batch_stride(const Layout& layout);

@@ -84,12 +84,11 @@ std::string CompiledPlan::text() const {
       format("plan of {} nodes: {} launches, {} bytes moved, arena {} bytes, {} us\n",
              structure->nodes, launches, bytes_moved, arena_bytes, static_cast<int64_t>(build_us));
   for (const Line& l : lines)
-    all += l.group < 0
-               ? l.text
-               : qs::format("  {} {} reduced {} : {}{} ({} operands, {} bytes)\n",
-                            modes[static_cast<int>(l.mode)], to_string(l.extents), l.reduced_loops,
-                            structure->names_of(l.group),
-                            l.parts > 1 ? format(" x{}", l.parts) : "", l.operands, l.bytes);
+    all += l.words ? l.words(l, *structure)
+                   : qs::format("  {} {} reduced {} : {}{} ({} operands, {} bytes)\n",
+                                modes[static_cast<int>(l.mode)], to_string(l.extents),
+                                l.reduced_loops, structure->names_of(l.group),
+                                l.parts > 1 ? format(" x{}", l.parts) : "", l.operands, l.bytes);
   return all;
 }
 

@@ -104,6 +104,9 @@ void Structure::keep(Ir ir, std::span<const uint64_t> key) {
 /// What will be read for other recordings must give, for this one, what is there.
 void Structure::check_origins(std::span<const uint64_t> key) {
   if (!has_origins()) return;
+  list_records(key);
+  note_changes(key);
+  records_.clear();
   QS_CHECK(derive_layouts(key), InternalError, "a derived layout cannot be derived again");
   QS_CHECK(layouts_agree(key), InternalError, "what a pass relied on does not hold");
   Layout l;
@@ -128,22 +131,27 @@ void Structure::check_origins(std::span<const uint64_t> key) {
   }
 }
 
-std::string Structure::names_of(int32_t group) const {
+std::string Structure::names_of(int32_t group, size_t from) const {
   std::string names;
   const auto g = static_cast<size_t>(group);
-  for (size_t i = g ? group_ends_[g - 1] : 0; i < group_ends_[g]; ++i)
+  for (size_t i = (g ? group_ends_[g - 1] : 0) + from; i < group_ends_[g]; ++i)
     names += format("{}{}", names.empty() ? "" : " ", graph::name_of(group_ops_[i]));
   return names;
 }
 
 // ---- once, for the layouts it was built with ----------------------------------------------------
 
-void Structure::prepare() {
+void Structure::prepare(std::span<const uint64_t> key) {
   prepared_ = true;
   usable_ = has_origins();
   if (!usable_) return;
   for (NodeId id : ir_.sequence)
     if (node(id).tile && node(id).space.folds) foldings_.emplace_back(node(id).space);
+  group_of_.assign(ir_.nodes.size(), -1);
+  for (size_t g = 0; g < ir_.groups.size(); ++g)
+    for (NodeId id : ir_.groups[g].nodes)
+      group_of_[static_cast<size_t>(id)] = static_cast<int32_t>(g);
+  list_records(key);
   order_nodes();
   usable_ = combine_groups(true) && find_meetings();
 }
@@ -179,7 +187,6 @@ void Structure::order_nodes() {
 
 bool Structure::find_meetings() {
   // What each group touches, by storage.
-  std::vector<int32_t> group_of(ir_.nodes.size(), -1);
   struct Access {
     ValueId root;
     At at;
@@ -189,7 +196,6 @@ bool Structure::find_meetings() {
   for (size_t g = 0; g < ir_.groups.size(); ++g) {
     all.clear();
     for (NodeId id : joins_[g]) {
-      group_of[static_cast<size_t>(id)] = static_cast<int32_t>(g);
       const Node& n = node(id);
       for (size_t i = 0; i < n.operands.size(); ++i)
         if (reads(n, i))
@@ -206,7 +212,7 @@ bool Structure::find_meetings() {
       add_meetings(static_cast<int32_t>(g), touches);
     }
   }
-  add_gifts(group_of);
+  add_gifts();
   return std::all_of(meetings_.begin(), meetings_.end(),
                      [&](const Meeting& m) { return meets(m); });
 }
@@ -228,14 +234,14 @@ void Structure::add_meetings(int32_t group, const std::vector<At>& touches) {
 
 /// A storage takes the place of another in the group that reads the one for the last time and
 /// writes the other first: all of that must be at one element, within a node too.
-void Structure::add_gifts(const std::vector<int32_t>& group_of) {
+void Structure::add_gifts() {
   for (size_t v = 0; v < ir_.buffers.size(); ++v) {
     const Buffer& b = ir_.buffers[v];
     if (b.place != Buffer::arena || b.given_in < 0) continue;
     const int32_t g = b.given_in;
     auto made_here = [&](ValueId value) {
       const NodeId by = ir_.values[value].node;
-      return by >= 0 && group_of[static_cast<size_t>(by)] == g;
+      return by >= 0 && node(by).tile && group_of_[static_cast<size_t>(by)] == g;
     };
     std::vector<At> touches;
     for (NodeId id : ir_.groups[static_cast<size_t>(g)].nodes) {
@@ -271,11 +277,54 @@ bool Structure::meets(const Meeting& m) const {
 
 // ---- for another recording ----------------------------------------------------------------------
 
+/// Every record that a layout is read from, or that a pass relied on, once.
+void Structure::list_records(std::span<const uint64_t> key) {
+  std::vector<int32_t> at;
+  auto add = [&](Origin o) {
+    if (o.at >= 0) at.push_back(o.at);
+  };
+  for (NodeId id : ir_.sequence) {
+    for (const Operand& o : node(id).operands) {
+      add(o.origin);
+      add(o.recorded);
+    }
+    for (const Result& r : node(id).results) add(r.origin);
+  }
+  for (const Derived& d : ir_.derived)
+    for (Origin o : {d.a, d.b, d.c}) add(o);
+  for (const SameLayout& same : ir_.same_layouts) {
+    add(same.a);
+    add(same.b);
+  }
+  for (const Choice& c : ir_.choices) add(c.origin);
+  for (const Ir::Blank& b : ir_.blanks) add(b.origin);
+  std::sort(at.begin(), at.end());
+  at.erase(std::unique(at.begin(), at.end()), at.end());
+  for (int32_t i : at) records_.push_back({i, graph::layout_words(key[static_cast<size_t>(i)])});
+}
+
+/// Which records differ from those of the key that the Ir was fitted to; before that, all do.
+void Structure::note_changes(std::span<const uint64_t> key) {
+  changed_.resize(key.size());
+  derived_changed_.resize(ir_.derived.size());
+  const bool known = fits_ && fitted_.size() == key.size();
+  for (const Record& r : records_) {
+    const size_t at = static_cast<size_t>(r.at) + 1;
+    bool same = known;
+    for (size_t i = at; same && i < at + r.words; ++i) same = key[i] == fitted_[i];
+    changed_[static_cast<size_t>(r.at)] = !same;
+  }
+  for (Group& g : ir_.groups) g.changed = !known;
+  if (!known) std::fill(derived_changed_.begin(), derived_changed_.end(), 1);
+}
+
 bool Structure::derive_layouts(std::span<const uint64_t> key) {
   derived_.resize(ir_.derived.size());
   Layout a, b, c;
   for (size_t i = 0; i < derived_.size(); ++i) {
     const Derived& d = ir_.derived[i];
+    derived_changed_[i] = !fits_ || changed(d.a) || changed(d.b) || changed(d.c);
+    if (!derived_changed_[i]) continue;
     read(key, d.a, a);
     read(key, d.b, b);
     if (d.kind == Derived::broadcast) {
@@ -335,10 +384,10 @@ bool Structure::same(std::span<const uint64_t> key, const SameLayout& s) const {
 
 bool Structure::layouts_agree(std::span<const uint64_t> key) const {
   for (const SameLayout& s : ir_.same_layouts)
-    if (!same(key, s)) return false;
+    if ((changed(s.a) || changed(s.b)) && !same(key, s)) return false;
   Layout l;
   for (const Choice& c : ir_.choices) {
-    if (c.origin.at == -1) continue;
+    if (!changed(c.origin)) continue;
     read(key, c.origin, l);
     if (c.question(l) != c.answer) return false;
   }
@@ -361,21 +410,35 @@ bool Structure::read_layouts(std::span<const uint64_t> key) {
   size_t folding = 0;
   Layout whole;
   for (const Ir::Blank& blank : ir_.blanks) {
+    if (!changed(blank.origin)) continue;
     read(key, blank.origin, whole);
     ir_.values[blank.value].bytes = whole.numel() * static_cast<int64_t>(size_of(blank.dtype));
   }
   for (NodeId id : ir_.sequence) {
     Node& n = ir_.nodes[static_cast<size_t>(id)];
-    for (Operand& o : n.operands)
-      if (o.origin.at != -1) read(key, o.origin, o.layout);
+    const bool folds = n.tile && n.space.folds;
+    const size_t number = folding;
+    folding += folds;
+    bool any = !fits_;
+    for (Operand& o : n.operands) {
+      any |= changed(o.recorded);
+      if (!changed(o.origin)) continue;
+      read(key, o.origin, o.layout);
+      any = true;
+    }
     for (Result& r : n.results) {
-      if (r.origin.at != -1) read(key, r.origin, r.layout);
+      if (!changed(r.origin)) continue;
+      read(key, r.origin, r.layout);
       if (r.target < 0)
         ir_.values[r.value_id].bytes = r.layout.numel() * static_cast<int64_t>(size_of(r.dtype));
+      any = true;
     }
+    if (!any) continue;
+    if (const int32_t g = group_of_[static_cast<size_t>(id)]; g >= 0)
+      ir_.groups[static_cast<size_t>(g)].changed = true;
     if (!n.tile) continue;
     n.space = space_of(n, key);
-    if (n.space.folds && !(Folding(n.space) == foldings_[folding++])) return false;
+    if (n.space.folds != folds || (folds && !(Folding(n.space) == foldings_[number]))) return false;
   }
   return true;
 }
@@ -385,7 +448,7 @@ bool Structure::combine_groups(bool compare) {
   codegen::Axes joined;
   for (size_t g = 0; g < ir_.groups.size(); ++g) {
     Group& group = ir_.groups[g];
-    if (joins_[g].empty()) continue;
+    if (joins_[g].empty() || !(group.changed || compare)) continue;
     codegen::Axes axes = codegen::axes_of(node(joins_[g][0]).space);
     for (size_t i = 1; i < joins_[g].size(); ++i) {
       if (!codegen::combine(axes, codegen::axes_of(node(joins_[g][i]).space), joined)) return false;
@@ -399,17 +462,27 @@ bool Structure::combine_groups(bool compare) {
   return true;
 }
 
+/// Fits the Ir to a key; false when something does not hold, and then the Ir fits none.
+bool Structure::fit(std::span<const uint64_t> key) {
+  note_changes(key);
+  if (!derive_layouts(key) || !layouts_agree(key)) return fits_ = false;
+  const bool read = read_layouts(key);
+  fits_ = false;
+  if (!read || !combine_groups(false)) return false;
+  for (const Meeting& m : meetings_)
+    if (ir_.groups[static_cast<size_t>(m.group)].changed && !meets(m)) return false;
+  for (Group& g : ir_.groups) {
+    if (g.kind != Group::matmul || !g.changed) continue;
+    g.emitted.matmul = std::make_unique<MatmulLoops>(matmul_loops(ir_, node(g.nodes[0])));
+    if (g.nodes.size() > 1 && !epilogue_fits(ir_, g, *g.emitted.matmul)) return false;
+  }
+  return place_again(ir_);
+}
+
 std::unique_ptr<CompiledPlan> Structure::instantiate(DeviceRuntime& device,
                                                      const Recording& recording) {
-  if (!prepared_) prepare();
-  if (!usable_ || !derive_layouts(recording.key) || !layouts_agree(recording.key) ||
-      !read_layouts(recording.key) || !combine_groups(false))
-    return nullptr;
-  for (const Meeting& m : meetings_)
-    if (!meets(m)) return nullptr;
-  for (const Group& g : ir_.groups)
-    if (g.kind == Group::matmul && g.nodes.size() > 1 && !epilogue_fits(ir_, g)) return nullptr;
-  if (!place_again(ir_)) return nullptr;
+  if (!prepared_) prepare(recording.key);
+  if (!usable_ || !fit(recording.key)) return nullptr;
   if (verifying()) {
     ir_.words = recording.words;
     verify(ir_, "fitting a structure");
@@ -417,6 +490,8 @@ std::unique_ptr<CompiledPlan> Structure::instantiate(DeviceRuntime& device,
   auto plan = std::make_unique<CompiledPlan>();
   plan->structure = Ref<Structure>(this);
   emit(ir_, device, *plan);
+  fitted_.assign(recording.key.begin(), recording.key.end());
+  fits_ = true;
   return plan;
 }
 

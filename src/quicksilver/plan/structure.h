@@ -6,14 +6,17 @@
 // recording's with every extent replaced by a class (0, 1, more) and every stride by another (0 or
 // not), so recordings that differ in sizes find it. To *instantiate* it for such a recording means:
 //
+//   compare  the key with the one that the Ir was fitted to last: a group none of whose layouts
+//            differ (an optimizer's, when the batch grows) keeps what the next steps gave it
 //   read     every layout again, from the place in the key where it stood (graph::Origin), into the
 //            Ir that is there: nothing is allocated
 //   check    what the decisions rest on: layouts that were equal are equal, folds run in the same
 //            mode and order, the loops of each group combine, whatever a group writes is touched at
 //            one element, memory that is handed on has the same size
 //   place    the arena, for the new sizes
-//   emit     commands; a kernel whose recipe still fits (codegen/recipe.h) only gets new arguments,
-//            any other group is lowered again
+//   emit     commands; a kernel whose recipe still fits (codegen/recipe.h) only gets new arguments
+//            (and those only new addresses when the group did not change), any other group is
+//            lowered again
 //
 // A check that fails is no error: the recording is planned from the start and leaves another
 // structure under the same key, a candidate beside the first. So a structure is never wrong, only
@@ -58,16 +61,18 @@ class Structure final : public RefCounted {
   /// The Ir when all passes have run and commands were emitted.
   void keep(Ir ir, std::span<const uint64_t> key);
   /// Names of the ops of a group: "add relu".
-  std::string names_of(int32_t group) const;
+  std::string names_of(int32_t group, size_t from = 0) const;
   /// A plan for another recording of the same class; null when something it rests on does not hold.
   std::unique_ptr<CompiledPlan> instantiate(DeviceRuntime& device, const Recording& recording);
   /// Out of the cache: plans made of it may still name it, so what they need stays.
   void retire() {
     ir_ = {};
-    usable_ = false;
+    fitted_ = {};
+    fits_ = usable_ = false;
   }
 
  private:
+  using Origin = graph::Origin;
   /// One operand or result of a node.
   struct At {
     NodeId node = 0;
@@ -88,9 +93,16 @@ class Structure final : public RefCounted {
     friend bool operator==(const Folding&, const Folding&) = default;
   };
 
-  void prepare();
+  void prepare(std::span<const uint64_t> key);
   bool has_origins() const;
   void check_origins(std::span<const uint64_t> key);
+  void list_records(std::span<const uint64_t> key);
+  void note_changes(std::span<const uint64_t> key);
+  bool changed(Origin origin) const {
+    return origin.at >= 0 ? changed_[static_cast<size_t>(origin.at)]
+                          : origin.at < -1 && derived_changed_[Derived::index(origin)];
+  }
+  bool fit(std::span<const uint64_t> key);
   bool derive_layouts(std::span<const uint64_t> key);
   void read(std::span<const uint64_t> key, graph::Origin origin, Layout& out) const;
   bool same(std::span<const uint64_t> key, const SameLayout& s) const;
@@ -98,7 +110,7 @@ class Structure final : public RefCounted {
   void order_nodes();
   bool find_meetings();
   void add_meetings(int32_t group, const std::vector<At>& touches);
-  void add_gifts(const std::vector<int32_t>& group_of);
+  void add_gifts();
   bool layouts_agree(std::span<const uint64_t> key) const;
   bool read_layouts(std::span<const uint64_t> key);
   bool combine_groups(bool compare);
@@ -108,7 +120,18 @@ class Structure final : public RefCounted {
 
   Ir ir_;
   std::vector<Layout> derived_;  // Ir::derived, for the key at hand
+  std::vector<uint8_t> derived_changed_;
   bool prepared_ = false, usable_ = true;
+  std::vector<uint64_t> fitted_;  // the key whose layouts the Ir has,
+  bool fits_ = false;             // when it has those of one key, all of them
+  /// Where the layouts stand in a key that something depends on.
+  struct Record {
+    int32_t at;
+    uint32_t words;  // that follow the head
+  };
+  std::vector<Record> records_;
+  std::vector<uint8_t> changed_;   // by word of the key: the record there is not as in fitted_
+  std::vector<int32_t> group_of_;  // by node
   std::vector<std::vector<NodeId>>
       joins_;  // by group: its nodes in an order in which loops combine
   std::vector<Meeting> meetings_;

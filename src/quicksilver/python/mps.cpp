@@ -174,6 +174,8 @@ PyObject* plan_stats(PyObject*, PyObject* device) {
                                                        {"structures", s.structures},
                                                        {"structures_built", s.structures_built},
                                                        {"instances_built", s.instances_built},
+                                                       {"instance_nodes", s.instance_nodes},
+                                                       {"instance_ns", s.instance_ns},
                                                        {"hits", s.hits},
                                                        {"evictions", s.evictions},
                                                        {"kernels_built", s.kernels_built},
