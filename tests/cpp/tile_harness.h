@@ -139,6 +139,12 @@ inline Value apply(Prim p, DType d, Value a, Value b, Value c) {
       return number(a.f - b.f, wrap(std::minus<uint64_t>(), a.i, b.i));
     case Prim::mul:
       return number(a.f * b.f, wrap(std::multiplies<uint64_t>(), a.i, b.i));
+    case Prim::div:
+      return number(a.f / b.f, 0);
+    case Prim::sqrt:
+      return number(std::sqrt(a.f), 0);
+    case Prim::reciprocal:
+      return number(1 / a.f, 0);
     case Prim::maximum:
       return number(a.f > b.f || a.f != a.f ? a.f : b.f, std::max(a.i, b.i));
     case Prim::minimum:

@@ -1,5 +1,6 @@
 // Lowers a TileProgram: checks it, sorts instructions into sections by domain, inserts the copies
-// and broadcasts that the sections need, joins pairs, picks functions and assigns slots.
+// and broadcasts that the sections need, picks functions and assigns slots. (tile_join.cpp makes
+// one instruction of several.)
 #include "quicksilver/driver/cpu/tile_build.h"
 
 #include <algorithm>
@@ -140,14 +141,7 @@ class Builder {
       in_tail_ = true;
       for (const TileInstr& i : phase.tail) lower(i);
     }
-    for (CodePhase& p : code_.phases) round_once(p.body);
-    for (CodePhase& p : code_.phases) join_selects(p.body);
-    for (CodePhase& p : code_.phases) {
-      join_pairs(p.prologue);
-      join_pairs(p.body);
-      join_pairs(p.tail);
-    }
-    join_pairs(code_.uniform);
+    join_instructions(code_);
     number_positions();
     assign_slots();
     return std::move(code_);
@@ -386,185 +380,6 @@ class Builder {
     folded_in_[dst] = phase_;
     code_.folds.push_back(f);
     phase().body.push_back(i);
-  }
-
-  // ---- values that are rounded already
-
-  std::vector<int> count_uses() const {
-    std::vector<int> uses(code_.registers.size(), 0);
-    const auto count = [&](const std::vector<CodeInstr>& l) {
-      for (const CodeInstr& i : l)
-        for (int k = 0; k < i.arity; ++k) ++uses[i.src[k]];
-    };
-    count(code_.uniform);
-    for (const CodePhase& p : code_.phases) {
-      count(p.prologue);
-      count(p.body);
-      count(p.tail);
-      for (const CodeExpand& e : p.expands) ++uses[e.kept];
-    }
-    return uses;
-  }
-
-  /// Leaves out a round_to that changes nothing: of what was loaded in that dtype, or of what is
-  /// only stored in it. What is loaded only to be stored again in its dtype is not converted.
-  void round_once(std::vector<CodeInstr>& list) {
-    const std::vector<int> uses = count_uses();
-    std::vector<int> maker(code_.registers.size(), -1);
-    std::vector<uint16_t> same(code_.registers.size());
-    for (size_t r = 0; r < same.size(); ++r) same[r] = static_cast<uint16_t>(r);
-    std::vector<bool> gone(list.size(), false);
-    const auto dtype_in_memory = [&](const CodeInstr& i) { return code_.operands[i.aux].dtype; };
-    for (size_t at = 0; at < list.size(); ++at) {
-      CodeInstr& i = list[at];
-      for (int k = 0; k < i.arity; ++k) i.src[k] = same[i.src[k]];
-      if (i.kind == CodeInstr::load || i.kind == CodeInstr::op) maker[i.dst] = static_cast<int>(at);
-      const int from = i.arity == 1 ? maker[i.src[0]] : -1;
-      if (from < 0 || reg(i.src[0]).persist) continue;
-      const CodeInstr& source = list[from];
-      if (i.kind == CodeInstr::op && i.prim == Prim::round_to && !reg(i.dst).persist) {
-        gone[at] = source.kind == CodeInstr::load && !source.convert[1] &&
-                   dtype_in_memory(source) == static_cast<DType>(i.aux);
-        if (gone[at]) same[i.dst] = i.src[0];
-      } else if (i.kind == CodeInstr::store && !i.convert[0] && source.kind == CodeInstr::op &&
-                 source.prim == Prim::round_to && uses[i.src[0]] == 1 &&
-                 static_cast<DType>(source.aux) == dtype_in_memory(i)) {
-        i.src[0] = source.src[0];
-        gone[from] = true;
-      }
-    }
-    size_t kept = 0;
-    for (size_t at = 0; at < list.size(); ++at)
-      if (!gone[at]) list[kept++] = list[at];
-    list.resize(kept);
-    move_raw(list);
-  }
-
-  void move_raw(std::vector<CodeInstr>& list) {
-    const std::vector<int> uses = count_uses();
-    for (CodeInstr& load : list) {
-      if (load.kind != CodeInstr::load || !load.convert[0] || load.convert[1]) continue;
-      const TileOperand& from = code_.operands[load.aux];
-      if (from.kind != TileOperand::memory || reg(load.dst).persist) continue;
-      std::vector<CodeInstr*> stores;
-      for (CodeInstr& i : list)
-        if (i.kind == CodeInstr::store && i.src[0] == load.dst && !i.convert[0] &&
-            code_.operands[i.aux].dtype == from.dtype)
-          stores.push_back(&i);
-      if (stores.empty() || static_cast<int>(stores.size()) != uses[load.dst]) continue;
-      CodeRegister& r = reg(load.dst);
-      r.dtype = from.dtype;
-      r.size = static_cast<uint8_t>(size_of(from.dtype));
-      r.operand = static_cast<int16_t>(load.aux);
-      load.convert[0] = nullptr;
-      for (CodeInstr* i : stores) i->convert[1] = nullptr;
-    }
-  }
-
-  // ---- pairs
-
-  /// A comparison whose only reader chooses between one of its sides and something else.
-  void join_selects(std::vector<CodeInstr>& list) {
-    const std::vector<int> uses = count_uses();
-    std::vector<int> maker(code_.registers.size(), -1);
-    std::vector<bool> gone(list.size(), false);
-    for (size_t at = 0; at < list.size(); ++at) {
-      CodeInstr& where = list[at];
-      if (where.kind != CodeInstr::op) continue;
-      maker[where.dst] = static_cast<int>(at);
-      const RegClass r = cls(where.dst);
-      const int condition = where.src[0], made = maker[condition];
-      if (where.prim != Prim::where || r > r_f64 || made < 0 || uses[condition] != 1 ||
-          reg(condition).persist)
-        continue;
-      const CodeInstr& test = list[made];
-      Prim prim = test.prim == Prim::isnan ? Prim::ne : test.prim;  // NaN is not even itself
-      uint16_t x = test.src[0], y = test.src[test.arity - 1];
-      if (prim < Prim::eq || prim > Prim::ge || cls(x) != r) continue;
-      if (x != where.src[1] && x != where.src[2]) {
-        std::swap(x, y);
-        prim = turned(prim);
-      }
-      const bool swapped = x != where.src[1];
-      if (swapped && x != where.src[2]) continue;
-      const TileFn fn =
-          code_.isa->select[r][static_cast<int>(prim) - static_cast<int>(Prim::eq)][swapped];
-      if (!fn) continue;
-      gone[made] = true;
-      const uint16_t other = where.src[swapped ? 1 : 2];
-      where.fn = fn;
-      where.prim = Prim::count_;  // joined
-      where.src[0] = x;
-      where.src[1] = y;
-      where.src[2] = other;
-    }
-    size_t kept = 0;
-    for (size_t at = 0; at < list.size(); ++at)
-      if (!gone[at]) list[kept++] = list[at];
-    list.resize(kept);
-  }
-  /// The comparison that holds of (y, x) where `p` does of (x, y).
-  static Prim turned(Prim p) {
-    return p == Prim::lt   ? Prim::gt
-           : p == Prim::gt ? Prim::lt
-           : p == Prim::le ? Prim::ge
-           : p == Prim::ge ? Prim::le
-                           : p;
-  }
-
-  static int first_code(Prim p) {
-    return p == Prim::add                        ? 0
-           : p == Prim::sub                      ? 1
-           : p == Prim::mul || p == Prim::square ? 2
-           : p == Prim::maximum                  ? 3
-                                                 : -1;
-  }
-  static int second_code(Prim p) {
-    return p == Prim::add       ? 0
-           : p == Prim::sub     ? 1
-           : p == Prim::mul     ? 2
-           : p == Prim::maximum ? 3
-           : p == Prim::minimum ? 4
-                                : -1;
-  }
-
-  /// add, sub, mul or maximum whose only reader is one of these or minimum: both in one pass, both
-  /// rounded.
-  void join_pairs(std::vector<CodeInstr>& list) {
-    const std::vector<int> uses = count_uses();
-    std::vector<int> maker(code_.registers.size(), -1);
-    std::vector<bool> gone(list.size(), false);
-    for (size_t at = 0; at < list.size(); ++at) {
-      CodeInstr& second = list[at];
-      if (second.kind != CodeInstr::op) continue;
-      maker[second.dst] = static_cast<int>(at);
-      const RegClass r = cls(second.dst);
-      const int code2 = second_code(second.prim);
-      if (code2 < 0 || second.arity != 2 || r > r_f64 || second.src[0] == second.src[1]) continue;
-      for (int side = 0; side < 2; ++side) {
-        const int v = second.src[side], other = second.src[1 - side];
-        if (maker[v] < 0 || uses[v] != 1 || reg(v).persist) continue;
-        const CodeInstr& first = list[maker[v]];
-        const int code1 = first_code(first.prim);
-        if (code1 < 0 || first.arity > 2) continue;
-        const TileFn fn = code_.isa->pair[r][code1 * 16 + code2][side];
-        if (!fn) continue;
-        gone[maker[v]] = true;
-        const uint16_t x = first.src[0], y = first.prim == Prim::square ? x : first.src[1];
-        second.fn = fn;
-        second.prim = Prim::count_;  // a pair: not to be joined again
-        second.arity = 3;
-        second.src[0] = x;
-        second.src[1] = y;
-        second.src[2] = static_cast<uint16_t>(other);
-        second.cost += 0.3f * first.cost;
-        break;
-      }
-    }
-    size_t kept = 0;
-    for (size_t at = 0; at < list.size(); ++at)
-      if (!gone[at]) list[kept++] = list[at];
-    list.resize(kept);
   }
 
   // ---- positions and slots

@@ -17,14 +17,23 @@ struct CodeRegister {
   int16_t operand = -1;  // loaded from it without conversion: may be used in place
 };
 
+/// One instruction of a chain: it takes what the one before gives, and another source if it has two
+/// (`swapped`: as its first).
+struct CodeLink {
+  Prim prim = Prim::copy;
+  bool swapped = false;
+  int8_t source = -1;  // of the chain's
+};
+
 struct CodeInstr {
-  enum Kind : uint8_t { op, load, store, fold, scalar };
+  enum Kind : uint8_t { op, load, store, fold, scalar, chain };
   Kind kind = op;
   Prim prim = Prim::copy;
   qs::Fold fold_op = qs::Fold::sum;
   bool exact = false;  // n must not be rounded up: it may set the error record or is slow
   uint8_t arity = 0;
-  uint16_t dst = 0, src[3] = {0, 0, 0};
+  uint16_t dst = 0, src[k_most_links + 1] = {};
+  std::vector<CodeLink> links;  // chain: the first one takes src[0]
   uint32_t aux = 0;  // op: as in TileInstr; load, store: operand; fold: number; scalar: number
   int32_t position = 0;
   TileFn fn = nullptr;        // op
@@ -70,6 +79,9 @@ struct TileCode {
   bool has_persist = false;
   const IsaTable* isa = nullptr;
 };
+
+/// Makes one instruction of several where that is faster (tile_join.cpp).
+void join_instructions(TileCode& code);
 
 /// Throws InternalError when the program breaks its contract.
 TileCode build_tile_code(const TileProgram& program);

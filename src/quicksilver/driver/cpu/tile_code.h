@@ -40,6 +40,14 @@ struct TileStep {
   const ErrorTarget* error = nullptr;
 };
 
+/// The steps of a chain as it runs: `fn` is one of IsaTable's, to be called by those alone, `src`
+/// its other source, if any.
+struct ChainLink {
+  void (*fn)() = nullptr;
+  const char* src = nullptr;
+};
+inline constexpr int k_most_links = 12;  // instructions of a chain
+
 /// The partial results of one row fold: point i of a chunk belongs to lane i % 64.
 struct alignas(64) FoldLanes {
   char value[64 * 8];
@@ -87,7 +95,17 @@ struct IsaTable {
   /// By class, comparison (from Prim::eq on) and whether a is what is taken where it does not hold:
   /// dst = a compared with b ? a : c.
   TileFn select[2][6][2] = {};
-  TileFn pair[2][16 * 16][2] = {};  // see pair_index in tile_build.cpp
+  TileFn pair[2][16 * 16][2] = {};  // see first_code and second_code in tile_join.cpp
+  /// Chains of instructions on one class (tile_chain.inl). `links` are chain_load, then one link
+  /// for each instruction, by class, whether what is handed on is the second source, and whether
+  /// the other one is a splat; then chain_store. chain_memory takes exactly n elements, chain_slots
+  /// strips beyond: sources and dst must have room for whole strips.
+  void (*link[static_cast<int>(Prim::count_)][2][2][2])() = {};
+  void (*chain_load[2][2])() = {};  // by class, splat
+  void (*chain_store[2])() = {};
+  void (*chain_slots[2])(char* dst, const ChainLink* links, int64_t n) = {};
+  void (*chain_memory[2])(char* dst, const ChainLink* links, int count, uint32_t splats,
+                          int64_t n) = {};
 };
 
 const IsaTable& generic_table();

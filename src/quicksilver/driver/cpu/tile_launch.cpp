@@ -238,6 +238,9 @@ bool TileState::streams(uint32_t operand) const {
 
 void TileState::make_section(const std::vector<CodeInstr>& list, TileDomain domain, Section& out) {
   out.steps.reserve(list.size());
+  const auto computes = [](const CodeInstr& i) {
+    return i.kind == CodeInstr::op || i.kind == CodeInstr::chain;
+  };
   // Outputs that the defining op can write by itself.
   std::vector<int16_t> direct(list.size(), -1);
   if (domain == TileDomain::full && !safe) {
@@ -250,7 +253,7 @@ void TileState::make_section(const std::vector<CodeInstr>& list, TileDomain doma
         continue;
       if (streams(i.aux)) continue;
       for (size_t def = 0; def < at; ++def)
-        if (list[def].kind == CodeInstr::op && list[def].dst == i.src[0]) {
+        if (computes(list[def]) && list[def].dst == i.src[0]) {
           direct[at] = static_cast<int16_t>(i.aux);
           in_memory_[i.src[0]] = 1;
           out.binds.push_back({i.src[0], static_cast<int16_t>(i.aux), 0, w.item});
@@ -292,15 +295,32 @@ void TileState::make_section(const std::vector<CodeInstr>& list, TileDomain doma
       transfers.push_back(t);
     } else {
       bool memory = in_memory_[i.dst];
-      for (int k = 0; k < i.arity; ++k) {
+      for (int k = 0; k < i.arity; ++k) memory |= in_memory_[i.src[k]];
+      if (i.kind == CodeInstr::chain) make_chain(i, s);
+      for (int k = 0; i.kind != CodeInstr::chain && k < i.arity; ++k) {
         s.src[k] = i.src[k];
         const CodeRegister& r = code->registers[i.src[k]];
         s.stride[k] = splat_[i.src[k]] ? 0 : static_cast<int32_t>(k_group * r.size);
-        memory |= in_memory_[i.src[k]];
       }
       s.padded = !memory && !i.exact;
     }
     out.steps.push_back(s);
+  }
+}
+
+/// A chain's functions, now that it is known which sources are splats.
+void TileState::make_chain(const CodeInstr& i, TileStep& s) {
+  const IsaTable& isa = *code->isa;
+  const RegClass r = reg_class(code->registers[i.dst].dtype);
+  s.aux = static_cast<uint32_t>(chain_parts.size());
+  s.src[0] = static_cast<uint16_t>(i.links.size());
+  s.src[1] = r;
+  const bool splat = splat_[i.src[0]];
+  chain_parts.push_back({isa.chain_load[r][splat], i.src[0], splat});
+  for (const CodeLink& l : i.links) {
+    const int32_t other = l.source < 0 ? -1 : i.src[l.source];
+    const bool one = other >= 0 && splat_[static_cast<size_t>(other)];
+    chain_parts.push_back({isa.link[static_cast<int>(l.prim)][r][l.swapped][one], other, one});
   }
 }
 

@@ -49,6 +49,12 @@ struct Bind {  // what a register points at, found anew for every block or unit
   bool far = false;  // too large for the near caches: its next block is prefetched
 };
 
+struct ChainPart {
+  void (*fn)() = nullptr;
+  int32_t reg = -1;  // its source, if any
+  bool splat = false;
+};
+
 struct Section {
   std::vector<TileStep> steps;
   std::vector<Bind> binds;
@@ -81,6 +87,7 @@ struct TileState {
   int64_t units = 1;
   std::vector<Walk> walks;
   std::vector<Transfer> transfers;
+  std::vector<ChainPart> chain_parts;  // of all chains, one behind the other
   Section uniform;
   std::vector<LaunchPhase> phases;
   std::vector<Hazard> hazards;
@@ -110,6 +117,7 @@ struct TileState {
   void make_steps();
   void plan_pieces();
   void make_section(const std::vector<CodeInstr>& list, TileDomain domain, Section& out);
+  void make_chain(const CodeInstr& i, TileStep& s);
   int16_t folded_operand() const;
   bool rows_adjoin(int16_t operand) const;
   void find_hazards();

@@ -390,6 +390,14 @@ void fill_selects(IsaTable& t) {
   put(Ge{}, Prim::ge);
 }
 
+}  // namespace
+}  // namespace qs::driver::cpu::QS_ISA_NAMESPACE
+
+#include "quicksilver/driver/cpu/tile_chain.inl"
+
+namespace qs::driver::cpu::QS_ISA_NAMESPACE {
+namespace {
+
 // ---- the table
 
 TileFn& slot(IsaTable& t, Prim p, RegClass r) { return t.op[static_cast<int>(p)][r]; }
@@ -500,6 +508,8 @@ void fill_bool(IsaTable& t) {
 }  // namespace
 
 void fill_ops(IsaTable& t) {
+  fill_links<float>(t, r_f32);
+  fill_links<double>(t, r_f64);
   fill_float<float, uint32_t>(t, r_f32);
   fill_float<double, uint64_t>(t, r_f64);
   fill_int<int32_t, uint32_t>(t, r_i32);

@@ -312,6 +312,9 @@ class Worker {
         case CodeInstr::op:
           t.fn(p_[t.dst], p_[t.src[0]], p_[t.src[1]], p_[t.src[2]], t.padded ? padded : n, t);
           break;
+        case CodeInstr::chain:
+          chain(t, n);
+          break;
         case CodeInstr::load:
           load(s_.transfers[t.aux], t, n, dims, address, full);
           break;
@@ -325,6 +328,22 @@ class Worker {
           break;
       }
     }
+  }
+
+  void chain(const TileStep& t, int64_t n) {
+    const ChainPart* part = &s_.chain_parts[t.aux];
+    const int count = t.src[0] + 1, r = t.src[1];
+    ChainLink links[k_most_links + 2];
+    uint32_t splats = 0;
+    for (int k = 0; k < count; ++k, ++part) {
+      links[k] = {part->fn, part->reg >= 0 ? p_[part->reg] : nullptr};
+      splats |= uint32_t(part->splat || part->reg < 0) << k;
+    }
+    links[count] = {isa_.chain_store[r], nullptr};
+    if (t.padded)
+      isa_.chain_slots[r](p_[t.dst], links, n);
+    else
+      isa_.chain_memory[r](p_[t.dst], links, count, splats, n);
   }
 
   void convert(TileFn fn, char* dst, const char* src, int64_t n, int size) {
