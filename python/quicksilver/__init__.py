@@ -102,6 +102,7 @@ _FUNCTIONS = {
         ),
         "amp.autocast_mode",
     ),
+    "vmap": "_vmap",
     "explain": "_explain",
     "Explanation": "_explain",
     "set_printoptions": "_tensor_str",

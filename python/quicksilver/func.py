@@ -1,7 +1,4 @@
-"""torch.func: derivatives as functions of functions, and calls of modules as functions.
-
-There is no vmap: a function over one sample is not turned into one over a batch.
-"""
+"""torch.func: derivatives as functions of functions, maps over batches, modules as functions."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from quicksilver import _C, autograd
+from quicksilver._vmap import vmap as vmap
 from quicksilver.autograd import functional
 from quicksilver.nn.utils.stateless import functional_call as functional_call
 from quicksilver.utils import _pytree as pytree
@@ -128,6 +126,69 @@ def jacrev(func: Callable[..., Any], argnums: Any = 0, **options: Any) -> Callab
 
 
 jacfwd = jacrev  # the same numbers
+
+
+def jvp(
+    func: Callable[..., Any],
+    primals: Any,
+    tangents: Any,
+    *,
+    strict: bool = False,
+    has_aux: bool = False,
+) -> Any:
+    """(func(*primals), J tangents), J the Jacobian; with has_aux the third is what func gave
+    beside.
+
+    Args:
+        primals, tangents: tuples of tensors, of the same shapes.
+
+    Raises:
+        RuntimeError: they are not.
+    """
+    for name, values in (("primals", primals), ("tangents", tangents)):
+        if not isinstance(values, tuple):
+            raise RuntimeError(
+                f"jvp(f, primals, tangents): Expected {name} to be a tuple. E.g. it should be"
+                " valid to call f(*primals)."
+            )
+    more: list[Any] = []
+
+    def outputs_alone(*values: Any) -> Any:
+        result = func(*values)
+        if has_aux:
+            more.append(result[1])
+        return result[0] if has_aux else result
+
+    graph = any(x.requires_grad for x in (*primals, *tangents))
+    outputs, product = functional.jvp(outputs_alone, primals, tangents, create_graph=graph)
+    return (outputs, product, more[0]) if has_aux else (outputs, product)
+
+
+def stack_module_state(models: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The parameters and the buffers of models of one class, each stacked along a new first
+    dimension, for vmap over functional_call.
+
+    Raises:
+        RuntimeError: there are no models, or they differ in class or mode.
+    """
+    models = list(models)
+    if not models:
+        raise RuntimeError("stack_module_state: Expected at least one model, got 0.")
+    if len({m.training for m in models}) > 1:
+        raise RuntimeError(
+            "stack_module_state: Expected all models to have the same training/eval mode."
+        )
+    if len({type(m) for m in models}) > 1:
+        raise RuntimeError("stack_module_state: Expected all models to be of the same class.")
+
+    def stacked(tensors: list[dict[str, Any]]) -> dict[str, Any]:
+        return {
+            name: _C.stack([t[name].detach() for t in tensors]).requires_grad_(first.requires_grad)
+            for name, first in tensors[0].items()
+        }
+
+    parameters = stacked([dict(m.named_parameters()) for m in models])
+    return parameters, stacked([dict(m.named_buffers()) for m in models])
 
 
 def hessian(func: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:

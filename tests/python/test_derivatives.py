@@ -23,7 +23,7 @@ def test_a_module_keeps_its_parameters_when_a_call_raises() -> None:
 
 
 def test_gradients_of_each_sample_of_a_model_on_mps() -> None:
-    """The loop that stands where vmap would."""
+    """A loop over the samples."""
     model = nn.Linear(3, 1).to("mps")
     parameters = {k: v.detach() for k, v in model.named_parameters()}
     x, y = torch.randn(4, 3, device="mps"), torch.randn(4, 1, device="mps")
