@@ -120,6 +120,23 @@ TEST(Tile, RandomMapsMatchTheInterpreter) {
   }
 }
 
+// ---- estimates
+
+// Whether threads are woken follows from the estimate, so rows must not be taken for single
+// elements: a copy into part of the columns of a matrix (cat) is nearly a dense one.
+TEST(Tile, RowsAreNotEstimatedAsSingleElements) {
+  const DType f = DType::f32;
+  const auto estimate = [&](Dims strides) {
+    Maker m(TileMode::map, {64, 256}, {});
+    m.store(m.operand(f, 1, strides), m.load(m.operand(f, 0, {256, 1}), f));
+    const TileKernel kernel(m.program);
+    return m.launch(kernel).estimated_ns();
+  };
+  const double dense = estimate({256, 1}), rows = estimate({768, 1}), apart = estimate({768, 3});
+  EXPECT_LT(rows, 2 * dense);
+  EXPECT_GT(apart, 1.5 * rows);
+}
+
 // ---- memory
 
 TEST(Tile, InPlaceAndOverlappingOperandsKeepProgramOrder) {

@@ -14,6 +14,8 @@ constexpr int64_t k_small_ns = 10000;                  // launches below stay in
 constexpr int64_t k_stream_bytes = int64_t{16} << 20;  // larger outputs go around the caches
 constexpr int64_t k_far_bytes = int64_t{1} << 20;      // what the near caches do not hold
 constexpr int64_t k_long_tile = 8192;  // of maps that are one step without temporaries
+constexpr double k_strided_ns = 0.3;   // an element that lies apart
+constexpr double k_row_ns = 5;         // what a row takes beside its elements
 constexpr int64_t k_transposed = 32;   // side of a block of transposed access
 constexpr int64_t k_least_units = 8, k_least_columns = 256;  // of folds over columns
 
@@ -431,7 +433,10 @@ void TileState::plan_pieces() {
       const bool strided = (i.kind == CodeInstr::load || i.kind == CodeInstr::store) &&
                            walks[i.aux].full_reach == Reach::strided &&
                            static_cast<int>(i.aux) != in_memory;
-      body += strided ? 0.3 : i.cost * (i.exact ? 1 : lanes);
+      if (strided && walks[i.aux].block[2] == walks[i.aux].item)  // rows, each copied at once
+        body += std::min(k_strided_ns, i.cost * lanes + k_row_ns / static_cast<double>(block[2]));
+      else
+        body += strided ? k_strided_ns : i.cost * (i.exact ? 1 : lanes);
       ++steps;
     }
     for (const CodeInstr& i : p.prologue) tail += i.cost;
