@@ -347,7 +347,7 @@ TEST(Device, KernelsAreBuiltOnce) {
   DeviceRuntime& cpu = device_runtime(DeviceType::cpu);
   const auto before = cpu.kernel_counts();
   driver::MatmulCall a{DType::f64, true}, b{DType::f64, true}, c{DType::f64, false};
-  const driver::Kernel* first = cpu.kernel(driver::Source(a));
+  const auto first = cpu.kernel(driver::Source(a));
   EXPECT_EQ(first, cpu.kernel(driver::Source(b)));
   EXPECT_NE(first, cpu.kernel(driver::Source(c)));
   EXPECT_LE(cpu.kernel_counts().built - before.built, 2);

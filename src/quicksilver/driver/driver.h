@@ -5,15 +5,14 @@
 #include <string>
 #include <vector>
 
+#include "quicksilver/core/ref.h"
 #include "quicksilver/driver/source.h"
 
 namespace qs::driver {
 
-/// A built Source. Owned by the runtime's kernel cache; outlives every command that names it.
-class Kernel {
- public:
-  virtual ~Kernel() = default;
-};
+/// A built Source. The runtime's kernel cache holds it, and whoever made commands that name it:
+/// it outlives them, and what was submitted of them.
+class Kernel : public RefCounted {};
 
 /// What a matrix product does with each piece of C that is finished, while it is in the cache: a
 /// map over the loops [batch, m, n]. Its operands at C's address read or replace C itself.

@@ -203,8 +203,12 @@ Stats stats(DeviceType device) {
   Stats s = cache.stats;
   s.plans = cache.instances.size();
   s.structures = cache.structures.size();
-  if (DeviceRuntime* open = open_device_runtime(device))
-    s.kernels_built = open->kernel_counts().built - cache.kernels_before;
+  if (DeviceRuntime* open = open_device_runtime(device)) {
+    const DeviceRuntime::KernelCounts kernels = open->kernel_counts();
+    s.kernels = kernels.kept;
+    s.kernels_built = kernels.built - cache.kernels_before;
+    s.kernels_evicted = kernels.evicted;
+  }
   return s;
 }
 

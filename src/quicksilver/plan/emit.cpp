@@ -64,12 +64,19 @@ uint64_t name_of(const driver::ConvCall& c) {
 
 }  // namespace
 
+const driver::Kernel* Emitter::build(const driver::Source& source) {
+  Ref<const driver::Kernel> kernel = device_.kernel(source);
+  const driver::Kernel* p = kernel.get();
+  plan_.structure->hold(std::move(kernel));
+  return p;
+}
+
 template <class Call>
 const driver::Kernel* Emitter::kernel_for(const Call& call) {
   const uint64_t name = name_of(call);
   for (const Emitted::Known& k : group_->emitted.kernels)
     if (k.call == name) return k.kernel;
-  const driver::Kernel* kernel = device_.kernel(call);
+  const driver::Kernel* kernel = build(call);
   group_->emitted.kernels.push_back({name, kernel});
   return kernel;
 }
@@ -155,7 +162,7 @@ void Emitter::lower_nodes(Group& group, std::span<const codegen::GroupNode> node
     kernel = codegen::lower_to_tile(nest);
   else
     QS_ASSERT(codegen::lower_to_tile(nest, *frame, kernel), "an epilogue does not fit its matrix");
-  out.kernel = device_.kernel(kernel.program);
+  out.kernel = build(kernel.program);
   out.mode = kernel.program.mode;
   out.reduced_loops = kernel.program.reduced_loops;
   out.args = kernel.args;
@@ -211,8 +218,8 @@ bool Emitter::lower_epilogue(Group& group, const Behind& behind, Lowered& out) {
 
 /// The groups of one step: those of one kernel are parts of one launch.
 void Emitter::tiles(std::span<const int32_t> groups) {
-  std::vector<Lowered> lowered;
-  lowered.reserve(groups.size());
+  std::vector<Lowered>& lowered = lowered_;
+  lowered.clear();
   for (int32_t g : groups) {
     lowered.emplace_back();
     lowered.back().predicated = ir_.groups[static_cast<size_t>(g)].predicated;

@@ -66,13 +66,15 @@ class Emitter {
   CompiledPlan::Line& push(const driver::Kernel* kernel, driver::Args args, int32_t tag);
   /// The kernel for a call. Building its source's key and looking that up takes longer than all
   /// else that there is to do for the call, so the group remembers.
+  const driver::Kernel* build(const driver::Source& source);
   template <class Call>
   const driver::Kernel* kernel_for(const Call& call);
   bool emit_again(Group& group, Lowered& out) const;
   Ir& ir_;
   DeviceRuntime& device_;
   CompiledPlan& plan_;
-  Group* group_ = nullptr;  // at hand
+  Group* group_ = nullptr;        // at hand
+  std::vector<Lowered> lowered_;  // of the step at hand
   int64_t scratch_bytes_ = 0;
 };
 

@@ -19,7 +19,9 @@ struct Stats {
   int64_t instance_ns = 0;       // what making them took, kernels built on the way included
   int64_t hits = 0;              // runs of a plan that was there
   int64_t evictions = 0;         // of instances and structures
+  int64_t kernels = 0;           // kept by the device
   int64_t kernels_built = 0;     // by the device, since it was opened or the last reset
+  int64_t kernels_evicted = 0;   // by the device, since it was opened
   int64_t submits = 0;           // runs of a plan for the first time: commands went out one by one
   int64_t replays = 0;           // runs through the driver's replay object
   int64_t launches = 0;          // commands run

@@ -131,6 +131,11 @@ void Structure::check_origins(std::span<const uint64_t> key) {
   }
 }
 
+void Structure::hold(Ref<const driver::Kernel> kernel) {
+  if (std::find(kernels_.begin(), kernels_.end(), kernel) == kernels_.end())
+    kernels_.push_back(std::move(kernel));
+}
+
 std::string Structure::names_of(int32_t group, size_t from) const {
   std::string names;
   const auto g = static_cast<size_t>(group);

@@ -64,6 +64,8 @@ class Structure final : public RefCounted {
   std::string names_of(int32_t group, size_t from = 0) const;
   /// A plan for another recording of the same class; null when something it rests on does not hold.
   std::unique_ptr<CompiledPlan> instantiate(DeviceRuntime& device, const Recording& recording);
+  /// Keeps a kernel that plans made of it name, for as long as there may be such.
+  void hold(Ref<const driver::Kernel> kernel);
   /// Out of the cache: plans made of it may still name it, so what they need stays.
   void retire() {
     ir_ = {};
@@ -119,6 +121,7 @@ class Structure final : public RefCounted {
   const Node& node(NodeId id) const { return ir_.nodes[static_cast<size_t>(id)]; }
 
   Ir ir_;
+  std::vector<Ref<const driver::Kernel>> kernels_;
   std::vector<Layout> derived_;  // Ir::derived, for the key at hand
   std::vector<uint8_t> derived_changed_;
   bool prepared_ = false, usable_ = true;

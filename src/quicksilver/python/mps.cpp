@@ -138,7 +138,8 @@ PyObject* memory_stats(PyObject*, PyObject*) {
         {"recommended_bytes", runtime.info().memory_bytes},
         {"arena_bytes", static_cast<int64_t>(runtime.arena_bytes())},
         {"plans", p.plans},
-        {"kernels", runtime.kernel_counts().built}};
+        {"kernels", p.kernels},
+        {"kernels_evicted", p.kernels_evicted}};
     for (const auto& [name, value] : figures) set_item(d.get(), name, PyLong_FromLongLong(value));
     return d.release();
   });
@@ -178,7 +179,9 @@ PyObject* plan_stats(PyObject*, PyObject* device) {
                                                        {"instance_ns", s.instance_ns},
                                                        {"hits", s.hits},
                                                        {"evictions", s.evictions},
+                                                       {"kernels", s.kernels},
                                                        {"kernels_built", s.kernels_built},
+                                                       {"kernels_evicted", s.kernels_evicted},
                                                        {"submits", s.submits},
                                                        {"replays", s.replays},
                                                        {"launches", s.launches},

@@ -24,34 +24,71 @@ void DeviceRuntime::block_writes(uint64_t run) {
   std::atomic_ref(error_.set).store(1, std::memory_order_release);
 }
 
-const driver::Kernel* DeviceRuntime::kernel(const driver::Source& source) {
+Ref<const driver::Kernel> DeviceRuntime::kernel(const driver::Source& source) {
   return kernel(source_key(source), source);
 }
 
-const driver::Kernel* DeviceRuntime::kernel(std::string_view key, const driver::Source& source) {
+Ref<const driver::Kernel> DeviceRuntime::kernel(std::string_view key,
+                                                const driver::Source& source) {
   {
     std::lock_guard lock(kernels_mutex_);
-    if (const auto it = kernels_.find(key); it != kernels_.end()) {
-      ++counts_.hits;
-      return it->second.get();
-    }
+    if (auto found = find_kernel(key)) return found;
   }
-  std::unique_ptr<driver::Kernel> built =
-      driver_->build(source);  // may take long on a GPU: no lock
+  Ref<const driver::Kernel> built(driver_->build(source).release());  // may take long: no lock
   std::lock_guard lock(kernels_mutex_);
-  const auto [it, fresh] = kernels_.try_emplace(std::string(key), std::move(built));
-  ++(fresh ? counts_.built : counts_.hits);
-  return it->second.get();
+  if (auto found = find_kernel(key)) return found;  // another thread's
+  kernels_.push_front({std::string(key), built});
+  kernel_at_.emplace(kernels_.front().key, kernels_.begin());
+  ++counts_.built;
+  shrink_kernels();
+  return built;
+}
+
+Ref<const driver::Kernel> DeviceRuntime::find_kernel(std::string_view key) {
+  const auto it = kernel_at_.find(key);
+  if (it == kernel_at_.end()) return nullptr;
+  kernels_.splice(kernels_.begin(), kernels_, it->second);
+  ++counts_.hits;
+  return it->second->kernel;
+}
+
+/// Lets go of kernels beyond the limit that nobody holds. Plans that did may still be running.
+void DeviceRuntime::shrink_kernels() {
+  std::erase_if(leaving_, [&](const auto& l) { return driver_->done(l.first); });
+  if (kernels_.size() <= shrink_at_) return;
+  const driver::Fence last = last_;
+  for (auto it = kernels_.end(); it != kernels_.begin() && kernels_.size() > kernel_limit_;) {
+    --it;
+    if (it->kernel->use_count() > 1) continue;
+    if (!driver_->done(last)) leaving_.emplace_back(last, it->kernel);
+    kernel_at_.erase(it->key);
+    it = kernels_.erase(it);
+    ++counts_.evicted;
+  }
+  // When most are held, they are not all looked at again for each new one.
+  shrink_at_ = std::max(kernel_limit_, kernels_.size() + kernels_.size() / 8);
+  if (kernels_.size() <= kernel_limit_) shrink_at_ = kernel_limit_;
+}
+
+void DeviceRuntime::set_kernel_limit(size_t kernels) {
+  std::lock_guard lock(kernels_mutex_);
+  kernel_limit_ = shrink_at_ = kernels;
+  shrink_kernels();
 }
 
 DeviceRuntime::KernelCounts DeviceRuntime::kernel_counts() const {
   std::lock_guard lock(kernels_mutex_);
-  return counts_;
+  KernelCounts counts = counts_;
+  counts.kept = static_cast<int64_t>(kernels_.size());
+  return counts;
 }
 
 void DeviceRuntime::forget_kernels() {
   std::lock_guard lock(kernels_mutex_);
+  kernel_at_.clear();
   kernels_.clear();
+  leaving_.clear();
+  shrink_at_ = kernel_limit_;
 }
 
 void* DeviceRuntime::arena(size_t bytes) {

@@ -1,11 +1,14 @@
 // The device object: its driver, allocator, generator, kernels, arena and error record.
 #pragma once
+#include <algorithm>
 #include <atomic>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "quicksilver/core/device.h"
 #include "quicksilver/core/export.h"
@@ -44,14 +47,20 @@ class QS_API DeviceRuntime {
   /// The record, which is cleared; `set` is 0 when nothing was reported. Waits for nothing.
   driver::ErrorRecord take_error();
 
-  /// The built kernel for `source`; built at the first call. Throws what Driver::build throws.
-  const driver::Kernel* kernel(const driver::Source& source);
+  /// The built kernel for `source`; built when it is not kept. Throws what Driver::build throws.
+  /// Hold it as long as a command names it.
+  Ref<const driver::Kernel> kernel(const driver::Source& source);
   /// The same for a caller who has a unique key already; equal keys must mean equal sources.
-  const driver::Kernel* kernel(std::string_view key, const driver::Source& source);
+  Ref<const driver::Kernel> kernel(std::string_view key, const driver::Source& source);
   struct KernelCounts {
-    int64_t built = 0, hits = 0;
+    int64_t built = 0, hits = 0, evicted = 0;
+    int64_t kept = 0;  // now
   };
   KernelCounts kernel_counts() const;
+  /// How many kernels are kept (k_most_kernels at first). Those that nobody has asked for longest
+  /// go first; those that somebody holds stay, and may be more.
+  void set_kernel_limit(size_t kernels);
+  static constexpr size_t k_most_kernels = 2048;
   /// Frees all kernels, for tests: no plan may name one any more.
   void forget_kernels();
 
@@ -63,15 +72,17 @@ class QS_API DeviceRuntime {
   void drop_arena() { arena_ = nullptr; }
 
   /// Remembers the last piece of submitted work, for synchronize().
-  void submitted(driver::Fence fence) { last_ = fence > last_ ? fence : last_; }
+  void submitted(driver::Fence fence) { last_ = std::max(fence, last_.load()); }
   /// Waits for all submitted work.
   void synchronize();
 
  private:
-  struct StringHash {
-    using is_transparent = void;
-    size_t operator()(std::string_view s) const { return std::hash<std::string_view>{}(s); }
+  struct KeptKernel {
+    std::string key;
+    Ref<const driver::Kernel> kernel;
   };
+  Ref<const driver::Kernel> find_kernel(std::string_view key);
+  void shrink_kernels();
   DeviceType type_;
   std::unique_ptr<driver::Driver> driver_;
   Allocator allocator_;
@@ -79,11 +90,14 @@ class QS_API DeviceRuntime {
   std::mutex mutex_;
   driver::ErrorRecord error_;
   mutable std::mutex kernels_mutex_;
-  std::unordered_map<std::string, std::unique_ptr<driver::Kernel>, StringHash, std::equal_to<>>
-      kernels_;
+  std::list<KeptKernel> kernels_;  // the last one asked for comes first
+  std::unordered_map<std::string_view, std::list<KeptKernel>::iterator> kernel_at_;
+  size_t kernel_limit_ = k_most_kernels, shrink_at_ = k_most_kernels;
+  /// Evicted, with the last work that may run them.
+  std::vector<std::pair<driver::Fence, Ref<const driver::Kernel>>> leaving_;
   KernelCounts counts_;
   Ref<Block> arena_;
-  driver::Fence last_ = 0;
+  std::atomic<driver::Fence> last_ = 0;
 };
 
 /// Opens the device at the first use. Throws DeviceError for an mps that is not built or not there,
