@@ -65,16 +65,17 @@ void collapse(Loops& loops) {
 
 }  // namespace
 
-Loops arrange(const LoopNest& nest) {
-  Loops loops;
+void arrange(const LoopNest& nest, Loops& loops) {
   const AxisList order = order_axes(nest);
   loops.kept = static_cast<int>(order.size() - nest.axes.order.size());
+  loops.extents.clear();
   for (uint8_t axis : order) loops.extents.push_back(nest.axes.extents[axis]);
   loops.strides.resize(nest.accesses.size());
-  for (size_t i = 0; i < nest.accesses.size(); ++i)
+  for (size_t i = 0; i < nest.accesses.size(); ++i) {
+    loops.strides[i].clear();
     for (uint8_t axis : order) loops.strides[i].push_back(nest.accesses[i].strides[axis]);
+  }
   collapse(loops);
-  return loops;
 }
 
 bool frame_strides(const Axes& axes, const Dims& strides, const Dims& frame, Dims& out) {

@@ -18,7 +18,7 @@ struct Loops {
 };
 
 /// Looks at axes, accesses and which accesses are stores; at no expression.
-Loops arrange(const LoopNest& nest);
+void arrange(const LoopNest& nest, Loops& out);
 
 /// Strides along the loops `frame` (outer to inner), each of which runs over one or several
 /// neighbouring axes, from strides along the axes; false when they cannot be walked so. Without

@@ -167,15 +167,15 @@ bool fit(Recipe& recipe, std::span<const GroupNode> nodes, const Axes& axes, Til
   uint64_t seen = 0;
   for (const Expansion& e : nest.expansions)
     if (!Repeat(e, nodes[e.node], nest, seen).run()) return false;
-  Loops loops;
+  Loops& loops = recipe.loops;
   if (!frame)
-    loops = arrange(nest);
+    arrange(nest, loops);
   else if (!arrange(nest, *frame, loops))
     return false;
   if (loops.kept != recipe.kept || loops.reduced() != recipe.reduced ||
       holds_rows(axes, loops) != recipe.rows_held)
     return false;
-  out.extents = std::move(loops.extents);
+  out.extents = loops.extents;
   out.scalars = nest.scalars;
   out.operands.resize(recipe.access.size());
   for (size_t i = 0; i < recipe.access.size(); ++i) {
@@ -197,7 +197,10 @@ std::optional<Recipe> make_recipe(LoopNest nest, const TileKernel& kernel,
   recipe.nest = std::move(nest);
   recipe.nest.exprs = {};
   const Axes axes = recipe.nest.axes;
-  recipe.rows_held = !frame && holds_rows(axes, arrange(recipe.nest));
+  if (!frame) {
+    arrange(recipe.nest, recipe.loops);
+    recipe.rows_held = holds_rows(axes, recipe.loops);
+  }
   TileArgs again;
   if (!fit(recipe, nodes, axes, again, frame) || !same(again, kernel.args)) return std::nullopt;
   return recipe;

@@ -21,6 +21,7 @@ struct Recipe {
   int kept = 0, reduced = 0;
   bool rows_held = false;
   std::vector<uint32_t> access;  // by operand
+  Loops loops;                   // of the last fit
 };
 
 /// The recipe of a kernel that was just built (over the loops `frame`, when there is one); none

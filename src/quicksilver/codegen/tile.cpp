@@ -326,7 +326,11 @@ int cost_of(Prim p) {
   }
 }
 
-TileKernel lower_to_tile(const LoopNest& nest) { return Lowering(nest, arrange(nest)).run(); }
+TileKernel lower_to_tile(const LoopNest& nest) {
+  Loops loops;
+  arrange(nest, loops);
+  return Lowering(nest, std::move(loops)).run();
+}
 
 bool lower_to_tile(const LoopNest& nest, const Dims& frame, TileKernel& out) {
   Loops loops;

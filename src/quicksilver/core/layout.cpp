@@ -7,10 +7,12 @@
 namespace qs {
 
 Dims contiguous_strides(DimSpan shape) {
-  Dims strides(shape.size());
+  Dims strides;
+  strides.resize(shape.size());
+  int64_t* at = strides.data();
   int64_t step = 1;
   for (size_t i = shape.size(); i-- > 0;) {
-    strides[i] = step;
+    at[i] = step;
     step *= std::max<int64_t>(shape[i], 1);
   }
   return strides;

@@ -55,7 +55,8 @@ class SmallVector {
   }
   void resize(size_t n, T value = T()) {
     reserve(n);
-    for (size_t i = size_; i < n; ++i) data()[i] = value;
+    T* p = data();
+    for (size_t i = size_; i < n; ++i) p[i] = value;
     size_ = static_cast<uint32_t>(n);
   }
   void clear() { size_ = 0; }

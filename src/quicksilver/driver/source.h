@@ -34,6 +34,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <variant>
@@ -295,7 +296,25 @@ struct ConvArgs {
 // ---- what is built and what is run --------------------------------------------------------------
 
 using Source = std::variant<TileProgram, PortableKernel, MatmulCall, AttentionCall, ConvCall>;
+
+/// A value on the heap: what is large and rare, so that it does not make every command as large.
+template <class T>
+class Boxed {
+ public:
+  Boxed(const T& value) : p_(std::make_unique<T>(value)) {}
+  Boxed(const Boxed& o) : Boxed(*o) {}
+  Boxed(Boxed&&) noexcept = default;
+  Boxed& operator=(Boxed o) noexcept {
+    p_ = std::move(o.p_);
+    return *this;
+  }
+  const T& operator*() const { return *p_; }
+
+ private:
+  std::unique_ptr<T> p_;
+};
+
 // Same order as Source.
-using Args = std::variant<TileArgs, KernelArgs, MatmulArgs, AttentionArgs, ConvArgs>;
+using Args = std::variant<TileArgs, KernelArgs, MatmulArgs, Boxed<AttentionArgs>, Boxed<ConvArgs>>;
 
 }  // namespace qs::driver

@@ -21,7 +21,12 @@ class KeyReader {
     l.shape.resize(rank);
     for (int64_t& s : l.shape) s = static_cast<int64_t>(next());
     if (head >> 18 & 1) {
-      l.strides = contiguous_strides(l.shape);
+      l.strides.resize(rank);
+      int64_t step = 1;
+      for (size_t i = rank; i-- > 0;) {
+        l.strides[i] = step;
+        step *= l.shape[i] > 0 ? l.shape[i] : 1;
+      }
       return;
     }
     l.strides.resize(rank);

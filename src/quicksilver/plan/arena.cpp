@@ -38,16 +38,34 @@ int64_t place_in_order(const std::vector<Lifetime>& buffers, const std::vector<i
 
 }  // namespace
 
-int64_t most_alive(const std::vector<Lifetime>& buffers) {
-  std::vector<std::pair<int64_t, int64_t>> changes;  // step, bytes
-  for (const Lifetime& b : buffers) {
-    changes.emplace_back(b.first, b.bytes);
-    changes.emplace_back(int64_t{b.last} + 1, -b.bytes);
-  }
-  std::sort(changes.begin(), changes.end());
+namespace {
+
+std::vector<uint32_t> changes_of(const std::vector<Lifetime>& buffers) {
+  std::vector<uint32_t> changes(2 * buffers.size());
+  std::iota(changes.begin(), changes.end(), 0);
+  auto step = [&](uint32_t c) {
+    const Lifetime& b = buffers[c / 2];
+    return c % 2 ? int64_t{b.first} : int64_t{b.last} + 1;
+  };
+  std::sort(changes.begin(), changes.end(), [&](uint32_t a, uint32_t b) {
+    return step(a) != step(b) ? step(a) < step(b) : a % 2 < b % 2;
+  });
+  return changes;
+}
+
+int64_t most_alive(const std::vector<Lifetime>& buffers, const std::vector<uint32_t>& changes) {
   int64_t now = 0, most = 0;
-  for (const auto& [step, bytes] : changes) most = std::max(most, now += bytes);
+  for (uint32_t c : changes) {
+    now += c % 2 ? buffers[c / 2].bytes : -buffers[c / 2].bytes;
+    most = std::max(most, now);
+  }
   return most;
+}
+
+}  // namespace
+
+int64_t most_alive(const std::vector<Lifetime>& buffers) {
+  return most_alive(buffers, changes_of(buffers));
 }
 
 namespace {
@@ -111,13 +129,14 @@ Packing find_packing(const std::vector<Lifetime>& buffers) {
 
 Packing pack_arena(const std::vector<Lifetime>& buffers) {
   Packing packing = find_packing(buffers);
-  const int64_t least = most_alive(buffers);
+  packing.changes = changes_of(buffers);
+  const int64_t least = most_alive(buffers, packing.changes);
   if (least) packing.excess = static_cast<double>(packing.bytes) / static_cast<double>(least);
   return packing;
 }
 
 void pack_again(const std::vector<Lifetime>& buffers, Packing& packing) {
-  const double least = static_cast<double>(most_alive(buffers));
+  const double least = static_cast<double>(most_alive(buffers, packing.changes));
   packing.bytes = place_in_order(buffers, packing.order, packing.offsets);
   if (static_cast<double>(packing.bytes) > least * packing.excess * k_worse)
     packing = pack_arena(buffers);

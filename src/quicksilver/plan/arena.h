@@ -24,6 +24,8 @@ struct Packing {
   int64_t bytes = 0;           // of all
   double excess = 1;           // over the lower bound, when the order was looked for
   std::vector<int32_t> order;  // in which they were placed
+  /// Begins (2 i + 1) and ends (2 i) of the buffers i, as they come, ends first.
+  std::vector<uint32_t> changes;
 };
 
 Packing pack_arena(const std::vector<Lifetime>& buffers);

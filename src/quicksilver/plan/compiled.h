@@ -65,11 +65,10 @@ struct CompiledPlan {
     int32_t reduced_loops = 0;
     size_t operands = 0, parts = 1;
     int64_t bytes = 0;
-    Dims extents;
+    Dims extents;  // or what `words` wants to know
     /// What says it of a launch that is no tile kernel, its name and what else it wants to know.
     std::string (*words)(const Line& line, const Structure& structure) = nullptr;
     std::string_view name;  // lives for ever
-    std::vector<int64_t> numbers;
   };
   Ref<Structure> structure;  // what it is an instance of; has its liveness and its guards
   std::vector<Output> outputs;

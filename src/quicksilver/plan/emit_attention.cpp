@@ -87,13 +87,13 @@ void Emitter::attention(const Node& node) {
   plan_.bytes_moved += moved;
   CompiledPlan::Line& line = push(kernel_for(call), args, node.tag);
   line.words = [](const CompiledPlan::Line& l, const Structure&) {
-    const auto& n = l.numbers;
+    const auto& n = l.extents;
     return format("  {} {}x{} of {} x {} heads, width {} ({} bytes)\n", l.name, n[0], n[1], n[2],
                   n[3], n[4], l.bytes);
   };
   line.name = graph::name_of(node.op);
   line.bytes = moved;
-  line.numbers = {args.rows, args.keys, args.batch, args.heads, args.width};
+  line.extents = {args.rows, args.keys, args.batch, args.heads, args.width};
 }
 
 }  // namespace qs::plan

@@ -29,7 +29,7 @@ void sizes(int64_t (&to)[3], const Layout& l) {
 
 /// The numbers are the three shapes, each behind its rank.
 std::string say_conv(const CompiledPlan::Line& line, const Structure&) {
-  const int64_t* at = line.numbers.data();
+  const int64_t* at = line.extents.data();
   auto next = [&] {
     const auto rank = static_cast<size_t>(*at++);
     return to_string(DimSpan(std::exchange(at, at + rank), rank));
@@ -88,10 +88,10 @@ void Emitter::conv(const Node& node) {
   line.words = say_conv;
   line.name = graph::name_of(node.op);
   line.bytes = moved;
-  line.numbers.reserve(3 * static_cast<size_t>(1 + x.rank()));
+  line.extents.reserve(3 * static_cast<size_t>(1 + x.rank()));
   for (const Layout* l : {&x, &w, &y}) {
-    line.numbers.push_back(l->rank());
-    line.numbers.insert(line.numbers.end(), l->shape.begin(), l->shape.end());
+    line.extents.push_back(l->rank());
+    for (int64_t n : l->shape) line.extents.push_back(n);
   }
 }
 

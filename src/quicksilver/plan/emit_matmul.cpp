@@ -36,7 +36,7 @@ MatmulArgs::Matrix matrix(const Layout& l) {
 }
 
 std::string say_matmul(const CompiledPlan::Line& line, const Structure& structure) {
-  const auto& n = line.numbers;
+  const auto& n = line.extents;
   const std::string then =
       line.parts ? " then " + structure.names_of(line.group, 1) : std::string();
   return format("  matmul {}x{}x{} batch {}{} ({} bytes)\n", n[0], n[1], n[2], n[3], then,
@@ -187,7 +187,7 @@ void Emitter::matmul(Group& group) {
     line.words = say_matmul;
     line.bytes = moved;
     line.parts = follows;
-    line.numbers = {args.m, args.n, args.k, args.batch};
+    line.extents = {args.m, args.n, args.k, args.batch};
     plan_.commands.back().epilogue = {behind.kernel, std::move(behind.args)};
     size_t d = index.size();
     while (d > 0 && ++index[d - 1] == loops.outer[d - 1]) index[--d] = 0;

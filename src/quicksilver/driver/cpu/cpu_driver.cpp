@@ -262,11 +262,11 @@ class CpuProgram final : public Program {
       } else if (std::holds_alternative<MatmulArgs>(c.args)) {
         step.matmul.emplace(c);
         wide_ = wide_ || step.matmul->plan.chunks() > 1;
-      } else if (auto* attention = std::get_if<AttentionArgs>(&c.args)) {
-        step.attention.emplace(static_cast<const BuiltAttention*>(c.kernel)->call, *attention);
+      } else if (auto* attention = std::get_if<Boxed<AttentionArgs>>(&c.args)) {
+        step.attention.emplace(static_cast<const BuiltAttention*>(c.kernel)->call, **attention);
         wide_ = wide_ || step.attention->chunks() > 1;
-      } else if (auto* conv = std::get_if<ConvArgs>(&c.args)) {
-        step.conv.emplace(static_cast<const BuiltConv*>(c.kernel)->call, *conv);
+      } else if (auto* conv = std::get_if<Boxed<ConvArgs>>(&c.args)) {
+        step.conv.emplace(static_cast<const BuiltConv*>(c.kernel)->call, **conv);
         wide_ = wide_ || step.conv->wide();
       } else {
         step.portable = &static_cast<const BuiltPortable*>(c.kernel)->portable;
@@ -289,9 +289,9 @@ class CpuProgram final : public Program {
       } else if (s.matmul) {
         s.matmul->run(std::get<MatmulArgs>(c.args), launch);
       } else if (s.attention) {
-        run_attention(*s.attention, std::get<AttentionArgs>(c.args), launch);
+        run_attention(*s.attention, *std::get<Boxed<AttentionArgs>>(c.args), launch);
       } else if (s.conv) {
-        run_conv(*s.conv, std::get<ConvArgs>(c.args), launch);
+        run_conv(*s.conv, *std::get<Boxed<ConvArgs>>(c.args), launch);
       } else {
         run_portable(*s.portable, std::get<KernelArgs>(c.args), c.tag, launch);
       }
@@ -382,11 +382,11 @@ class CpuDriver final : public Driver {
         continue;
       if (auto* matmul = std::get_if<MatmulArgs>(&c.args)) {
         PreparedMatmul(c).run(*matmul, launch);
-      } else if (auto* attention = std::get_if<AttentionArgs>(&c.args)) {
+      } else if (auto* attention = std::get_if<Boxed<AttentionArgs>>(&c.args)) {
         const AttentionCall& call = static_cast<const BuiltAttention*>(c.kernel)->call;
-        run_attention(AttentionPlan(call, *attention), *attention, launch);
-      } else if (auto* conv = std::get_if<ConvArgs>(&c.args)) {
-        run_conv(ConvPlan(static_cast<const BuiltConv*>(c.kernel)->call, *conv), *conv, launch);
+        run_attention(AttentionPlan(call, **attention), **attention, launch);
+      } else if (auto* conv = std::get_if<Boxed<ConvArgs>>(&c.args)) {
+        run_conv(ConvPlan(static_cast<const BuiltConv*>(c.kernel)->call, **conv), **conv, launch);
       } else if (auto* portable = std::get_if<KernelArgs>(&c.args)) {
         run_portable(static_cast<const BuiltPortable*>(c.kernel)->portable, *portable, c.tag,
                      launch);

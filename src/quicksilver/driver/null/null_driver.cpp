@@ -164,8 +164,9 @@ int64_t touched_bytes(const Source& source, const Args& args) {
   if (auto* matmul = std::get_if<MatmulCall>(&source))
     return touched(*matmul, std::get<MatmulArgs>(args));
   if (auto* attention = std::get_if<AttentionCall>(&source))
-    return touched(*attention, std::get<AttentionArgs>(args));
-  if (auto* conv = std::get_if<ConvCall>(&source)) return touched(*conv, std::get<ConvArgs>(args));
+    return touched(*attention, *std::get<Boxed<AttentionArgs>>(args));
+  if (auto* conv = std::get_if<ConvCall>(&source))
+    return touched(*conv, *std::get<Boxed<ConvArgs>>(args));
   return touched(std::get<PortableKernel>(source), std::get<KernelArgs>(args));
 }
 

@@ -144,8 +144,9 @@ class RecordDriver final : public Driver, public CommandLog {
       return text;
     }
     if (auto* call = std::get_if<AttentionCall>(&s))
-      return describe(*call, std::get<AttentionArgs>(c.args));
-    if (auto* call = std::get_if<ConvCall>(&s)) return describe(*call, std::get<ConvArgs>(c.args));
+      return describe(*call, *std::get<Boxed<AttentionArgs>>(c.args));
+    if (auto* call = std::get_if<ConvCall>(&s))
+      return describe(*call, *std::get<Boxed<ConvArgs>>(c.args));
     return describe(std::get<PortableKernel>(s), std::get<KernelArgs>(c.args));
   }
   static std::vector<std::string> lines_of(std::span<const Command> commands) {
