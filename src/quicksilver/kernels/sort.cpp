@@ -1,10 +1,10 @@
 // Sort and topk: rows along one dimension, stable, with values and positions.
 //
 // A value becomes an unsigned key whose order is the wanted one: NaN above all, -0 with 0,
-// everything complemented when descending. Dtypes of up to 32 bits put key and position into one
-// 64-bit word; the words are all different, so any sort of them is stable. Long rows go through a
-// radix sort by the key's digits alone, which keeps positions in order; short ones through
-// std::sort.
+// everything complemented when descending. Dtypes of up to 32 bits, and others whose keys lie
+// within 32 bits of each other, put key and position into one 64-bit word; the words are all
+// different, so any sort of them is stable. Long rows go through a radix sort by the key's digits
+// alone, which keeps positions in order; short ones through std::sort.
 //
 // pointers  src, values, indices (the latter two as present)
 // ints      dtype, descending, with values, with indices, length, k (rows of the results), steps
@@ -48,6 +48,8 @@ KeyOf<T> key_of(T x) {
     return static_cast<Key>(x);
   }
 }
+
+constexpr int64_t k_few_keys = 64;  // rows as short are not worth a look at all keys first
 
 struct Wide {
   uint64_t key;
@@ -168,11 +170,24 @@ void sort_rows(const KernelView& view, int64_t begin, int64_t end) {
       }
     });
   };
-  if (sizeof(Key) == 4 && length <= UINT32_MAX) {
+  // 64-bit keys that lie close together, as indices and counts do, fit into a word as well.
+  Key low = sizeof(Key) == 4 ? 0 : ~Key{0}, high = 0;
+  if (sizeof(Key) == 8 && length > k_few_keys)
+    for_runs(rank, shape, 3, strides, begin, end, [&](const int64_t* at, int64_t count) {
+      for (int64_t r = 0; r < count && (low > high || high - low <= UINT32_MAX); ++r) {
+        const T* from = src + at[0] + (rank > 0 ? r * strides[0][rank - 1] : 0);
+        for (int64_t i = 0; i < length; ++i) {
+          const Key key = static_cast<Key>(key_of(from[i * step[0]]) ^ flip);
+          low = std::min(low, key);
+          high = std::max(high, key);
+        }
+      }
+    });
+  if (length <= UINT32_MAX && low <= high && high - low <= UINT32_MAX) {
     rows(
         std::vector<uint64_t>(),
-        [](Key key, int64_t i) {
-          return static_cast<uint64_t>(key) << 32 | static_cast<uint64_t>(i);
+        [low](Key key, int64_t i) {
+          return static_cast<uint64_t>(key - low) << 32 | static_cast<uint64_t>(i);
         },
         [](uint64_t w) { return static_cast<int64_t>(w & UINT32_MAX); });
   } else {
