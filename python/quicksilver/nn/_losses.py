@@ -110,11 +110,16 @@ def smooth_l1_loss(
     if beta < 0:
         raise RuntimeError("smooth_l1_loss does not support negative values for beta.")
     _warn_broadcast(input, target)
-    distance = (input - target).abs()
     if beta == 0.0:
-        return _reduced(distance, reduction)
-    near = distance.square() * (0.5 / beta)
-    return _reduced(_C.where(distance < beta, near, distance - 0.5 * beta), reduction)
+        return _reduced((input - target).abs(), reduction)
+    rest, near = _huber(input - target, beta)
+    return _reduced((near if beta == 1.0 else near / beta) * rest, reduction)
+
+
+def _huber(distance: Tensor, delta: float) -> tuple[Tensor, Tensor]:
+    """Two factors of Huber's loss: near = d kept within [-delta, delta], and d - near / 2."""
+    near = distance.clamp(-delta, delta)
+    return distance - 0.5 * near, near
 
 
 def huber_loss(
@@ -129,9 +134,8 @@ def huber_loss(
     if delta <= 0:
         raise RuntimeError("huber_loss does not support non-positive values for delta.")
     _warn_broadcast(input, target)
-    distance = (input - target).abs()
-    far = delta * (distance - 0.5 * delta)
-    loss = _C.where(distance <= delta, 0.5 * distance.square(), far)
+    rest, near = _huber(input - target, delta)
+    loss = near * rest
     return _reduced(loss, reduction) if weight is None else _weighted(loss, weight, reduction)
 
 

@@ -11,6 +11,8 @@ using namespace autograd;
 
 namespace {
 
+constexpr int64_t k_large_eye = 65536;  // elements
+
 struct Kind {
   DType dtype;
   DeviceType device;
@@ -120,8 +122,14 @@ Tensor linspace(Scalar start, Scalar end, int64_t steps, const Options& options)
 
 Tensor eye(int64_t rows, int64_t columns, const Options& options) {
   QS_CHECK(rows >= 0, Error, "n must be greater or equal to 0, got {}", rows);
-  return create(Op::eye, {}, Dims{rows, columns < 0 ? rows : columns},
-                kind_of(options, default_dtype()), options);
+  const Dims shape{rows, columns < 0 ? rows : columns};
+  const Kind kind = kind_of(options, default_dtype());
+  if (shape[0] * shape[1] < k_large_eye) return create(Op::eye, {}, shape, kind, options);
+  // Comparing positions takes much longer than writing zeros.
+  const Tensor x = zeros(shape, Options(kind.dtype, kind.device));
+  fill_(diagonal(x), 1.0);
+  honour_requires_grad(x, options);
+  return x;
 }
 
 }  // namespace qs
