@@ -32,6 +32,11 @@ endif()
 target_compile_definitions(qs_options INTERFACE QS_HAS_CUDA=${qs_has_cuda}
                                                 QS_HAS_METAL=${qs_has_metal})
 
+# Host kernels are loops over elements, which -O2 leaves scalar.
+set(sources ${qs_room_sources})
+list(FILTER sources INCLUDE REGEX "/kernels/(gather|scatter|pool)\\.cpp$")
+set_source_files_properties(${sources} PROPERTIES COMPILE_OPTIONS "-O3")
+
 set(qs_avx2_flags -O3 -mavx2 -mfma -mf16c -mbmi2)
 set(qs_avx512_flags -O3 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16 -mfma -mf16c
                     -mprefer-vector-width=512)

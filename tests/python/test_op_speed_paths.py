@@ -250,3 +250,99 @@ def test_several_indices_write_and_add_in_order(device: str) -> None:
             dim, L.from_numpy(index).to(device), L.from_numpy(source.astype(np.float64)).to(device)
         )
         assert (got.cpu().numpy() == wanted).all()
+
+
+@ON_DEVICES
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("accumulate", [False, True])
+def test_many_points_by_several_indices_are_written_in_order(
+    device: str, accumulate: bool, turned: bool
+) -> None:
+    rng = np.random.default_rng(8)
+    shape, size = (150, 170), (40, 60)
+    i, j = (rng.integers(-n, n, shape) for n in size)  # they meet some ten times each
+    v = rng.standard_normal(shape).astype(np.float32)
+    want = np.zeros(size, np.float32)
+    for a, b, x in zip(i.ravel(), j.ravel(), v.ravel(), strict=True):
+        want[a, b] = want[a, b] + x if accumulate else x
+
+    def on(array: np.ndarray[Any, Any]) -> Any:
+        if not turned:
+            return L.from_numpy(array).to(device)
+        return L.from_numpy(np.ascontiguousarray(array.T)).to(device).t()
+
+    got = on(np.zeros(size, np.float32)).index_put((on(i), on(j)), on(v), accumulate=accumulate)
+    assert (got.cpu().numpy() == want).all()
+    # And by one index: a histogram with weights.
+    want = np.zeros(40, np.float32)
+    for a, x in zip(i.ravel() % 40, v.ravel(), strict=True):
+        want[a] += x
+    got = L.zeros(40, device=device).scatter_add(0, on(i % 40).reshape(-1), on(v).reshape(-1))
+    assert (got.cpu().numpy() == want).all()
+
+
+@ON_DEVICES
+@pytest.mark.parametrize("bad", [40, -41])
+def test_one_bad_index_among_many_is_found(device: str, bad: int) -> None:
+    index = L.zeros(20000, dtype=L.int64)
+    index[17000] = bad
+    x, index = L.zeros(40, device=device), index.to(device)
+    with pytest.raises(IndexError):
+        x.index_put_((index,), L.ones(20000, device=device), accumulate=True)
+        x.sum().item()
+    assert x.sum().item() == 0
+
+
+@ON_DEVICES
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_rows_of_halves_are_summed_in_float(device: str, dtype: str) -> None:
+    rng = np.random.default_rng(9)
+    x = L.from_numpy(rng.standard_normal((7, 37)).astype(np.float32)).to(getattr(L, dtype))
+    y = L.from_numpy(rng.standard_normal((300, 37)).astype(np.float32)).to(x.dtype)
+    i = rng.integers(0, 7, 300)
+    sums = x.float().numpy().copy()
+    for row, at in enumerate(i):
+        sums[at] += y[row].float().numpy()
+    want = L.from_numpy(sums).to(x.dtype)
+    got = x.to(device).index_add(0, L.from_numpy(i).to(device), y.to(device))
+    assert bool((got.cpu() == want).all())
+    got = x.to(device).t().index_add(1, L.from_numpy(i).to(device), y.to(device).t())
+    assert bool((got.cpu() == want.t()).all())
+
+
+@ON_DEVICES
+@pytest.mark.parametrize("span", [1 << 32, (1 << 32) + 1, 1 << 62])
+def test_long_integers_near_and_far_are_sorted(device: str, span: int) -> None:
+    rng = np.random.default_rng(10)
+    a = rng.integers(-5, span - 5, (3, 2000))
+    a[:, 7], a[:, 9] = span - 5, -5  # the whole span
+    a[:, 500:700] = a[:, :200]
+    x = L.from_numpy(a).to(device)
+    for descending in (False, True):
+        values, places = L.sort(x, dim=1, descending=descending, stable=True)
+        order = np.argsort(-a if descending else a, 1, kind="stable")
+        assert (places.cpu().numpy() == order).all()
+        assert (values.cpu().numpy() == np.take_along_axis(a, order, 1)).all()
+    doubles = L.from_numpy(a.astype(np.float64)).to(device)
+    assert (L.sort(doubles, 1).values.cpu().numpy() == np.sort(a.astype(np.float64), 1)).all()
+
+
+@ON_DEVICES
+def test_large_identities_are_zeros_with_a_diagonal(device: str) -> None:
+    for shape in ((300, 400), (400, 300), (256, 256)):
+        for dtype in (L.float32, L.bool, L.int64, L.bfloat16):
+            got = L.eye(*shape, dtype=dtype, device=device)
+            assert got.dtype == dtype and got.is_contiguous()
+            assert (got.float().cpu().numpy() == np.eye(*shape)).all()
+    assert L.eye(300, device=device, requires_grad=True).is_leaf
+
+
+@ON_DEVICES
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_nan_to_num_at_the_ends(device: str, dtype: str) -> None:
+    kind = getattr(L, dtype)
+    x = L.tensor([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.5], dtype=kind, device=device)
+    most = L.finfo(kind).max
+    assert L.nan_to_num(x).tolist() == [0, most, -most, 0, 0, 1.5]
+    assert L.nan_to_num(x, 3.0, neginf=-2.0).tolist() == [3, most, -2, 0, 0, 1.5]
+    assert L.nan_to_num(x, np.inf, -np.inf, np.inf).tolist() == [np.inf, -np.inf, np.inf, 0, 0, 1.5]

@@ -32,7 +32,7 @@ struct Bytes16 {
 /// Whether all of a run are in [-wrap, bound): a sum without branches, since nearly always they
 /// are.
 template <class I>
-bool all_inside(const I* p, int64_t step, int64_t length, const IndexReader& r) {
+[[gnu::noinline]] bool all_inside(const I* p, int64_t step, int64_t length, const IndexReader& r) {
   const uint64_t end = static_cast<uint64_t>(r.bound), wrap = static_cast<uint64_t>(r.wrap);
   uint64_t outside = 0;  // its top bit: x is not below the end, or below -wrap
   for (int64_t i = 0; i < length; ++i) {
@@ -42,20 +42,31 @@ bool all_inside(const I* p, int64_t step, int64_t length, const IndexReader& r) 
   return outside >> 63 == 0;
 }
 
+/// to[i * to_step] = from[i * src_step + wrapped index * step] for indices that are all inside. Not
+/// inlined, as the above: among a walk's variables these loops would keep theirs in memory.
+template <class T, class I, bool dense>
+[[gnu::noinline]] void move_run(const I* given, int64_t given_step, int64_t wrap, int64_t step,
+                                const T* from, int64_t src_step, T* to, int64_t to_step,
+                                int64_t length) {
+  if (dense) given_step = to_step = 1;
+  for (int64_t i = 0; i < length; ++i) {
+    const int64_t index = static_cast<int64_t>(given[i * given_step]);
+    to[i * to_step] = from[i * src_step + (index + (index >> 63 & wrap)) * step];
+  }
+}
+
 /// A run along which one index varies, of dtype I; the others, if any, are in `from` already.
 template <class T, class I>
 void gather_run(const KernelView& view, const IndexReader& x, int64_t at, int64_t index_step,
                 const T* from, int64_t src_step, T* to, int64_t out_step, int64_t length) {
   const I* given = static_cast<const I*>(x.base) + at;
-  const int64_t wrap = x.wrap, step = x.step;
   if (length >= 16 && all_inside(given, index_step, length, x)) {
-    const auto move = [&](int64_t given_step, int64_t to_step) {
-      for (int64_t i = 0; i < length; ++i) {
-        const int64_t index = static_cast<int64_t>(given[i * given_step]);
-        to[i * to_step] = from[i * src_step + (index < 0 ? index + wrap : index) * step];
-      }
-    };
-    return index_step == 1 && out_step == 1 ? move(1, 1) : move(index_step, out_step);
+    if (index_step == 1 && out_step == 1)
+      move_run<T, I, true>(given, 1, x.wrap, x.step, from, src_step, to, 1, length);
+    else
+      move_run<T, I, false>(given, index_step, x.wrap, x.step, from, src_step, to, out_step,
+                            length);
+    return;
   }
   for (int64_t i = 0; i < length; ++i) {
     const int64_t index = x.wrapped<I>(view, at + i * index_step);

@@ -9,21 +9,24 @@
 // Half precision wants its sums in f32 until the last source: there the serial points are sorted by
 // destination (stably), and each destination is read, updated and rounded once.
 //
+// Without free dimensions (a histogram, x[i, j] = y) the destinations themselves are dealt out, in
+// slices by one of the indices: each thread reads all indices and keeps those of its slice.
+//
 // pointers  dst, values, index 0, index 1, ...
 // ints      mode, indices, serial rank, free rank, serial shape, free shape, dst strides[free],
 //           values strides[serial], [free], then for each index: dtype, bound or ~bound, step,
-//           strides[serial], [free]
-// items     points of the free dimensions, row-major
-//
-// Complication: with few free points and many serial ones (a histogram) one thread does it all.
+//           strides[serial], [free]; at the end, for the host function: slices, and by which index
+// items     points of the free dimensions, row-major; or slices
 #include <algorithm>
 #include <cstdlib>
+#include <memory>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "quicksilver/core/error.h"
 #include "quicksilver/core/thread_pool.h"
+#include "quicksilver/kernels/half_rows.h"
 #include "quicksilver/kernels/index_space.h"
 #include "quicksilver/kernels/strided.h"
 #include "quicksilver/kernels/texts.h"
@@ -47,6 +50,8 @@ struct Fields {
   const int64_t* index_free[k_max_rank];
   bool index_varies = false;  // along the last free dimension
   bool alike = true;          // all indices have one dtype
+  int64_t slices;
+  int sliced_by;
 
   explicit Fields(const KernelView& view) {
     IntReader ints(view.ints);
@@ -69,6 +74,8 @@ struct Fields {
       alike = alike && x.dtype == indices[0].dtype;
       index_varies = index_varies || (free_rank > 0 && index_free[j][free_rank - 1] != 0);
     }
+    slices = ints.next();
+    sliced_by = static_cast<int>(ints.next());
   }
 };
 
@@ -173,16 +180,31 @@ void scatter_run(const KernelView& view, const Fields& p, T* dst, const T* value
     for_serial(view, p, free_at, [&](int64_t to, int64_t from) { moves.emplace_back(to, from); });
     std::stable_sort(moves.begin(), moves.end(),
                      [](const auto& a, const auto& b) { return a.first < b.first; });
-    std::vector<float> sums(static_cast<size_t>(length));
+    const bool dense = to_step == 1 && from_step == 1;
+    const HalfRows& rows = half_rows(std::is_same_v<T, Half<DType::bf16>>);
+    std::vector<float> sums(static_cast<size_t>(length)), wide(dense ? sums.size() : 0);
+    const auto take = [&](const T* from) {
+      if (dense && p.mode == ScatterMode::add)
+        return rows.add(sums.data(), reinterpret_cast<const uint16_t*>(from), length);
+      if (dense) rows.widen(wide.data(), reinterpret_cast<const uint16_t*>(from), length);
+      for (int64_t i = 0; i < length; ++i)
+        sums[i] = combine<float>(p.mode, sums[i],
+                                 dense ? wide[i] : static_cast<float>(from[i * from_step]));
+    };
     for (size_t first = 0, next; first < moves.size(); first = next) {
       T* to = dst + moves[first].first;
-      for (int64_t i = 0; i < length; ++i) sums[i] = static_cast<float>(to[i * to_step]);
-      for (next = first; next < moves.size() && moves[next].first == moves[first].first; ++next) {
-        const T* from = values + moves[next].second;
-        for (int64_t i = 0; i < length; ++i)
-          sums[i] = combine<float>(p.mode, sums[i], static_cast<float>(from[i * from_step]));
+      if (dense) {
+        rows.widen(sums.data(), reinterpret_cast<const uint16_t*>(to), length);
+      } else {
+        for (int64_t i = 0; i < length; ++i) sums[i] = static_cast<float>(to[i * to_step]);
       }
-      for (int64_t i = 0; i < length; ++i) to[i * to_step] = T::of(sums[i]);
+      for (next = first; next < moves.size() && moves[next].first == moves[first].first; ++next)
+        take(values + moves[next].second);
+      if (dense) {
+        rows.narrow(reinterpret_cast<uint16_t*>(to), sums.data(), length);
+      } else {
+        for (int64_t i = 0; i < length; ++i) to[i * to_step] = T::of(sums[i]);
+      }
     }
   }
 }
@@ -223,37 +245,186 @@ void scatter_along(const KernelView& view, const Fields& p, T* dst, const T* val
   }
 }
 
-/// No free dimension, and indices of one dtype: a histogram, of any rank.
-template <class T, class I, bool add>
-void scatter_flat(const KernelView& view, const Fields& p, T* dst, const T* values) {
-  const int64_t points = p.serial_rank ? p.serial_shape[0] : 1;
-  const int64_t from_step = p.serial_rank ? p.values_serial[0] : 0;
-  const auto index_at = [&](const IndexReader& x, int64_t k) {
-    return x.wrapped<I>(view, p.serial_rank ? k * x.strides[0] : 0);
-  };
-  const auto put = [&](int64_t to, int64_t k) {
-    if constexpr (add)
-      dst[to] = combine<T>(ScatterMode::add, dst[to], values[k * from_step]);
-    else
-      dst[to] = values[k * from_step];
-  };
-  if (p.count == 1) {
-    const IndexReader x = p.indices[0];
-    for (int64_t k = 0; k < points; ++k)
-      if (const int64_t index = index_at(x, k); index >= 0) put(index * x.step, k);
-    return;
+/// No free dimension, and indices of one dtype I: the points of the slices [begin, end) in order.
+/// Some at a time are staged: destinations and values, of which those of other slices and those
+/// with a bad index are dropped without a branch. Rows of memory that lie across the order of the
+/// points are staged side by side, so that each line is read once.
+template <class T, class I>
+class FlatScatter {
+ public:
+  FlatScatter(const KernelView& view, const Fields& p, int64_t begin, int64_t end)
+      : view_(view), p_(p), values_(static_cast<const T*>(view.pointers[1])) {
+    const int64_t bound = p.indices[p.sliced_by].bound;
+    low_ = bound / p.slices * begin + bound % p.slices * begin / p.slices;
+    high_ = bound / p.slices * end + bound % p.slices * end / p.slices;
   }
-  for (int64_t k = 0; k < points; ++k) {
-    int64_t to = 0;
-    bool good = true;
-    for (int j = 0; j < p.count; ++j) {
-      const int64_t index = index_at(p.indices[j], k);
-      good = good && index >= 0;
-      to += index * p.indices[j].step;
+
+  void run() {
+    const int64_t rank = p_.serial_rank, columns = rank > 0 ? p_.serial_shape[rank - 1] : 1;
+    int64_t rows = 1;
+    for (int64_t d = 0; d + 1 < rank; ++d) rows *= p_.serial_shape[d];
+    if (rows * columns == 0) return;
+    if (p_.slices == 1 && rank <= 1) return walk_row(columns);
+    const int64_t width = std::min(columns, rank > 1 ? k_staged : k_staged / k_rows);
+    const int64_t most = rank > 1 ? std::clamp<int64_t>(k_staged / width, 1, k_rows) : 1;
+    to_.resize(static_cast<size_t>(most * width));
+    keep_.resize(to_.size());
+    x_ = std::make_unique_for_overwrite<T[]>(to_.size());
+    for (int64_t row = 0; row < rows; row += most) {
+      const int64_t count = std::min(most, rows - row);
+      for (int64_t column = 0; column < columns; column += width) {
+        stage(row, count, column, std::min(width, columns - column));
+        put();
+      }
     }
-    if (good) put(to, k);
   }
-}
+
+ private:
+  static constexpr int64_t k_staged = 32768, k_rows = 32;
+  static constexpr int64_t k_ahead = 8;  // columns
+
+  /// Offset of a row's first point, for an operand with these strides.
+  int64_t row_start(int64_t row, const int64_t* strides) const {
+    int64_t at = 0;
+    for (int64_t d = p_.serial_rank - 1; d-- > 0; row /= p_.serial_shape[d])
+      at += row % p_.serial_shape[d] * strides[d];
+    return at;
+  }
+
+  /// Calls f(place among the staged, offset) for `rows` rows of `columns` points of `base`.
+  template <class E, class F>
+  void walk(int64_t row, int64_t rows, int64_t column, int64_t columns, const int64_t* strides,
+            const E* base, F&& f) const {
+    const int64_t last = p_.serial_rank - 1, along = last >= 0 ? strides[last] : 0;
+    const bool across = last > 0 && std::abs(strides[last - 1]) < std::abs(along);
+    int64_t start[k_rows];
+    for (int64_t r = 0; r < rows; ++r) start[r] = row_start(row + r, strides) + column * along;
+    if (across) {
+      constexpr int64_t k_line = 64 / sizeof(E);
+      for (int64_t c = 0; c < columns; ++c) {
+        // Columns are far apart in memory: no processor guesses where the next one begins.
+        for (int64_t r = 0; r < rows; r += k_line)
+          __builtin_prefetch(base + start[r] + (c + k_ahead) * along);
+        for (int64_t r = 0; r < rows; ++r) f(r * columns + c, start[r] + c * along);
+      }
+    } else {
+      for (int64_t r = 0; r < rows; ++r)
+        for (int64_t c = 0; c < columns; ++c) f(r * columns + c, start[r] + c * along);
+    }
+  }
+
+  void stage(int64_t row, int64_t rows, int64_t column, int64_t columns) {
+    if (p_.serial_rank <= 1 && p_.count == 1 && stage_row(column, columns)) return;
+    int64_t* to = to_.data();
+    uint8_t* keep = keep_.data();
+    for (int j = 0; j < p_.count; ++j) {
+      const IndexReader& x = p_.indices[j];
+      const I* base = static_cast<const I*>(x.base);
+      const uint64_t low = j == p_.sliced_by ? static_cast<uint64_t>(low_) : 0;  // a bad i wraps
+      const uint64_t span = static_cast<uint64_t>(j == p_.sliced_by ? high_ - low_ : x.bound);
+      bool bad = false;
+      walk(row, rows, column, columns, x.strides, base,
+           [&, wrap = x.wrap, move = static_cast<uint64_t>(x.step),
+            bound = static_cast<uint64_t>(x.bound)](int64_t k, int64_t at) {
+             const int64_t given = static_cast<int64_t>(base[at]), i = given + (given >> 63 & wrap);
+             bad |= static_cast<uint64_t>(i) >= bound;
+             const bool inside = static_cast<uint64_t>(i) - low < span;
+             keep[k] = j == 0 ? inside : keep[k] & inside;
+             to[k] = static_cast<int64_t>((j == 0 ? 0 : static_cast<uint64_t>(to[k])) +
+                                          static_cast<uint64_t>(i) * move);
+           });
+      if (bad)
+        walk(row, rows, column, columns, x.strides, base, [&](int64_t k, int64_t at) {
+          if (x.template wrapped<I>(view_, at) < 0) keep[k] = 0;
+        });
+    }
+    T* value = x_.get();
+    walk(row, rows, column, columns, p_.values_serial, values_,
+         [value, from = values_](int64_t k, int64_t at) { value[k] = from[at]; });
+    int64_t kept = 0;
+    for (int64_t k = 0; k < rows * columns; ++k) {
+      to[kept] = to[k];
+      value[kept] = value[k];
+      kept += keep[k];
+    }
+    kept_ = kept;
+  }
+
+  /// A part of the one row there is, with one index; false where some index is bad.
+  bool stage_row(int64_t column, int64_t columns) {
+    const IndexReader& x = p_.indices[0];
+    const int64_t step = p_.serial_rank ? x.strides[0] : 0, wrap = x.wrap;
+    const int64_t from_step = p_.serial_rank ? p_.values_serial[0] : 0;
+    const uint64_t move = static_cast<uint64_t>(x.step), low = static_cast<uint64_t>(low_);
+    const I* given = static_cast<const I*>(x.base) + column * step;
+    const T* from = values_ + column * from_step;
+    const uint64_t bound = static_cast<uint64_t>(x.bound);
+    const uint64_t span = static_cast<uint64_t>(high_ - low_);
+    int64_t* to = to_.data();
+    T* value = x_.get();
+    int64_t kept = 0;
+    bool bad = false;
+    for (int64_t k = 0; k < columns; ++k) {
+      const int64_t index = static_cast<int64_t>(given[k * step]), i = index + (index >> 63 & wrap);
+      bad |= static_cast<uint64_t>(i) >= bound;
+      to[kept] = static_cast<int64_t>(static_cast<uint64_t>(i) * move);
+      value[kept] = from[k * from_step];
+      kept += static_cast<uint64_t>(i) - low < span;
+    }
+    kept_ = kept;
+    return !bad;
+  }
+
+  /// The same of all points of one row, when destinations are few enough for the near caches.
+  void walk_row(int64_t points) const {
+    T* dst = static_cast<T*>(view_.pointers[0]);
+    const int64_t from_step = p_.serial_rank ? p_.values_serial[0] : 0;
+    const IndexReader first = p_.indices[0];
+    with_mode([&](auto combined) {
+      for (int64_t k = 0; k < points; ++k) {
+        int64_t to = first.template wrapped<I>(view_, p_.serial_rank ? k * first.strides[0] : 0);
+        bool good = to >= 0;
+        to *= first.step;
+        for (int j = 1; j < p_.count; ++j) {
+          const IndexReader& x = p_.indices[j];
+          const int64_t index = x.template wrapped<I>(view_, p_.serial_rank ? k * x.strides[0] : 0);
+          good = good && index >= 0;
+          to += index * x.step;
+        }
+        if (good) dst[to] = combined(dst[to], values_[k * from_step]);
+      }
+    });
+  }
+
+  void put() const {
+    T* dst = static_cast<T*>(view_.pointers[0]);
+    with_mode([&](auto combined) {
+      for (int64_t k = 0; k < kept_; ++k) {
+        T& to = dst[to_[static_cast<size_t>(k)]];
+        to = combined(to, x_[static_cast<size_t>(k)]);
+      }
+    });
+  }
+
+  /// Calls f with how an old element and a value give the new one.
+  template <class F>
+  void with_mode(F&& f) const {
+    if (p_.mode == ScatterMode::write) return f([](T, T x) { return x; });
+    if constexpr (!k_is_half<T>) {
+      if (p_.mode == ScatterMode::add)
+        return f([](T old, T x) { return combine<T>(ScatterMode::add, old, x); });
+      f([mode = p_.mode](T old, T x) { return combine<T>(mode, old, x); });
+    }
+  }
+
+  const KernelView& view_;
+  const Fields& p_;
+  const T* values_;
+  int64_t low_, high_, kept_ = 0;
+  std::vector<int64_t> to_;
+  std::vector<uint8_t> keep_;
+  std::unique_ptr<T[]> x_;
+};
 
 template <class T>
 void scatter_points(const KernelView& view, int64_t begin, int64_t end) {
@@ -265,18 +436,12 @@ void scatter_points(const KernelView& view, int64_t begin, int64_t end) {
   strides[1] = p.values_free;
   for (int j = 0; j < p.count; ++j) strides[2 + j] = p.index_free[j];
   const int64_t last = p.free_rank - 1;
-  if constexpr (!k_is_half<T>)
-    if (last < 0 && p.alike && p.serial_rank <= 1 &&
-        (p.mode == ScatterMode::write || p.mode == ScatterMode::add)) {
-      if (begin < end)
-        dispatch_index(p.indices[0].dtype, [&]<class I>(I) {
-          if (p.mode == ScatterMode::write)
-            scatter_flat<T, I, false>(view, p, dst, values);
-          else
-            scatter_flat<T, I, true>(view, p, dst, values);
-        });
-      return;
-    }
+  if (last < 0 && p.alike && (p.mode == ScatterMode::write || !k_is_half<T>)) {
+    if (begin < end)
+      dispatch_index(p.indices[0].dtype,
+                     [&]<class I>(I) { FlatScatter<T, I>(view, p, begin, end).run(); });
+    return;
+  }
   // A run is taken whole where memory and indices allow it; else point by point, which keeps the
   // walk over the serial points, the longer one, inside.
   const bool whole = last < 0 || (!p.index_varies && p.dst_free[last] == 1);
@@ -375,6 +540,20 @@ const PortableKernel& scatter_kernel(DType dtype, bool with_text, bool wide) {
 
 namespace {
 
+constexpr int64_t k_sliced_points = 16384;  // fewer are not worth being read by several threads
+constexpr int64_t k_near_points = 32768;    // destinations that stay in a near cache
+
+/// The index with the most values; -1 where indices have different dtypes.
+int slicing_index(const IndexSpace& into) {
+  int best = 0;
+  for (size_t j = 0; j < into.indices.size(); ++j) {
+    if (into.indices[j].dtype != into.indices[0].dtype) return -1;
+    if (into.indices[j].bound > into.indices[static_cast<size_t>(best)].bound)
+      best = static_cast<int>(j);
+  }
+  return best;
+}
+
 KernelCall scatter_call(const View& dst, const View& values, const IndexSpace& into,
                         ScatterMode mode) {
   QS_ASSERT(dst.dtype == values.dtype);
@@ -416,6 +595,19 @@ KernelCall scatter_call(const View& dst, const View& values, const IndexSpace& i
     append(args.ints, free.strides[2 + j]);
   }
   args.items = free.numel();
+  const int by = slicing_index(into);
+  const bool half = dst.dtype == DType::f16 || dst.dtype == DType::bf16;
+  int64_t slices = 1, destinations = 1;
+  for (const IndexSpace::Index& x : into.indices) destinations *= std::max<int64_t>(x.bound, 1);
+  if (free.shape.empty() && args.items == 1 && serial.numel() >= k_sliced_points && by >= 0 &&
+      destinations > k_near_points && (mode == ScatterMode::write || !half))
+    slices = std::clamp<int64_t>(into.indices[static_cast<size_t>(by)].bound, 1,
+                                 ThreadPool::instance().threads());
+  append(args.ints, std::initializer_list<int64_t>{slices, std::max(by, 0)});
+  if (slices > 1) {
+    args.items = slices;
+    return call;
+  }
   // Each chunk reads all indices, so there are few: two a thread, of whole cache lines.
   const int64_t share = args.items / (2 * ThreadPool::instance().threads());
   args.grain = std::max({grain_for(serial.numel()), share, int64_t{16}});
