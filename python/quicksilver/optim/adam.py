@@ -109,9 +109,9 @@ def _differentiable_step(group: dict[str, Any], state: Any) -> None:
             continue
         own = state[parameter]
         if not own:
-            own["step"] = new_count()
             names = ["exp_avg", "exp_avg_sq"] + ["max_exp_avg_sq"] * group["amsgrad"]
-            own.update({name: _C.zeros_like(parameter) for name in names})
+            zeros = {name: _C.zeros_like(parameter) for name in names}
+            own.update({"step": new_count(), **zeros})
         own["step"] += 1
         count = own["step"].item()
         if group["maximize"]:

@@ -22,6 +22,7 @@ Tensor = _C.Tensor
 ParamsT = Any
 _step_end = _C.step_end
 _forget_gradients = _C._forget_gradients
+_losses = _C._losses
 
 _global_step_pre_hooks: OrderedDict[int, Callable[..., Any]] = OrderedDict()
 _global_step_post_hooks: OrderedDict[int, Callable[..., Any]] = OrderedDict()
@@ -52,6 +53,8 @@ def register_optimizer_step_post_hook(hook: Callable[..., Any]) -> RemovableHand
 def _wrap_step(step: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(step)
     def wrapped(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        if self._losses != _losses():
+            self._forget_lost_state()
         if (
             _global_step_pre_hooks
             or _global_step_post_hooks
@@ -197,11 +200,19 @@ class Optimizer:
         return _register(self._optimizer_load_state_dict_post_hooks, hook, prepend)
 
     _opt_called = False
+    _losses = 0  # of the process, when the state was last looked through
 
     # ---- stepping -----------------------------------------------------------------------------
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step along the gradients; a closure computes the loss again and is returned."""
         raise NotImplementedError
+
+    def _forget_lost_state(self) -> None:
+        """Drops the state of parameters whose first step was recorded and then failed with its
+        run: it begins anew, as if that step had never been made."""
+        self._losses = _losses()
+        for key in [key for key, own in self.state.items() if _has_lost(own)]:
+            del self.state[key]
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forgets the gradients of all parameters, or sets them to zero."""
@@ -396,10 +407,10 @@ class PerParameter(Optimizer):
                     if group.get("maximize"):
                         gradient = -gradient
                     own = state[parameter]
-                    if not own:
-                        if self._counts():
-                            own["step"] = new_count()
-                        self._start(group, parameter, own)
+                    if not own:  # all of it or, when something is raised, nothing
+                        made: dict[str, Any] = {"step": new_count()} if self._counts() else {}
+                        self._start(group, parameter, made)
+                        own.update(made)
                     if "step" in own:
                         own["step"] += 1
                     self._update(group, parameter, gradient, own)
@@ -460,6 +471,14 @@ def _default_to_fused_or_foreach(
 ) -> tuple[bool, bool]:
     """(fused, foreach) of an optimizer that was not told: neither, as a step is one plan anyway."""
     return False, False
+
+
+def _has_lost(value: Any) -> bool:
+    if isinstance(value, Tensor):
+        return _C._is_lost(value)
+    if isinstance(value, dict):
+        return any(map(_has_lost, value.values()))
+    return isinstance(value, list | tuple) and any(map(_has_lost, value))
 
 
 def _register(table: OrderedDict[int, Any], hook: Any, first: bool = False) -> RemovableHandle:

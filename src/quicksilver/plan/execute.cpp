@@ -19,8 +19,8 @@
 //  - No memory, or a kernel that cannot be built: both are found before the first command. The
 //    recording then runs node by node (one_by_one.cpp), and only what fails there is lost; older
 //    storages are written up to the first failure.
-//  - The driver refuses the list: nothing has run, all fresh results are lost, older storages keep
-//    their content.
+//  - The driver refuses the list: no older storage has been written. The recording runs node by
+//    node likewise.
 //  - Bad data: a kernel sets the error record, see checks.cpp. Fresh results that depend on it are
 //    lost, all others are good, older storages keep their content. A fresh result that was written
 //    again keeps its last good value: it is made once more, node by node.
@@ -29,6 +29,8 @@
 #include "quicksilver/plan/execute.h"
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
 
 #include "quicksilver/core/error.h"
 #include "quicksilver/plan/cache.h"
@@ -85,16 +87,27 @@ bool reserve(DeviceRuntime& device, CompiledPlan& plan, const Recording& r, Rese
   return good;
 }
 
-/// Hands the plan to the driver. Device mutex held.
+/// How many commands from `from` on go out together: from the segment on that writes an older
+/// storage, all, so that nothing older has been written when the driver refuses some.
+size_t segment_at(DeviceRuntime& device, std::span<const driver::Command> commands, size_t from) {
+  const std::span rest = commands.subspan(from);
+  if (!device.info().asynchronous || rest.size() <= k_segment) return rest.size();
+  const std::span segment = rest.first(k_segment);
+  const bool writes = std::any_of(segment.begin(), segment.end(),
+                                  [](const driver::Command& c) { return c.predicated; });
+  return writes ? rest.size() : k_segment;
+}
+
+/// Hands the plan to the driver. When it throws, nothing older has been written. Device mutex held.
 driver::Fence submit(PlanCache& cache, DeviceRuntime& device, CompiledPlan& plan,
                      const driver::Launch& launch) {
   driver::Driver& driver = device.driver();
-  const size_t segment = device.info().asynchronous ? k_segment : plan.commands.size();
   if (plan.programs.empty() && plan.submitted) {  // it came back: worth preparing
-    for (size_t from = 0; from < plan.commands.size(); from += segment) {
+    for (size_t from = 0; from < plan.commands.size();) {
       const auto first = plan.commands.begin() + static_cast<std::ptrdiff_t>(from);
-      const auto count = std::min(segment, plan.commands.size() - from);
+      const size_t count = segment_at(device, plan.commands, from);
       plan.programs.push_back(driver.freeze({first, first + static_cast<std::ptrdiff_t>(count)}));
+      from += count;
     }
     plan.commands.clear();
     plan.commands.shrink_to_fit();
@@ -106,8 +119,11 @@ driver::Fence submit(PlanCache& cache, DeviceRuntime& device, CompiledPlan& plan
     return fence;
   }
   const std::span<const driver::Command> all = plan.commands;
-  for (size_t from = 0; from < all.size(); from += segment)
-    fence = driver.submit(all.subspan(from, std::min(segment, all.size() - from)), launch);
+  for (size_t from = 0; from < all.size();) {
+    const size_t count = segment_at(device, all, from);
+    fence = driver.submit(all.subspan(from, count), launch);
+    from += count;
+  }
   plan.submitted = true;
   ++cache.stats.submits;
   return fence;
@@ -117,7 +133,7 @@ driver::Fence submit(PlanCache& cache, DeviceRuntime& device, CompiledPlan& plan
 /// shadow stays with the recording: its block is known when the run has succeeded.
 void hand_out(DeviceRuntime& device, const CompiledPlan& plan, Recording& r, Reserved& reserved,
               Run& run) {
-  run.outputs.assign(plan.outputs.size(), nullptr);
+  run.outputs.assign(plan.outputs.size(), {});
   run.blocks.assign(plan.outputs.size(), nullptr);
   run.written.reserve(plan.externals.size());
   {
@@ -129,7 +145,7 @@ void hand_out(DeviceRuntime& device, const CompiledPlan& plan, Recording& r, Res
       run.blocks[i] = Ref<Block>::adopt(std::exchange(reserved.outputs[i], nullptr));
       content->block = run.blocks[i];
       content->started(&run);
-      run.outputs[i] = std::exchange(content, nullptr);
+      run.outputs[i] = {std::exchange(content, nullptr), plan.outputs[i].value};
     }
     for (size_t v = 0; v < r.values.size(); ++v) {
       Recording::Value& value = r.values[v];
@@ -138,7 +154,8 @@ void hand_out(DeviceRuntime& device, const CompiledPlan& plan, Recording& r, Res
                       [&](const auto& s) { return s.newest == v; }))
         continue;
       value.content->started(&run);
-      run.written.push_back(std::exchange(value.content, nullptr));
+      run.written.push_back(
+          {std::exchange(value.content, nullptr), static_cast<graph::ValueId>(v)});
     }
   }
   handover(device.type()).announce();
@@ -172,6 +189,30 @@ std::vector<graph::ValueId> newest_values(const CompiledPlan& plan) {
   return values;
 }
 
+/// Waits for a run that may not stay under way. Others are waited for again by whoever reads; here
+/// a wait that fails for once would part what has been written from what is swapped afterwards.
+void wait_here(DeviceRuntime& device, driver::Fence fence) {
+  constexpr int k_tries = 3;  // what fails as often has failed indeed
+  for (int i = 1;; ++i) {
+    try {
+      flight_of(device.type()).drain();
+      return device.driver().wait(fence);
+    } catch (const DeviceError&) {
+      if (i == k_tries) throw;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  }
+}
+
+/// Node by node, what the driver has refused as a whole.
+Ref<Fault> run_apart(DeviceRuntime& device, Recording& r, Run& run, const Ref<Fault>& refusal) {
+  // Who has recorded a use of a block meanwhile will not find anything there.
+  run.spoil(std::vector<uint8_t>(run.outputs.size(), 1), refusal);
+  const Ref<Fault> fault = one_by_one(device, r, &run);
+  run.over({}, nullptr);
+  return fault;
+}
+
 Ref<Fault> run(PlanCache& cache, DeviceRuntime& device, CompiledPlan& plan, Recording& r,
                Reserved& reserved) {
   const bool beside = device.info().asynchronous;
@@ -200,17 +241,19 @@ Ref<Fault> run(PlanCache& cache, DeviceRuntime& device, CompiledPlan& plan, Reco
     }
   }
   Run inner;  // in case this is a part of a failed one
-  Run& run = late ? *late : cache.run.outputs.empty() ? cache.run : inner;
+  Run& run = late ? *late : cache.run.idle() ? cache.run : inner;
   hand_out(device, plan, r, reserved, run);
   Ref<Fault> fault;
   std::vector<uint8_t> lost;
   std::vector<Ref<Block>> kept;
+  bool refused = true;
   try {
     if (plan.launches) {
       const std::lock_guard lock(device.mutex());
       run.fence = submit(cache, device, plan, launch);
       device.submitted(run.fence);
     }
+    refused = false;
     cache.stats.launches += plan.launches;
     cache.stats.bytes_moved += plan.bytes_moved;
     cache.stats.nodes += r.nodes;
@@ -218,10 +261,7 @@ Ref<Fault> run(PlanCache& cache, DeviceRuntime& device, CompiledPlan& plan, Reco
       flight.add(device, std::move(late));
       return nullptr;
     }
-    if (beside) {
-      flight.drain();
-      device.driver().wait(run.fence);
-    }
+    if (beside) wait_here(device, run.fence);
     if (device.failed()) [[unlikely]] {
       const std::shared_ptr<const FaultTable> table = plan.structure->faults;
       lost = losses(device, launch.run, *table, r.lines, fault);
@@ -230,6 +270,10 @@ Ref<Fault> run(PlanCache& cache, DeviceRuntime& device, CompiledPlan& plan, Reco
   } catch (...) {
     fault = Fault::current();
     lost.assign(run.outputs.size(), 1);
+    if (refused && r.nodes > 1) {
+      reserved.give_back();
+      return run_apart(device, r, run, fault);
+    }
   }
   run.over(lost, fault, kept);
   if (!fault) swap_shadows(device, plan, r, reserved);

@@ -60,6 +60,12 @@ Ref<Fault> take(Waiting& w) {
 
 }  // namespace
 
+Fault::Fault(Kind kind, std::string text)
+    : kind(kind), text(std::move(text)), number([] {
+        static std::atomic<uint64_t> last{0};
+        return ++last;
+      }()) {}
+
 Ref<Fault> Fault::current() {
   try {
     throw;
@@ -118,6 +124,7 @@ Ref<Fault> waiting_fault(DeviceType device) {
 void raise_fault(DeviceType device) {
   Waiting& w = waiting(device);
   if (!w.any.load(std::memory_order_acquire)) return;
+  Tape::current(device).cut();  // see below
   Ref<Fault> fault;
   {
     const Turn turn(device);
@@ -130,14 +137,18 @@ void raise_fault(DeviceType device) {
 
 void raise_fault(DeviceType device, const Ref<Fault>& fault) {
   Waiting& w = waiting(device);
+  Ref<Fault> first = fault;
   if (w.any.load(std::memory_order_acquire)) {
+    // What this thread has recorded since would not have happened, had every op run at once: it
+    // runs while nothing older is written.
+    Tape::current(device).cut();
     const Turn turn(device);
-    if (w.fault == fault) {
+    if (w.fault && w.fault->number <= fault->number) {
       flight_of(device).finish_all();
-      take(w);
+      first = take(w);
     }
   }
-  fault->raise();
+  first->raise();
 }
 
 }  // namespace qs::plan

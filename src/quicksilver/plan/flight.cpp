@@ -64,7 +64,8 @@ void Run::begin() { under_way().push_back(this); }
 void Run::forget(const Content* content) noexcept {
   for (Run* run : under_way())
     for (auto* list : {&run->outputs, &run->written})
-      std::replace(list->begin(), list->end(), const_cast<Content*>(content), (Content*)nullptr);
+      for (Held& held : *list)
+        if (held.content == content) held.content = nullptr;
 }
 
 std::vector<Ref<Block>> rescue(DeviceRuntime& device, const FaultTable& table, Recording& recording,
@@ -93,15 +94,16 @@ void Run::over(const std::vector<uint8_t>& lost, const Ref<Fault>& fault,
   {
     const std::lock_guard lock(recording_mutex());
     for (size_t i = 0; i < outputs.size(); ++i) {
-      if (!outputs[i]) continue;
+      Content* content = outputs[i].content;
+      if (!content) continue;
       if (is_lost(i) && i < kept.size() && kept[i])
-        outputs[i]->block = kept[i];
+        content->block = kept[i];
       else if (is_lost(i))
-        outputs[i]->lose(fault);
-      outputs[i]->finished(this);
+        content->lose(fault);
+      content->finished(this);
     }
-    for (Content* content : written)
-      if (content) content->finished(this);
+    for (const Held& held : written)
+      if (held.content) held.content->finished(this);
     outputs.clear();
     written.clear();
     std::erase(under_way(), this);

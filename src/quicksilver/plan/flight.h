@@ -31,9 +31,13 @@ struct Run {
   uint64_t id = 0;
   std::shared_ptr<const FaultTable> table;
   std::vector<Recording::Line> lines;
-  std::vector<Ref<Block>> used;    // externals
-  std::vector<Content*> outputs;   // by the plan's outputs; null when gone. Recording lock
-  std::vector<Content*> written;   // older storages it writes; null when gone. Recording lock
+  std::vector<Ref<Block>> used;  // externals
+  struct Held {
+    Content* content = nullptr;  // null when gone. Recording lock
+    graph::ValueId value = 0;    // its newest
+  };
+  std::vector<Held> outputs;       // by the plan's outputs
+  std::vector<Held> written;       // older storages it writes
   std::vector<Ref<Block>> blocks;  // of the outputs
   /// What was run and the newest values of the outputs, when a failure may leave an earlier value
   /// of some good.
@@ -49,6 +53,7 @@ struct Run {
   void over(const std::vector<uint8_t>& lost, const Ref<Fault>& fault,
             const std::vector<Ref<Block>>& kept = {});
   void spoil(const std::vector<uint8_t>& lost, const Ref<Fault>& fault);
+  bool idle() const { return outputs.empty() && written.empty(); }
 };
 
 /// Guarded by the device's execution lock.

@@ -13,14 +13,19 @@ using graph::ValueId;
 
 class Walk {
  public:
-  Walk(DeviceRuntime& device, Recording& whole)
+  Walk(DeviceRuntime& device, Recording& whole, Run* run = nullptr)
       : device_(device),
         whole_(whole),
         program_(graph::decode(whole.key)),
         needed_(program_.nodes.size(), 1),
         stores_(program_.values.size()),
         faults_(program_.values.size()),
-        last_use_(program_.values.size(), -1) {}
+        last_use_(program_.values.size(), -1) {
+    for (Recording::Value& value : whole.values) contents_.push_back(&value.content);
+    if (!run) return;
+    for (auto* list : {&run->outputs, &run->written})
+      for (Run::Held& held : *list) contents_[held.value] = &held.content;
+  }
 
   /// Runs all, hands out what was made. Returns the first fault.
   Ref<Fault> run() {
@@ -34,8 +39,8 @@ class Walk {
     {
       const std::lock_guard lock(recording_mutex());
       for (size_t v = 0; v < program_.values.size(); ++v)
-        if (whole_.values[v].content && whole_.values[v].root_external)
-          stores_[root(static_cast<ValueId>(v))]->pinned = whole_.values[v].content->pinned;
+        if (*contents_[v] && whole_.values[v].root_external)
+          stores_[root(static_cast<ValueId>(v))]->pinned = (*contents_[v])->pinned;
     }
     walk();
     hand_out();
@@ -207,15 +212,16 @@ class Walk {
     const std::lock_guard lock(recording_mutex());
     for (size_t v = 0; v < whole_.values.size(); ++v) {
       const Recording::Value& value = whole_.values[v];
-      if (!value.content || value.external) continue;
+      Content* content = *contents_[v];
+      if (!content || value.external) continue;
       const Ref<Content>& store = stores_[root(static_cast<ValueId>(v))];
       if (!value.root_external) {
         if (store && store->block)  // of a newest value that failed the one before
-          value.content->block = store->block;
+          content->block = store->block;
         else if (faults_[v])
-          value.content->lose(faults_[v]);
-      } else if (store && !value.content->pinned && !is_spoilt(static_cast<ValueId>(v))) {
-        value.content->block = store->block;  // a shadow may have taken its place
+          content->lose(faults_[v]);
+      } else if (store && !content->pinned && !is_spoilt(static_cast<ValueId>(v))) {
+        content->block = store->block;  // a shadow may have taken its place
       }
     }
   }
@@ -223,6 +229,7 @@ class Walk {
   DeviceRuntime& device_;
   Recording& whole_;
   const graph::Program program_;
+  std::vector<Content**> contents_;   // by value: where the pointer is kept. Recording lock
   std::vector<uint8_t> needed_;       // by node
   bool apart_ = false;                // older storages stay as they are, faults are known already
   std::vector<Ref<Content>> stores_;  // by root
@@ -247,8 +254,8 @@ std::vector<Ref<Block>> last_good(DeviceRuntime& device, Recording& recording,
   return good;
 }
 
-Ref<Fault> one_by_one(DeviceRuntime& device, Recording& recording) {
-  return Walk(device, recording).run();
+Ref<Fault> one_by_one(DeviceRuntime& device, Recording& recording, Run* run) {
+  return Walk(device, recording, run).run();
 }
 
 }  // namespace qs::plan

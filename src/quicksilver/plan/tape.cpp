@@ -17,6 +17,7 @@ constexpr int32_t k_late_nodes = 2048;  // the body may be too long to be met tw
 constexpr int32_t k_hard_nodes = 4096;
 
 LineFunction g_line = nullptr;
+std::atomic<uint64_t> g_losses{0};
 
 /// All tapes of the process, never freed: contents keep plain pointers to them. A thread that ends
 /// leaves its tapes for the next thread. Guarded by the recording lock.
@@ -63,6 +64,12 @@ bool runs_at_once(DeviceType device) {
   return sync && *sync && *sync != '0';
 }
 
+/// Whether operand `i` is a target that a node writes in full.
+bool overwrites(std::span<const Out> out, size_t i) {
+  return std::any_of(out.begin(), out.end(),
+                     [&](const Out& o) { return o.target == static_cast<int>(i) && o.full; });
+}
+
 [[noreturn]] void raise_lost(const Content& content) {
   if (content.error) raise_fault(content.device, content.error);
   throw Error("the tensor has no content");
@@ -71,6 +78,14 @@ bool runs_at_once(DeviceType device) {
 }  // namespace
 
 void set_line_function(LineFunction f) { g_line = f; }
+
+uint64_t losses() noexcept { return g_losses.load(std::memory_order_relaxed); }
+
+void Content::lose(Ref<Fault> fault) {
+  block = nullptr;
+  error = std::move(fault);
+  g_losses.fetch_add(1, std::memory_order_relaxed);
+}
 
 void Recording::find_live() {
   live.assign((values.size() + 63) / 64, 0);
@@ -156,6 +171,17 @@ Tape* Tape::other_user(const Content& c, bool write) const {
   return nullptr;
 }
 
+/// A lost storage that is about to be overwritten whole: zeros first, so that there is a value to
+/// go back to when that fails, too.
+void Tape::begin_anew(Content& content) {
+  content.error = nullptr;
+  const Layout bytes = Layout::contiguous(Dims{content.bytes});
+  const In zero{In::scalar, DType::i64, true, nullptr, nullptr, 0};
+  const Out whole{&content, DType::u8, &bytes, -1, true};
+  if (!immediate_) likes_.push_back(likeness(graph::Op::full, DType::u8, 1, {&whole, 1}));
+  append(graph::Op::full, DType::u8, {&zero, 1}, {&whole, 1}, {}, {});
+}
+
 /// Settles what stands in the way of a node. True when the lock was let go: look again.
 bool Tape::make_way(std::span<const In> in, std::span<const Out> out, Lock& lock) {
   uint32_t written = 0;
@@ -180,6 +206,10 @@ bool Tape::make_way(std::span<const In> in, std::span<const Out> out, Lock& lock
       return true;
     }
     if (!c.block && !holds(c)) {
+      if (c.error && !in[i].read && overwrites(out, i)) {
+        begin_anew(*in[i].content);
+        continue;
+      }
       lock.unlock();
       if (immediate_ && c.error) c.error->raise();
       raise_lost(c);

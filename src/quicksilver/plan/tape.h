@@ -6,7 +6,8 @@
 // which finds or builds the plan, runs it and gives every storage that is still alive its block.
 //
 // A storage's content is *material* (it has a block), *pending* (it is a value of some tape, or of
-// a recording that is being run) or *lost* (it has the fault that took it). A block whose run is
+// a recording that is being run) or *lost* (it has the fault that took it, until it is overwritten
+// whole). A block whose run is
 // still in flight on the device is material too; whoever reads it from the host waits for that run.
 //
 // Threads. Each has a tape of its own for each device; turn.h says which locks there are. A content
@@ -62,10 +63,7 @@ class QS_API Content : public RefCounted {
   Ref<Fault> error;  // why it is lost; raised at each read
 
   // For the rest of this room; recording lock held.
-  void lose(Ref<Fault> fault) {
-    block = nullptr;
-    error = std::move(fault);
-  }
+  void lose(Ref<Fault> fault);
   void started(Run* run) {
     run_ = run;
     tape_ = nullptr;  // who records a use of it need not wait for the run
@@ -174,6 +172,7 @@ class QS_API Tape {
   bool reads(const Content& content) const;
   Tape* other_user(const Content& content, bool write) const;
   bool make_way(std::span<const In> in, std::span<const Out> out, Lock& lock);
+  void begin_anew(Content& content);
   bool limit_reached();
   void finish_runs();
   uint64_t place() const;
@@ -205,6 +204,10 @@ class QS_API Tape {
   uint64_t places_[k_places] = {};
   uint32_t next_place_ = 0;
 };
+
+/// How many contents were lost so far, of all devices: who keeps tensors over many steps need not
+/// look at them while it stays the same.
+QS_API uint64_t losses() noexcept;
 
 /// Where `line()` of a failing node comes from; Python installs its own.
 using LineFunction = std::string (*)();

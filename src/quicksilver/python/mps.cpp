@@ -288,6 +288,29 @@ PyObject* inject_faults(PyObject*, PyObject* what) {
     return none();
   });
 }
+
+/// Which of the blocks that are asked for the allocator refuses, counted from 1.
+struct Refused {
+  std::atomic<int64_t> asked{0}, refused{0}, first{0}, last{0};
+};
+Refused g_refused;
+bool is_refused(size_t, void*) {
+  const int64_t n = ++g_refused.asked;
+  const bool refuses = n >= g_refused.first && n <= g_refused.last;
+  g_refused.refused += refuses;
+  return refuses;
+}
+PyObject* refuse_blocks(PyObject*, PyObject* args) {
+  return guarded([&] {
+    long long first = 0, last = 0;
+    if (!PyArg_ParseTuple(args, "LL", &first, &last)) throw PythonError();
+    g_refused.asked = g_refused.refused = 0;
+    g_refused.first = first;
+    g_refused.last = last;
+    mps_runtime().allocator().set_fault_hook(last < first ? nullptr : &is_refused, nullptr);
+    return none();
+  });
+}
 PyObject* hold_submits(PyObject*, PyObject* on) {
   return guarded([&] {
     injector().hold(PyObject_IsTrue(on) > 0);
@@ -298,9 +321,10 @@ PyObject* fault_counts(PyObject*, PyObject*) {
   return guarded([] {
     const driver::FaultInjector::Counts c = injector().counts();
     PyRef d = PyRef::steal(PyDict_New());
-    const std::pair<const char*, int64_t> figures[] = {{"allocs", c.allocs},   {"builds", c.builds},
-                                                       {"submits", c.submits}, {"waits", c.waits},
-                                                       {"failed", c.failed},   {"held", c.held}};
+    const std::pair<const char*, int64_t> figures[] = {
+        {"allocs", c.allocs},        {"builds", c.builds},          {"submits", c.submits},
+        {"waits", c.waits},          {"failed", c.failed},          {"held", c.held},
+        {"blocks", g_refused.asked}, {"refused", g_refused.refused}};
     for (const auto& [name, value] : figures) set_item(d.get(), name, PyLong_FromLongLong(value));
     return d.release();
   });
@@ -315,6 +339,14 @@ PyObject* forget_plans(PyObject*, PyObject*) {
       runtime.forget_kernels();
     }
     return none();
+  });
+}
+PyObject* losses(PyObject*, PyObject*) { return PyLong_FromUnsignedLongLong(plan::losses()); }
+PyObject* is_lost(PyObject*, PyObject* tensor) {
+  return guarded([&] {
+    const std::lock_guard lock(plan::recording_mutex());
+    const Storage& storage = to_tensor(tensor).storage();
+    return py_bool(!storage.block && storage.error);
   });
 }
 PyObject* live_blocks(PyObject*, PyObject* device) {
@@ -374,6 +406,10 @@ PyMethodDef functions[] = {
     {"_hold_submits", hold_submits, METH_O,
      "For tests: whether what a fault:<driver> is given waits there."},
     {"_fault_counts", fault_counts, METH_NOARGS, nullptr},
+    {"_refuse_blocks", refuse_blocks, METH_VARARGS,
+     "_refuse_blocks(first, last): for tests, which blocks of mps are refused from now on."},
+    {"_losses", losses, METH_NOARGS, "How many tensors' contents were lost to faults so far."},
+    {"_is_lost", is_lost, METH_O, "Whether a tensor's content was lost to a fault."},
     {"_forget_plans", forget_plans, METH_NOARGS, "For tests: empties the caches of mps."},
     {"_live_blocks", live_blocks, METH_O, "Pieces of memory that somebody holds, on a device."},
     {"get_num_threads", get_num_threads, METH_NOARGS, "Threads that cpu kernels use."},

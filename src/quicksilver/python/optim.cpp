@@ -63,11 +63,12 @@ PyObject* state_of(PyObject* state, PyObject* parameter) {
   return find(state, parameter);
 }
 const Tensor& kept(PyObject* own, PyObject* name) { return to_tensor(need(own, name)); }
-Tensor keep_zeros(PyObject* own, PyObject* name, const Tensor& like) {
+Tensor zeros_of(const Tensor& like) {
   const autograd::NoGrad guard;
-  Tensor made = full_like(detach(like), 0);
-  check(PyDict_SetItem(own, name, PyRef::steal(wrap(made)).get()));
-  return made;
+  return full_like(detach(like), 0);
+}
+void keep(PyObject* own, PyObject* name, const Tensor& tensor) {
+  check(PyDict_SetItem(own, name, PyRef::steal(wrap(tensor)).get()));
 }
 
 /// f(parameter's object, parameter, gradient) for each parameter of the group that has a gradient.
@@ -96,7 +97,8 @@ void sgd_group(PyObject* group, PyObject* state) {
       PyObject* known = find(own, n.momentum_buffer);
       // 0 * momentum + g, whatever the dampening: the first buffer is g itself.
       first = !known || known == Py_None;
-      buffer = first ? keep_zeros(own, n.momentum_buffer, p) : to_tensor(known);
+      buffer = first ? zeros_of(p) : to_tensor(known);
+      if (first) keep(own, n.momentum_buffer, buffer);
     }
     const GilRelease release(is_heavy(p));
     sgd_step_(p, g, buffer, lr, decay, momentum, first ? 0 : dampening, nesterov, maximize);
@@ -120,9 +122,7 @@ double count_step(PyObject* own) {
   }
   const double count = number(known) + 1;  // a state of an older version
   const auto as_float = static_cast<float>(count);
-  check(PyDict_SetItem(
-      own, names().step,
-      PyRef::steal(wrap(from_host(&as_float, {}, DType::f32, DeviceType::cpu))).get()));
+  keep(own, names().step, from_host(&as_float, {}, DType::f32, DeviceType::cpu));
   return count;
 }
 
@@ -143,13 +143,12 @@ void adam_group(PyObject* group, PyObject* state) {
   for_each(group, [&](PyObject* object, const Tensor& p, const Tensor& g) {
     PyObject* own = state_of(state, object);
     if (PyDict_GET_SIZE(own) == 0) {
-      const float zero = 0;
-      check(PyDict_SetItem(
-          own, n.step,
-          PyRef::steal(wrap(from_host(&zero, {}, DType::f32, DeviceType::cpu))).get()));
-      keep_zeros(own, n.exp_avg, p);
-      keep_zeros(own, n.exp_avg_sq, p);
-      if (amsgrad) keep_zeros(own, n.max_exp_avg_sq, p);
+      const float zero = 0;  // all tensors are there before the first is kept: one may raise
+      const Tensor zeros[] = {zeros_of(p), zeros_of(p), amsgrad ? zeros_of(p) : Tensor()};
+      keep(own, n.step, from_host(&zero, {}, DType::f32, DeviceType::cpu));
+      keep(own, n.exp_avg, zeros[0]);
+      keep(own, n.exp_avg_sq, zeros[1]);
+      if (amsgrad) keep(own, n.max_exp_avg_sq, zeros[2]);
     }
     const Tensor m = kept(own, n.exp_avg), v = kept(own, n.exp_avg_sq),
                  most = amsgrad ? kept(own, n.max_exp_avg_sq) : Tensor();
