@@ -117,3 +117,20 @@ def test_the_memory_summary_shows_what_tensors_hold() -> None:
     assert f"{now['live_bytes'] / 2**20:.2f} MiB" in text and "plans" in text
     assert len(mps.memory_summary(abbreviated=True)) < len(text)
     assert x.sum().item() == 1 << 20
+
+
+def test_the_memory_summary_says_which_tensors_hold_it() -> None:
+    kept = [torch.full((300, 1000), 1.0, device="mps") for _ in range(3)]
+    named = {"view": kept[0][10:20]}
+    named["weight"] = torch.nn.Parameter(torch.ones(700, 1000, device="mps"))
+    loss = (named["weight"] * kept[0].sum()).exp().sum()
+    loss.backward()
+    text = mps.memory_summary()
+    assert "  3 tensors float32 [300, 1000]" in text, text
+    assert "  1 parameters float32 [700, 1000]" in text, text
+    assert "  1 tensors float32 [700, 1000]" in text, text  # its gradient
+    assert "scratch of plans" in text and "kept for backward()" in text
+    assert "who holds it" not in mps.memory_summary(abbreviated=True)
+    del kept
+    text = mps.memory_summary()
+    assert "1 tensors float32 [10, 1000]" in text, text  # it keeps all of its memory

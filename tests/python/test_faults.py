@@ -113,6 +113,29 @@ def test_an_error_that_nobody_reads_is_printed_at_exit() -> None:
         assert len(lines) == 1 and "index 5 is out of bounds" in lines[0], done.stderr
 
 
+def test_want_of_memory_says_who_holds_it_and_what_to_do() -> None:
+    script = """
+        import quicksilver as torch
+        kept = [torch.ones(500, 1000, device="mps") for _ in range(4)]
+        torch.mps.synchronize()
+        taken = torch.mps.driver_allocated_memory()
+        limit = (taken + (4 << 20)) / torch.mps.recommended_max_memory()
+        torch.mps.set_per_process_memory_fraction(limit)
+        try:
+            large = torch.ones(4000, 1000, device="mps")
+            large[3, 3].item()
+        except torch.OutOfMemoryError as e:
+            print(e)
+        del kept
+        torch.mps.empty_cache()
+        print(torch.ones(2000, 1000, device="mps").sum().item())
+    """
+    text = run(script).stdout
+    assert "out of memory: 15.3 MiB were asked for" in text, text  # a block's size is a little more
+    assert "4 tensors float32 [500, 1000]" in text and "A smaller batch" in text, text
+    assert text.endswith("2000000.0\n"), text
+
+
 EVERY_FAULT = """
     import numpy as np
     import quicksilver as torch

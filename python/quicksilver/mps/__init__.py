@@ -30,6 +30,7 @@ from quicksilver._C import (
     uint32,
     uint64,
 )
+from quicksilver._memory import owners as _owners
 from quicksilver.mps import profiler
 from quicksilver.mps.event import Event
 
@@ -107,8 +108,8 @@ def memory_stats() -> dict[str, int]:
 
 def memory_summary(abbreviated: builtins.bool = False) -> str:
     """A table for people: what tensors hold, what is kept for reuse, scratch memory of plans, the
-    caches, and (unless abbreviated) the sizes of blocks, largest first. What is recorded runs
-    first."""
+    caches, and (unless abbreviated) the largest tensors and the sizes of blocks. What is recorded
+    runs first."""
     figures = _C._mps_memory_stats()
     rows = (
         ("tensors and scratch", "live_bytes", "in {live_blocks} blocks"),
@@ -127,7 +128,7 @@ def memory_summary(abbreviated: builtins.bool = False) -> str:
         lines.append(f"  {name:<28} {amount:>14}  {note.format(**figures)}".rstrip())
     lines.append(f"  {figures['plans']} plans and {figures['kernels']} kernels are kept")
     if not abbreviated:
-        lines.append(_C._mps_memory_report())
+        lines += ["who holds it", _owners(), _C._mps_memory_report()]
     return "\n".join(lines)
 
 

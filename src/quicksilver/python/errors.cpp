@@ -5,6 +5,7 @@
 #include <exception>
 #include <mutex>
 #include <new>
+#include <utility>
 #include <vector>
 
 #include "quicksilver/core/exceptions.h"
@@ -22,6 +23,24 @@ void raise(PyObject* type, const std::string& text) {
   PyErr_SetString(type, text.c_str());
   throw PythonError();
 }
+
+namespace {
+/// With a table of who holds what, when that can be made.
+void set_out_of_memory(const qs::OutOfMemoryError& e) {
+  thread_local bool busy = false;
+  std::string text = e.what();
+  if (!std::exchange(busy, true)) {
+    const PyRef module = PyRef::steal(PyImport_ImportModule("quicksilver._memory"));
+    const PyRef more =
+        PyRef::steal(module ? PyObject_CallMethod(module.get(), "explain_want", nullptr) : nullptr);
+    const char* added = more ? PyUnicode_AsUTF8(more.get()) : nullptr;
+    if (added) text += added;
+    PyErr_Clear();
+    busy = false;
+  }
+  PyErr_SetString(out_of_memory_error, text.c_str());
+}
+}  // namespace
 
 void translate_exception() noexcept {
   const auto set = [](PyObject* type, const std::exception& e) { PyErr_SetString(type, e.what()); };
@@ -44,7 +63,7 @@ void translate_exception() noexcept {
   } catch (const qs::DeviceError& e) {
     set(mps_device_error, e);
   } catch (const qs::OutOfMemoryError& e) {
-    set(out_of_memory_error, e);
+    set_out_of_memory(e);
   } catch (const qs::InternalError& e) {
     set(internal_error, e);
   } catch (const std::bad_alloc&) {

@@ -144,6 +144,28 @@ PyObject* memory_stats(PyObject*, PyObject*) {
     return d.release();
   });
 }
+/// (which storage, its bytes) of a tensor with memory of mps, else None. Runs nothing.
+PyObject* held_memory(PyObject*, PyObject* tensor) {
+  return guarded([&]() -> PyObject* {
+    const Storage& storage = to_tensor(tensor).storage();
+    Ref<Block> block;
+    {
+      const std::lock_guard lock(plan::recording_mutex());
+      if (storage.device == DeviceType::mps) block = storage.block;
+    }
+    if (!block) return none();
+    const auto which = static_cast<unsigned long long>(reinterpret_cast<uintptr_t>(&storage));
+    return Py_BuildValue("(Kn)", which, static_cast<Py_ssize_t>(block->bytes()));
+  });
+}
+/// (bytes in blocks that somebody holds, of these scratch of plans). Runs and opens nothing.
+PyObject* live_memory(PyObject*, PyObject*) {
+  return guarded([] {
+    DeviceRuntime* runtime = open_device_runtime(DeviceType::mps);
+    return Py_BuildValue("(LL)", runtime ? runtime->allocator().stats().live_bytes : 0LL,
+                         static_cast<long long>(runtime ? runtime->arena_bytes() : 0));
+  });
+}
 PyObject* memory_report(PyObject*, PyObject*) {
   return guarded([] { return text(mps_runtime().allocator().report()); });
 }
@@ -390,6 +412,9 @@ PyMethodDef functions[] = {
      "Bytes that the device should hold at most."},
     {"_mps_empty_cache", empty_cache, METH_NOARGS, "Gives unused memory back to the driver."},
     {"_mps_memory_stats", memory_stats, METH_NOARGS, "Figures of memory and caches, by name."},
+    {"_held_memory", held_memory, METH_O,
+     "(which storage, its bytes) of a tensor of mps that has memory, else None."},
+    {"_live_memory", live_memory, METH_NOARGS, "Bytes of mps in use, of these scratch of plans."},
     {"_mps_memory_report", memory_report, METH_NOARGS, "Who holds what, as a table."},
     {"_mps_set_per_process_memory_fraction", set_memory_fraction, METH_O,
      "Bounds what is taken from the driver."},
