@@ -12,10 +12,9 @@
 // gather (or x[arange(n), t]) so becomes the kernels of the op, forward and backward.
 //
 // A fold reads the whole row where a gather reads one element. So it takes a gather's place only
-// where the row passes through a kernel that folds it anyway: its maker, or another reader; and
-// only where a launch costs more than the comparisons: always on a driver that works beside us, up
-// to some thousand elements on one whose launches are function calls. The fold is `max` over that
-// element and -inf elsewhere, which gives the element's very bits.
+// where the row passes through a kernel that folds it anyway: its maker, or another reader. The
+// fold is `max` over that element and -inf elsewhere, which gives the element's very bits; the cpu
+// driver looks at that element alone (driver/cpu/tile_points.cpp).
 //
 // Checks: gather_row checks its indices itself. scatter_row does so unless the same indices are
 // checked against the same extent elsewhere in the plan, as a gradient's are.
@@ -31,9 +30,6 @@ namespace {
 using graph::Op;
 using graph::Operand;
 using graph::Result;
-
-constexpr int64_t k_few_points = 1024;  // 0.6 ns each on the cpu driver, where a launch is 1 us
-bool has_few_points(const Layout& l) { return l.numel() <= k_few_points; }
 
 constexpr int k_deepest = 6;  // maps between a fold and the row that is gathered from
 
@@ -134,15 +130,6 @@ class RowMatcher {
     return true;
   }
 
-  /// Whether comparing each element's place costs less than a launch.
-  bool pays(const Operand& x) const {
-    const int64_t n = x.layout.numel();
-    return n > 0 && (ir_.driver->info().asynchronous || n <= k_few_points);
-  }
-  void note_size(const Operand& x) {
-    if (!ir_.driver->info().asynchronous) ir_.choices.push_back({has_few_points, x.origin, true});
-  }
-
   /// A new node in place of `id`: operands and what they mean are the caller's business.
   NodeId add_node(NodeId id, Op op, int axis) {
     const auto made = static_cast<NodeId>(ir_.nodes.size());
@@ -164,7 +151,7 @@ class RowMatcher {
     const Operand& x = node(id).operands[0];
     const DType dtype = node(id).results[0].dtype;
     if (unfused() || !reads(node(id), 0) || !is_floating(dtype) || x.dtype != dtype ||
-        node(id).results[0].target >= 0 || !pays(x))
+        node(id).results[0].target >= 0 || x.layout.numel() == 0)
       return -1;
     const size_t relied = ir_.same_layouts.size(), guarded = ir_.guards.size();
     const Rows rows = rows_of(node(id));
@@ -174,7 +161,6 @@ class RowMatcher {
       return -1;
     }
     note_check(id, rows);
-    note_size(x);
     const NodeId made = add_node(id, Op::gather_row, rows.axis);
     node(made).operands = {node(id).operands[0], node(id).operands[rows.index]};
     node(made).attrs.push_back(node(id).op == Op::index);
@@ -188,7 +174,7 @@ class RowMatcher {
     const DType dtype = n.results[0].dtype;
     if (unfused() || !is_filled(x.value_id) || ir_.values[x.value_id].live || !n.results[0].full ||
         n.results[0].target != 0 || x.dtype != dtype || is_complex(dtype) ||
-        dtype == DType::bool_ || !pays(x))
+        dtype == DType::bool_ || x.layout.numel() == 0)
       return -1;
     const size_t relied = ir_.same_layouts.size(), guarded = ir_.guards.size();
     const Rows rows = rows_of(n);
@@ -199,7 +185,6 @@ class RowMatcher {
       return -1;
     }
     const bool adds = n.op == Op::scatter_add || (n.op == Op::index_put && n.attrs[1]);
-    note_size(x);
     if (!is_checked(n, rows)) {
       Node check = check_of(n);
       ir_.sequence.push_back(static_cast<NodeId>(ir_.nodes.size()));

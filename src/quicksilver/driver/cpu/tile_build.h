@@ -26,7 +26,16 @@ struct CodeLink {
 };
 
 struct CodeInstr {
-  enum Kind : uint8_t { op, load, store, fold, scalar, chain };
+  enum Kind : uint8_t {
+    op,
+    load,
+    store,
+    fold,
+    scalar,
+    chain,
+    point,  // dst (bool) is true where the counter in operand `aux` is src[0], a kept register
+    pick,   // of a launch: a fold that needs one element a row
+  };
   Kind kind = op;
   Prim prim = Prim::copy;
   qs::Fold fold_op = qs::Fold::sum;
@@ -41,6 +50,8 @@ struct CodeInstr {
   RegClass middle = r_count;  // what lies between the two
   const FoldTable* folds = nullptr;
   float cost = 0;  // ns an element
+  int32_t only_for =
+      -1;  // its result is for this fold alone, which may do without (CodeFold::Pick)
 };
 
 /// A kept register seen by full instructions: spread over the block once a phase.
@@ -62,6 +73,13 @@ struct CodeFold {
   uint16_t dst = 0;
   int32_t state = 0;  // byte offset in the worker's slots
   const FoldTable* table = nullptr;
+  /// Folds `value` where the counter is the row's `index`, and a scalar everywhere else.
+  struct Pick {
+    int32_t counter = -1;  // operand; -1: it folds something else
+    int32_t otherwise = -1;
+    uint16_t value = 0, index = 0;
+    bool max = false;  // else sum
+  } pick;
 };
 
 struct TileCode {
@@ -82,6 +100,10 @@ struct TileCode {
 
 /// Makes one instruction of several where that is faster (tile_join.cpp).
 void join_instructions(TileCode& code);
+/// How often each register is read.
+std::vector<int> count_uses(const TileCode& code);
+/// Comparisons with one index a row become points and picks. tile_points.cpp.
+void find_points(TileCode& code);
 
 /// Throws InternalError when the program breaks its contract.
 TileCode build_tile_code(const TileProgram& program);

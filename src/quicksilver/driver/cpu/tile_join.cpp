@@ -21,6 +21,7 @@ class Joiner {
 
   void run() {
     for (CodePhase& p : code_.phases) round_once(p.body);
+    find_points(code_);
     for (CodePhase& p : code_.phases) join_selects(p.body);
     for (CodePhase& p : code_.phases) {
       join_chains(p.body);
@@ -44,26 +45,10 @@ class Joiner {
 
   // ---- values that are rounded already
 
-  std::vector<int> count_uses() const {
-    std::vector<int> uses(code_.registers.size(), 0);
-    const auto count = [&](const std::vector<CodeInstr>& l) {
-      for (const CodeInstr& i : l)
-        for (int k = 0; k < i.arity; ++k) ++uses[i.src[k]];
-    };
-    count(code_.uniform);
-    for (const CodePhase& p : code_.phases) {
-      count(p.prologue);
-      count(p.body);
-      count(p.tail);
-      for (const CodeExpand& e : p.expands) ++uses[e.kept];
-    }
-    return uses;
-  }
-
   /// Leaves out a round_to that changes nothing: of what was loaded in that dtype, or of what is
   /// only stored in it. What is loaded only to be stored again in its dtype is not converted.
   void round_once(std::vector<CodeInstr>& list) {
-    const std::vector<int> uses = count_uses();
+    const std::vector<int> uses = count_uses(code_);
     std::vector<int> maker(code_.registers.size(), -1);
     std::vector<uint16_t> same(code_.registers.size());
     for (size_t r = 0; r < same.size(); ++r) same[r] = static_cast<uint16_t>(r);
@@ -92,7 +77,7 @@ class Joiner {
   }
 
   void move_raw(std::vector<CodeInstr>& list) {
-    const std::vector<int> uses = count_uses();
+    const std::vector<int> uses = count_uses(code_);
     for (CodeInstr& load : list) {
       if (load.kind != CodeInstr::load || !load.convert[0] || load.convert[1]) continue;
       const TileOperand& from = code_.operands[load.aux];
@@ -116,7 +101,7 @@ class Joiner {
 
   /// A comparison whose only reader chooses between one of its sides and something else.
   void join_selects(std::vector<CodeInstr>& list) {
-    const std::vector<int> uses = count_uses();
+    const std::vector<int> uses = count_uses(code_);
     std::vector<int> maker(code_.registers.size(), -1);
     std::vector<bool> gone(list.size(), false);
     for (size_t at = 0; at < list.size(); ++at) {
@@ -179,7 +164,7 @@ class Joiner {
   }
 
   void join_chains(std::vector<CodeInstr>& list) {
-    const std::vector<int> uses = count_uses();
+    const std::vector<int> uses = count_uses(code_);
     std::vector<int> maker(code_.registers.size(), -1);
     std::vector<int> length(list.size(), 0), side(list.size(), -1);  // of the longest chain so far
     for (size_t at = 0; at < list.size(); ++at) {
@@ -251,7 +236,7 @@ class Joiner {
   /// add, sub, mul or maximum whose only reader is one of these or minimum: both in one pass, both
   /// rounded.
   void join_pairs(std::vector<CodeInstr>& list) {
-    const std::vector<int> uses = count_uses();
+    const std::vector<int> uses = count_uses(code_);
     std::vector<int> maker(code_.registers.size(), -1);
     std::vector<bool> gone(list.size(), false);
     for (size_t at = 0; at < list.size(); ++at) {

@@ -3,6 +3,8 @@
 #include "quicksilver/driver/cpu/tile_launch.h"
 
 #include <algorithm>
+#include <bit>
+#include <limits>
 
 #include "quicksilver/core/error.h"
 
@@ -50,6 +52,7 @@ void TileState::plan(const TileCode& program, const TileArgs& values, int32_t ta
   if (empty) return;
   shape_block();
   make_walks();
+  find_picks();
   make_steps();
   plan_pieces();
 }
@@ -217,6 +220,23 @@ void TileState::make_walks() {
   }
 }
 
+/// Which folds of what is the identity but for one place a row need that place only.
+void TileState::find_picks() {
+  for (const CodeFold& f : code->folds) {
+    picks_.push_back(0);
+    if (f.pick.counter < 0) continue;
+    const ScalarRef& s = args.scalars[static_cast<size_t>(f.pick.otherwise)];
+    const double otherwise =
+        is_integral(s.dtype) ? static_cast<double>(s.value) : std::bit_cast<double>(s.value);
+    const bool identity =
+        s.word < 0 && (f.pick.max ? otherwise == -std::numeric_limits<double>::infinity()
+                                  : std::bit_cast<uint64_t>(otherwise) == 0);
+    const bool along = reduced_points == 1 ||
+                       (reduced_loops == 1 && walks[f.pick.counter].stride[kept_loops] == 1);
+    picks_.back() = identity && along;
+  }
+}
+
 bool TileState::in_place(const CodeRegister& r) const {
   if (safe || r.operand < 0 || r.domain == TileDomain::uniform) return false;
   if (r.operand == in_memory && r.domain == TileDomain::full) return true;
@@ -264,6 +284,7 @@ void TileState::make_section(const std::vector<CodeInstr>& list, TileDomain doma
   }
   for (size_t at = 0; at < list.size(); ++at) {
     const CodeInstr& i = list[at];
+    if (i.only_for >= 0 && picks_[static_cast<size_t>(i.only_for)]) continue;
     TileStep s;
     s.kind = i.kind;
     s.fn = i.fn;
@@ -305,6 +326,13 @@ void TileState::make_section(const std::vector<CodeInstr>& list, TileDomain doma
         s.stride[k] = splat_[i.src[k]] ? 0 : static_cast<int32_t>(k_group * r.size);
       }
       s.padded = !memory && !i.exact;
+      if (i.kind == CodeInstr::fold && picks_[i.aux]) {
+        const CodeFold::Pick& pick = code->folds[i.aux].pick;
+        s.kind = CodeInstr::pick;
+        s.src[0] = pick.value;
+        s.src[1] = pick.index;
+        s.stride[0] = splat_[pick.value] ? 0 : 1;
+      }
     }
     out.steps.push_back(s);
   }
@@ -430,6 +458,8 @@ void TileState::plan_pieces() {
   double body = 0, tail = 0, steps = 0;
   for (const CodePhase& p : code->phases) {
     for (const CodeInstr& i : p.body) {
+      const int fold = i.kind == CodeInstr::fold ? static_cast<int>(i.aux) : i.only_for;
+      if (fold >= 0 && picks_[static_cast<size_t>(fold)]) continue;
       const bool strided = (i.kind == CodeInstr::load || i.kind == CodeInstr::store) &&
                            walks[i.aux].full_reach == Reach::strided &&
                            static_cast<int>(i.aux) != in_memory;

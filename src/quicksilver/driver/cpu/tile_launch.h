@@ -120,11 +120,13 @@ struct TileState {
   void make_chain(const CodeInstr& i, TileStep& s);
   int16_t folded_operand() const;
   bool rows_adjoin(int16_t operand) const;
+  void find_picks();
   void find_hazards();
   bool in_place(const CodeRegister& r) const;
   bool streams(uint32_t operand) const;
   std::vector<uint8_t> splat_;      // by register: one group stands for all elements
   std::vector<uint8_t> in_memory_;  // by register: bound to an operand
+  std::vector<uint8_t> picks_;      // by fold: one element a row is enough
 };
 
 }  // namespace qs::driver::cpu

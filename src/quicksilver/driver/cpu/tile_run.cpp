@@ -324,6 +324,14 @@ class Worker {
         case CodeInstr::fold:
           fold(t.aux, p_[t.src[0]]);
           break;
+        case CodeInstr::point:
+          std::memset(p_[t.dst], 0, static_cast<size_t>(n));
+          each_point(t.aux, t.src[0], dims, address,
+                     [&](int64_t, int64_t at) { p_[t.dst][at] = 1; });
+          break;
+        case CodeInstr::pick:
+          pick(t, dims, address);
+          break;
         default:
           break;
       }
@@ -493,6 +501,62 @@ class Worker {
       }
       done += n;
       if (inside + n == s_.fold_chunk) flush(static_cast<uint16_t>(number), point / s_.fold_chunk);
+    }
+  }
+
+  /// f(row, place in the block) where the counter in operand `counter` is the row's index.
+  template <class F>
+  void each_point(uint32_t counter, uint16_t index, const int64_t* dims, const int64_t* address,
+                  F f) {
+    const int64_t* wanted = reinterpret_cast<const int64_t*>(p_[index]);
+    const int64_t* step = s_.walks[counter].block;
+    const uint64_t width = static_cast<uint64_t>(dims[2]);
+    int64_t at = 0;
+    for (int64_t p = 0; p < dims[0]; ++p)
+      for (int64_t r = 0; r < dims[1]; ++r, at += dims[2]) {
+        const int64_t row = s_.whole_rows ? p : 0;
+        const int64_t base = address[counter] + p * step[0] + r * step[1];
+        // Bad indices may be anything: these numbers wrap.
+        const uint64_t away = static_cast<uint64_t>(wanted[row]) - static_cast<uint64_t>(base);
+        if (step[2] == 1) {
+          if (away < width) f(row, at + static_cast<int64_t>(away));
+          continue;
+        }
+        for (uint64_t c = 0; c < width; ++c)
+          if (c * static_cast<uint64_t>(step[2]) == away) f(row, at + static_cast<int64_t>(c));
+      }
+  }
+
+  /// The identity and `x`: 0 + -0 is 0.
+  static void join(char* total, const char* x, const CodeFold& f) {
+    if (f.pick.max) {
+      std::memcpy(total, x, f.size);
+    } else if (f.size == 4) {
+      *reinterpret_cast<float*>(total) = *reinterpret_cast<const float*>(x) + 0.0f;
+    } else {
+      *reinterpret_cast<double*>(total) = *reinterpret_cast<const double*>(x) + 0.0;
+    }
+  }
+
+  /// A fold of what is its identity but for one place a row: of that place. The same bits.
+  void pick(const TileStep& t, const int64_t* dims, const int64_t* address) {
+    const CodeFold& f = code_.folds[t.aux];
+    alignas(64) char value[64 * 8];  // what reads one element may read a vector
+    int64_t found = -1;
+    each_point(static_cast<uint32_t>(f.pick.counter), t.src[1], dims, address,
+               [&](int64_t row, int64_t at) {
+                 std::memcpy(value, p_[t.src[0]] + (t.stride[0] ? at * f.size : 0), f.size);
+                 found = at;
+                 if (s_.whole_rows) join(p_[f.dst] + row * f.size, value, f);
+               });
+    if (s_.whole_rows) return;
+    for (int64_t done = 0; done < count_;) {
+      const int64_t point = at_ + done, inside = point % s_.fold_chunk;
+      const int64_t n = std::min(count_ - done, s_.fold_chunk - inside);
+      if (found >= done && found < done + n)
+        f.table->add_lanes(lanes(f), value, 1, inside + found - done);
+      done += n;
+      if (inside + n == s_.fold_chunk) flush(static_cast<uint16_t>(t.aux), point / s_.fold_chunk);
     }
   }
 
