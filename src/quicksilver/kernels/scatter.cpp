@@ -377,21 +377,33 @@ class FlatScatter {
 
   /// The same of all points of one row, when destinations are few enough for the near caches.
   void walk_row(int64_t points) const {
-    T* dst = static_cast<T*>(view_.pointers[0]);
+    // Copies: what is a member would be read again behind each write.
+    T* const dst = static_cast<T*>(view_.pointers[0]);
+    const T* const from = values_;
     const int64_t from_step = p_.serial_rank ? p_.values_serial[0] : 0;
     const IndexReader first = p_.indices[0];
+    const int64_t first_step = p_.serial_rank ? first.strides[0] : 0;
+    const int count = p_.count;
     with_mode([&](auto combined) {
+      if (count == 1) {
+        for (int64_t k = 0; k < points; ++k) {
+          const int64_t index = first.template wrapped<I>(view_, k * first_step);
+          if (index < 0) continue;
+          T& to = dst[index * first.step];
+          to = combined(to, from[k * from_step]);
+        }
+        return;
+      }
       for (int64_t k = 0; k < points; ++k) {
-        int64_t to = first.template wrapped<I>(view_, p_.serial_rank ? k * first.strides[0] : 0);
-        bool good = to >= 0;
-        to *= first.step;
-        for (int j = 1; j < p_.count; ++j) {
+        int64_t to = 0;
+        bool good = true;
+        for (int j = 0; j < count; ++j) {
           const IndexReader& x = p_.indices[j];
           const int64_t index = x.template wrapped<I>(view_, p_.serial_rank ? k * x.strides[0] : 0);
           good = good && index >= 0;
           to += index * x.step;
         }
-        if (good) dst[to] = combined(dst[to], values_[k * from_step]);
+        if (good) dst[to] = combined(dst[to], from[k * from_step]);
       }
     });
   }
