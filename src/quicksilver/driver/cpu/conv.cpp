@@ -27,6 +27,8 @@ constexpr int64_t k_layout_rows = 8;
 constexpr int64_t k_library_pieces = 8;
 constexpr int64_t k_small_image = 14 * 14, k_tiny_image = 4 * 4;
 constexpr int64_t k_many_weights = 128 << 10;
+// The library's AVX-512 kernels are ahead of ours further.
+constexpr int64_t k_small_image_avx512 = 16 * 16, k_many_weights_avx512 = 1 << 20;
 constexpr int64_t k_small_work = 256 << 10;  // multiply-adds that wake nobody
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -56,11 +58,14 @@ bool library_is_better(const ConvCall& call, const ConvArgs& a) {
   const int64_t weights = a.out * (a.in / a.groups) * volume(a.kernel);
   if (a.batch * weights * volume(a.y_size) < k_small_work || a.batch < 2) return false;
   if (a.in / a.groups < 3 || a.out / a.groups < 3) return call.kind == ConvCall::weight;
-  if (weights > k_many_weights &&
-      (call.kind == ConvCall::weight ||
-       (call.kind == ConvCall::forward && volume(a.y_size) <= k_tiny_image)))
+  const bool avx512 = cpu_info().isa == Isa::avx512;
+  const int64_t many = avx512 ? k_many_weights_avx512 : k_many_weights;
+  if (call.kind == ConvCall::weight && weights > many) return false;
+  if (call.kind == ConvCall::forward && !avx512 && weights > many &&
+      volume(a.y_size) <= k_tiny_image)
     return false;
-  return volume(a.stride) > 1 || volume(a.x_size) <= k_small_image;
+  return volume(a.stride) > 1 ||
+         volume(a.x_size) <= (avx512 ? k_small_image_avx512 : k_small_image);
 }
 
 bool library_is_wanted(const ConvCall& call, const ConvArgs& args) {

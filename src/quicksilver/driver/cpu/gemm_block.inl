@@ -52,6 +52,8 @@ struct MicroArgs {
   const T* old;  // C, or what it starts from
   int64_t k, a_row, a_k, b_k, c_row, old_row;
   T alpha, beta;
+  const T* ahead;  // not `RowsOfA`: fetched into the second cache, a line each k, ahead_k apart
+  int64_t ahead_k;
   bool read_c;       // beta != 0
   bool whole_b;      // lines of B are whole vectors, what is too much of them 0
   int last_columns;  // in the last vector, 1 to lanes
@@ -70,7 +72,8 @@ void micro(const MicroArgs<T>& g) {
     for (int j = 0; j < NV; ++j) acc[i][j] = V{};
   const T* a = g.a;
   const T* b = g.b;
-  const int64_t a_row = g.a_row, a_k = RowsOfA ? 1 : g.a_k, b_k = g.b_k;
+  const T* ahead = g.ahead;
+  const int64_t a_row = g.a_row, a_k = RowsOfA ? 1 : g.a_k, b_k = g.b_k, ahead_k = g.ahead_k;
   const bool part = g.last_columns < lanes;
   if (!part || g.whole_b) {
     for (int64_t k = g.k; k > 0;) {
@@ -81,6 +84,10 @@ void micro(const MicroArgs<T>& g) {
         for (int i = 0; i < MR; ++i) __builtin_prefetch(a + (MR + i) * a_row);
       const int64_t stop = RowsOfA && k > line ? k - line : 0;
       for (; k > stop; --k) {
+        if constexpr (!RowsOfA) {
+          __builtin_prefetch(ahead, 0, 2);
+          ahead += ahead_k;
+        }
         V bv[NV];
 #pragma GCC unroll 2
         for (int j = 0; j < NV; ++j) bv[j] = load<T>(b + j * lanes);
@@ -236,6 +243,24 @@ void pack_panel(T* dst, const S* src, int64_t line, int64_t step, int h, int wid
   }
 }
 
+/// Lines of memory that will be laid out next, as columns of them: what lies one below the other is
+/// too far apart for the processor to see it coming. A tile's kernel takes one column along.
+template <class T>
+struct Ahead {
+  static constexpr int64_t line = 64 / sizeof(T);
+  const T* at = nullptr;
+  int64_t step = 0, columns = 0;
+
+  bool take(MicroArgs<T>& t) {
+    if (columns <= 0) return false;
+    t.ahead = at;
+    t.ahead_k = step;
+    at += line;
+    columns -= line;
+    return true;
+  }
+};
+
 template <class T, class S>
 void packed_block(const GemmBlock& g) {
   constexpr int lanes = k_vector_bytes / sizeof(T);
@@ -268,6 +293,17 @@ void packed_block(const GemmBlock& g) {
           pack_panel<T, S>(pack_b + j * kc, b + k0 * g.b_row + (n0 + j) * g.b_column, g.b_column,
                            g.b_row, h, width, kc, true);
         }
+      // What the next step lays out, when a step lays everything out once. The last one is shorter
+      // by a few lines: what is behind them is fetched in vain.
+      Ahead<T> next_a, next_b;
+      if constexpr (same) {
+        if (k1 < g.k && g.n <= k_gemm_n && g.m <= k_gemm_m) {
+          if (g.a_row == 1 && !direct_at)
+            next_a = {a + k1 * g.a_column, g.a_column, g.m};
+          if (g.b_column == 1 && !direct_b)
+            next_b = {b + k1 * g.b_row, g.b_row, g.n};
+        }
+      }
       for (int64_t m0 = 0; m0 < g.m; m0 += k_gemm_m) {
         const int64_t mc = g.m - m0 < k_gemm_m ? g.m - m0 : k_gemm_m;
         if (copied_a) {
@@ -325,6 +361,10 @@ void packed_block(const GemmBlock& g) {
             }
             t.c = c + (m0 + i) * g.c_row + n0 + j;
             t.old = starts ? static_cast<const T*>(g.start) + (m0 + i) * g.start_row + n0 + j : t.c;
+            if (!next_a.take(t) && !next_b.take(t)) {
+              t.ahead = t.b;
+              t.ahead_k = 0;
+            }
             k_micro<T>.fn[h][vectors - 1][direct_a](t);
             i += h;
           }
@@ -350,11 +390,12 @@ void panels_block(const GemmPanels& g) {
   t.beta = T(1);
   t.read_c = g.add;
   t.whole_b = false;
+  t.ahead_k = 0;
   for (int64_t j = 0; j < g.n; j += width) {
     const int64_t columns = g.n - j < width ? g.n - j : width;
     const int vectors = columns > lanes ? 2 : 1;
     t.last_columns = static_cast<int>(columns - (vectors - 1) * lanes);
-    t.b = static_cast<const T*>(g.b) + j * g.k;
+    t.ahead = t.b = static_cast<const T*>(g.b) + j * g.k;
     for (int64_t i = 0; i < g.m;) {
       const int h = panel_rows<T>(g.m - i);
       t.a = static_cast<const T*>(g.a) + i * (rows_of_a ? g.a_row : g.k);
