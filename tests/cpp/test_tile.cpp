@@ -134,7 +134,11 @@ TEST(Tile, RowsAreNotEstimatedAsSingleElements) {
   };
   const double dense = estimate({256, 1}), rows = estimate({768, 1}), apart = estimate({768, 3});
   EXPECT_LT(rows, 2 * dense);
-  EXPECT_GT(apart, 1.5 * rows);
+  EXPECT_GE(apart, rows);
+  // Where vectors are shorter, single elements cost little more than others.
+  if (cpu_info().isa == Isa::avx512) {
+    EXPECT_GT(apart, 1.5 * rows);
+  }
 }
 
 // ---- memory

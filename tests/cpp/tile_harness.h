@@ -311,7 +311,11 @@ constexpr DType k_registers[] = {DType::f32, DType::f64, DType::i32, DType::i64,
 class IsaScope {
  public:
   explicit IsaScope(Isa isa) { set_isa_for_tests(isa); }
-  ~IsaScope() { set_isa_for_tests(cpu_info().best); }
+  ~IsaScope() { set_isa_for_tests(before_); }
+  IsaScope(const IsaScope&) = delete;
+
+ private:
+  const Isa before_ = cpu_info().isa;
 };
 inline std::vector<Isa> isas() {
   std::vector<Isa> list{Isa::generic};
