@@ -124,7 +124,7 @@ Ref<Fault> waiting_fault(DeviceType device) {
 void raise_fault(DeviceType device) {
   Waiting& w = waiting(device);
   if (!w.any.load(std::memory_order_acquire)) return;
-  Tape::current(device).cut();  // see below
+  Tape::cut_current(device);  // see below
   Ref<Fault> fault;
   {
     const Turn turn(device);
@@ -141,7 +141,7 @@ void raise_fault(DeviceType device, const Ref<Fault>& fault) {
   if (w.any.load(std::memory_order_acquire)) {
     // What this thread has recorded since would not have happened, had every op run at once: it
     // runs while nothing older is written.
-    Tape::current(device).cut();
+    Tape::cut_current(device);
     const Turn turn(device);
     if (w.fault && w.fault->number <= fault->number) {
       flight_of(device).finish_all();

@@ -146,6 +146,10 @@ Tape& Tape::current(DeviceType device) {
   return *mine;
 }
 
+void Tape::cut_current(DeviceType device) {
+  if (Tape* mine = t_tapes.tapes[static_cast<int>(device)]) mine->cut();
+}
+
 // ---- who uses what ------------------------------------------------------------------------------
 
 Tape::Hold Tape::held(const Content& c) {

@@ -127,6 +127,8 @@ class QS_API Tape {
  public:
   /// The calling thread's tape for a device; another thread's when this one ends.
   static Tape& current(DeviceType device);
+  /// Cuts what this thread has recorded; nothing when it never recorded there.
+  static void cut_current(DeviceType device);
 
   /// Appends one node. Throws before it changes anything, or not at all. With the device in
   /// immediate mode (cpu; QS_SYNC=1) the node has run when the call returns, and its fault is
