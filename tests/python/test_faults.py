@@ -136,6 +136,30 @@ def test_want_of_memory_says_who_holds_it_and_what_to_do() -> None:
     assert text.endswith("2000000.0\n"), text
 
 
+@pytest.mark.parametrize("error", ["MemoryError", "KeyboardInterrupt"])
+def test_want_of_memory_is_told_when_the_table_cannot_be_made(error: str) -> None:
+    script = f"""
+        import quicksilver as torch
+        from quicksilver import _memory
+        def fail():
+            raise {error}
+        _memory.explain_want = fail
+        told = interrupted = False
+        try:
+            try:
+                torch.empty(1 << 50, device="mps", dtype=torch.uint8)
+            except torch.OutOfMemoryError as e:
+                told = "more than any device has" in str(e)
+            for _ in range(10):
+                pass
+        except KeyboardInterrupt:  # raised when the error has been made, not lost
+            interrupted = True
+        assert interrupted == ({error} is KeyboardInterrupt) and (told or interrupted)
+        assert torch.ones(3, device="mps").sum().item() == 3
+    """
+    run(script)
+
+
 EVERY_FAULT = """
     import numpy as np
     import quicksilver as torch

@@ -25,6 +25,7 @@ struct AnomalyHandlers {
   std::string (*place)() = nullptr;              // where the calling thread is, for a person
   void (*report)(const std::string&) = nullptr;  // null: a line on stderr
 };
+/// Once, before any thread uses the mode.
 QS_API void set_anomaly_handlers(AnomalyHandlers handlers);
 
 // ---- for the nodes and the walk

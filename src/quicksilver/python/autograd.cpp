@@ -471,7 +471,6 @@ void warn_of_anomaly(const std::string& text) {
 PyObject* set_anomaly(PyObject*, PyObject* args) {
   int on, check_nan;
   if (!PyArg_ParseTuple(args, "pp", &on, &check_nan)) return nullptr;
-  autograd::set_anomaly_handlers({place_in_python, warn_of_anomaly});
   autograd::set_anomaly_mode({on != 0, check_nan != 0});
   return none();
 }
@@ -733,6 +732,7 @@ void add_autograd(PyObject* module) {
   add(module, "_Node", reinterpret_cast<PyObject*>(g_node_type));
   add(module, "_SavedTensor", reinterpret_cast<PyObject*>(g_saved_type));
   check(PyModule_AddFunctions(module, functions));
+  autograd::set_anomaly_handlers({place_in_python, warn_of_anomaly});
 }
 
 }  // namespace qs::python

@@ -30,11 +30,13 @@ void set_out_of_memory(const qs::OutOfMemoryError& e) {
   thread_local bool busy = false;
   std::string text = e.what();
   if (!std::exchange(busy, true)) {
-    const PyRef module = PyRef::steal(PyImport_ImportModule("quicksilver._memory"));
-    const PyRef more =
-        PyRef::steal(module ? PyObject_CallMethod(module.get(), "explain_want", nullptr) : nullptr);
-    const char* added = more ? PyUnicode_AsUTF8(more.get()) : nullptr;
-    if (added) text += added;
+    try {
+      const PyRef module = PyRef::steal(PyImport_ImportModule("quicksilver._memory"));
+      const PyRef more = PyRef::steal(PyObject_CallMethod(module.get(), "explain_want", nullptr));
+      if (const char* added = PyUnicode_AsUTF8(more.get())) text += added;
+    } catch (const PythonError&) {  // the table itself may want memory
+      if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) PyErr_SetInterrupt();
+    }
     PyErr_Clear();
     busy = false;
   }
