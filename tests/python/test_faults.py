@@ -139,8 +139,10 @@ def test_want_of_memory_says_who_holds_it_and_what_to_do() -> None:
 @pytest.mark.parametrize("error", ["MemoryError", "KeyboardInterrupt"])
 def test_want_of_memory_is_told_when_the_table_cannot_be_made(error: str) -> None:
     script = f"""
+        import signal
         import quicksilver as torch
         from quicksilver import _memory
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
         def fail():
             raise {error}
         _memory.explain_want = fail
