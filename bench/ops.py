@@ -52,7 +52,8 @@ def ops(bench: Any) -> list[Any]:
     lacking = []
     gc.collect()
     gc.disable()
-    for name, case in cases().items():
+    part, parts = bench.part
+    for name, case in list(cases().items())[part::parts]:
         for layout in ("contiguous", "transposed") if case.both else ("contiguous",):
             if bench.only and not re.search(bench.only, f"{name}, {layout}"):
                 continue
@@ -87,6 +88,8 @@ def _show(table: list[tuple[float, str, float, float]], lacking: list[str], abov
     print(f"ops: {len(table)} cases, {slow} take more than {above:g} times PyTorch's time")
     for row in table[:slow] if above else []:
         print(_line(row))
+    if not table and not lacking:
+        raise SystemExit("ops: no case has a name that --only matches")
     if table:
         print(f"  median ratio {statistics.median(r for r, *_ in table):.2f}")
     for line in lacking:

@@ -30,6 +30,7 @@ class Bench:
 
     only = ""  # of the row `ops`: a regular expression that names cases
     above = 1.5  # and the ratio from which they are shown
+    part = (0, 1)  # this many-th of so many parts of them
 
     def __init__(self, rounds: int, compiled: bool, peers: bool) -> None:
         self.rounds = rounds
@@ -308,9 +309,11 @@ def main(arguments: list[str], text: str | None) -> int:
     parser.add_argument("--alone", action="store_true", help="no peers")
     parser.add_argument("--only", default="", help="ops: cases whose names match")
     parser.add_argument("--above", type=float, default=1.5, help="ops: show ratios above")
+    parser.add_argument("--part", default="0/1", help="ops: the I-th of N parts of the cases, I/N")
     options = parser.parse_args(arguments)
     bench = Bench(options.rounds, options.compiled, not options.alone)
     bench.only, bench.above = options.only, options.above
+    bench.part = tuple(int(number) for number in options.part.split("/"))
     about(bench)
     lines = [line for name in options.rows or ROWS for line in ROWS[name](bench)]
     if lines:
