@@ -1,5 +1,6 @@
 // The thread pool: every chunk once, exceptions, nesting, two users, changes of size, fork.
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "quicksilver/core/error.h"
+#include "quicksilver/core/helper_place.h"
 #include "quicksilver/core/thread_pool.h"
 
 namespace qs {
@@ -113,6 +115,55 @@ TEST(Pool, OneChunkWakesNobody) {
       EXPECT_EQ(self, std::this_thread::get_id());
     });
 }
+
+#if defined(__linux__)
+TEST(Pool, AHelperLeavesTheCoreOfItsCaller) {
+  cpu_set_t allowed;
+  ASSERT_EQ(sched_getaffinity(0, sizeof allowed, &allowed), 0);
+  const bool another = CPU_COUNT(&allowed) > 1;
+  const int caller = current_thread();
+  std::thread([&] {
+    HelperPlace place;
+    for (int round = 0; round < 20; ++round) {
+      const int core = current_core();
+      ASSERT_EQ(place.leave(core, caller), another);
+      if (!another) return;
+      EXPECT_NE(current_core(), core);
+      place.look_back();
+    }
+    EXPECT_FALSE(place.leave(-1, caller));
+    EXPECT_FALSE(place.leave(current_core(), -1));
+  }).join();
+}
+
+TEST(Pool, AHelperThatLostItsCoreMayRunAnywhereForAWhile) {
+  cpu_set_t allowed;
+  ASSERT_EQ(sched_getaffinity(0, sizeof allowed, &allowed), 0);
+  if (CPU_COUNT(&allowed) != 2) GTEST_SKIP() << "says something on two cores only";
+  const int caller = current_thread();
+  std::thread([&] {
+    HelperPlace place;
+    ASSERT_TRUE(place.leave(current_core(), caller));
+    std::atomic<bool> stop{false};
+    std::vector<std::thread> busy;  // more of them than cores
+    for (int i = 0; i < 3; ++i)
+      busy.emplace_back([&] {
+        while (!stop) continue;
+      });
+    const auto start = std::chrono::steady_clock::now();
+    cpu_set_t now;
+    do {
+      place.look_back();
+      ASSERT_EQ(sched_getaffinity(0, sizeof now, &now), 0);
+    } while (CPU_COUNT(&now) == 1 &&
+             std::chrono::steady_clock::now() - start < std::chrono::seconds(5));
+    EXPECT_EQ(CPU_COUNT(&now), 2);
+    EXPECT_FALSE(place.leave(current_core(), caller));
+    stop = true;
+    for (std::thread& t : busy) t.join();
+  }).join();
+}
+#endif
 
 TEST(Pool, WorksAfterFork) {
   ThreadsScope scope;

@@ -23,6 +23,7 @@
 #include "quicksilver/core/cpu_info.h"
 #include "quicksilver/core/env.h"
 #include "quicksilver/core/error.h"
+#include "quicksilver/core/helper_place.h"
 
 namespace qs {
 namespace {
@@ -39,21 +40,13 @@ constexpr int k_spin_outside = 800, k_most_spins_outside = 6400;
 constexpr auto k_short_sleep = std::chrono::milliseconds(1);
 constexpr int k_spin_wait = 500;    // before the caller offers its core to a helper that lost one
 constexpr int k_spins_a_look = 16;  // spins between two looks at where the caller runs
+constexpr int k_jobs_a_look = 256;  // jobs between two at whether the core is wanted by others
 
 void pause_core() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
 #elif defined(__aarch64__)
   asm volatile("yield");
-#endif
-}
-
-// Which core this thread is on; -1 where the system does not tell.
-int current_core() {
-#if defined(__linux__)
-  return sched_getcpu();
-#else
-  return -1;
 #endif
 }
 
@@ -77,6 +70,7 @@ struct ThreadPool::State {
   std::atomic<uint32_t> calls{0};  // counts calls to get up without a job
   std::atomic<bool> open{false};   // a region of several commands is open
   std::atomic<int> core{-1};       // where its owner last ran
+  std::atomic<int> owner{-1};      // that thread
   std::atomic<bool> stop{false};
   std::mutex sleep_mutex;
   std::condition_variable wake;
@@ -84,6 +78,11 @@ struct ThreadPool::State {
   std::mutex region;  // held by the owner of the helpers
   std::atomic<int> threads{1};
   std::vector<std::thread> helpers;  // started at first need; changed under `region`
+
+  void say_where() {
+    core.store(current_core(), std::memory_order_relaxed);
+    owner.store(current_thread(), std::memory_order_relaxed);
+  }
 
   void wake_helpers(int count) {
     if (sleepers.load() == 0) return;
@@ -179,6 +178,8 @@ void ThreadPool::take_pieces(State& s, int worker) {
 void ThreadPool::help(State& s, int worker) {
   local().in_body = true;  // whatever a chunk calls runs in its own thread
   int patience = k_most_spins_outside;
+  HelperPlace place;
+  uint32_t jobs = 0;
   while (!s.stop.load(std::memory_order_relaxed)) {
     int spins = 0;
     const uint32_t calls = s.calls.load();
@@ -187,20 +188,24 @@ void ThreadPool::help(State& s, int worker) {
         take_pieces(s, worker);
         if (spins > k_spin_outside) patience = k_most_spins_outside;
         spins = 0;
+        if (++jobs % k_jobs_a_look == 0) place.look_back();
       }
       const bool open = s.open.load(std::memory_order_relaxed);
       if (++spins > (open ? std::max(k_spin_in_region, patience) : patience)) {
         patience = std::max(patience / 2, k_spin_outside);
         break;
       }
-      // On a busy machine a woken helper may land on the caller's own core: spinning would only
-      // keep the caller from it.
+      // A woken helper may land on the caller's own core: spinning would only keep the caller
+      // from it.
       if (spins % k_spins_a_look == 1) {
         const int core = current_core();
-        if (core >= 0 && core == s.core.load(std::memory_order_relaxed)) break;
+        if (core >= 0 && core == s.core.load(std::memory_order_relaxed) &&
+            !place.leave(core, s.owner.load(std::memory_order_relaxed)))
+          break;
       }
       pause_core();
     }
+    place.look_back();
     std::unique_lock lock(s.sleep_mutex);
     s.sleepers.fetch_add(1);
     const auto asleep = std::chrono::steady_clock::now();
@@ -231,7 +236,7 @@ void ThreadPool::parallel_for(int64_t chunks, Body body) {
   s.body = &body;
   s.chunks = chunks;
   s.done.store(0, std::memory_order_relaxed);
-  s.core.store(current_core(), std::memory_order_relaxed);
+  s.say_where();
   s.word.store(static_cast<uint64_t>(++s.job) << 32 | pieces << 16);
   s.wake_helpers(static_cast<int>(pieces) - 1);
 
@@ -262,7 +267,7 @@ void ThreadPool::Region::enter(bool wake, bool several) {
   l.region = this;
   if (!s.region.try_lock()) return;
   owned_ = &s;
-  s.core.store(current_core(), std::memory_order_relaxed);
+  s.say_where();
   if (several) s.open.store(true, std::memory_order_relaxed);
   if (wake && s.threads.load(std::memory_order_relaxed) > 1) {
     s.start_helpers();
