@@ -13,6 +13,8 @@
 #include <utility>
 
 #include "quicksilver/core/error.h"
+#include "quicksilver/core/thread_pool.h"
+#include "quicksilver/kernels/scan_rows.h"
 #include "quicksilver/kernels/strided.h"
 #include "quicksilver/kernels/texts.h"
 
@@ -78,37 +80,14 @@ T next_value(ScanOp op, T acc, T x) {
   }
 }
 
-struct Fields {
-  ScanOp op;
-  DType from, to;
-  bool with_indices;
-  int64_t length, step[3], rank;
-  const int64_t* shape;
-  const int64_t* strides[3];
-
-  explicit Fields(const KernelView& view) {
-    IntReader ints(view.ints);
-    op = static_cast<ScanOp>(ints.next());
-    from = static_cast<DType>(ints.next());
-    to = static_cast<DType>(ints.next());
-    with_indices = ints.next() != 0;
-    length = ints.next();
-    for (int64_t& s : step) s = ints.next();
-    rank = ints.next();
-    shape = ints.take(rank);
-    for (const int64_t*& s : strides) s = ints.take(rank);
-  }
-};
-
 constexpr int64_t k_side = 16;
-constexpr int k_wide_side = 128;
 constexpr int64_t k_extreme_side = 64;
 
 // `Acc`: double, uint64_t (wraps) or Complex<double>; From, To: the memory types when known, else
 // void and the dtypes are looked at for each element.
 template <class Acc, class From, class To>
 void accumulate_rows(const KernelView& view, int64_t begin, int64_t end) {
-  const Fields p(view);
+  const ScanFields p(view);
   void* out = view.pointers[0];
   const void* src = view.pointers[1];
   for_runs(p.rank, p.shape, 2, p.strides, begin, end, [&](const int64_t* at, int64_t rows) {
@@ -136,76 +115,15 @@ void accumulate_rows(const KernelView& view, int64_t begin, int64_t end) {
   });
 }
 
-/// An element as the accumulator's kind, and back.
-template <class Acc, class T>
-Acc opened(T x) {
-  if constexpr (k_is_half<T>)
-    return static_cast<Acc>(static_cast<float>(x));
-  else
-    return static_cast<Acc>(x);
-}
-template <class T, class Acc>
-T closed(Acc x) {
-  if constexpr (k_is_half<T>)
-    return T::of(static_cast<float>(x));
-  else
-    return static_cast<T>(x);
-}
-
-/// One block of `side` rows, with constant steps between rows where they lie side by side
-/// (`beside`), so that the compiler has vectors or at least independent chains.
-template <class From, class To, class Acc, bool product, bool beside, int side>
-void accumulate_block(To* out, const From* src, int64_t length, int64_t out_step, int64_t src_step,
-                      int64_t out_row, int64_t src_row) {
-  Acc acc[side];
-  for (int r = 0; r < side; ++r) {
-    acc[r] = opened<Acc>(src[beside ? r : r * src_row]);
-    out[beside ? r : r * out_row] = closed<To>(acc[r]);
-  }
-  for (int64_t i = 1; i < length; ++i) {
-    const From* from = src + i * src_step;
-    To* to = out + i * out_step;
-    for (int r = 0; r < side; ++r) {
-      const Acc x = opened<Acc>(from[beside ? r : r * src_row]);
-      acc[r] = product ? acc[r] * x : acc[r] + x;
-      to[beside ? r : r * out_row] = closed<To>(acc[r]);
-    }
-  }
-}
-
-template <class From, class To, class Acc, bool product>
+/// Sums and products whose dtypes the loops know.
+template <int row>
 void accumulate_plain(const KernelView& view, int64_t begin, int64_t end) {
-  const Fields p(view);
-  if (p.length == 0) return;
-  To* out = static_cast<To*>(view.pointers[0]);
-  const From* src = static_cast<const From*>(view.pointers[1]);
-  for_runs(p.rank, p.shape, 2, p.strides, begin, end, [&](const int64_t* at, int64_t rows) {
-    const int64_t out_row = p.rank > 0 ? p.strides[0][p.rank - 1] : 0;
-    const int64_t src_row = p.rank > 0 ? p.strides[1][p.rank - 1] : 0;
-    const bool beside = out_row == 1 && src_row == 1;
-    int64_t r = 0;
-    const auto block = [&]<int side>() {
-      for (; r + side <= rows; r += side) {
-        To* to = out + at[0] + r * out_row;
-        const From* from = src + at[1] + r * src_row;
-        if (beside)
-          accumulate_block<From, To, Acc, product, true, side>(to, from, p.length, p.step[0],
-                                                               p.step[1], 1, 1);
-        else
-          accumulate_block<From, To, Acc, product, false, side>(to, from, p.length, p.step[0],
-                                                                p.step[1], out_row, src_row);
-      }
-    };
-    if (beside) block.template operator()<k_wide_side>();  // lines of memory are taken whole
-    if (beside) block.template operator()<32>();
-    block.template operator()<8>();
-    block.template operator()<1>();
-  });
+  scan_rows()[row](view, begin, end);
 }
 
 template <class T>
 void extreme_rows(const KernelView& view, int64_t begin, int64_t end) {
-  const Fields p(view);
+  const ScanFields p(view);
   T* out = static_cast<T*>(view.pointers[0]);
   const T* src = static_cast<const T*>(view.pointers[1]);
   int64_t* indices = p.with_indices ? static_cast<int64_t*>(view.pointers[2]) : nullptr;
@@ -315,23 +233,16 @@ std::span<const PortableKernel> scan_sum_kernels() {
         {"scan_real", texts[real], accumulate_rows<double, void, void>},
         {"scan_complex", texts[complex], accumulate_rows<Complex<double>, void, void>}};
     list.resize(3 + 2 * k_dtype_count);
-    const auto add = [&]<class From, class To, class Acc>(DType d, From, To, Acc) {
-      const std::string name(k_dtype_info[static_cast<size_t>(d)].short_name);
-      const driver::KernelText* text = texts[is_integral(d) ? whole : real];
-      const size_t row = 3 + 2 * static_cast<size_t>(d);
-      list[row] = {"scan_sum_" + name, text, accumulate_plain<From, To, Acc, false>};
-      list[row + 1] = {"scan_product_" + name, text, accumulate_plain<From, To, Acc, true>};
+    const auto add = [&]<int d>(std::integral_constant<int, d>) {
+      const std::string name(k_dtype_info[d].short_name);
+      const driver::KernelText* text = texts[is_integral(static_cast<DType>(d)) ? whole : real];
+      list[3 + 2 * d] = {"scan_sum_" + name, text, accumulate_plain<2 * d>};
+      list[4 + 2 * d] = {"scan_product_" + name, text, accumulate_plain<2 * d + 1>};
     };
-    add(DType::f32, float{}, float{}, double{});
-    add(DType::f64, double{}, double{}, double{});
-    add(DType::f16, Half<DType::f16>{}, Half<DType::f16>{}, double{});
-    add(DType::bf16, Half<DType::bf16>{}, Half<DType::bf16>{}, double{});
-    add(DType::i64, int64_t{}, int64_t{}, uint64_t{});
-    add(DType::i32, int32_t{}, int64_t{}, uint64_t{});
-    add(DType::i16, int16_t{}, int64_t{}, uint64_t{});
-    add(DType::i8, int8_t{}, int64_t{}, uint64_t{});
-    add(DType::u8, uint8_t{}, int64_t{}, uint64_t{});
-    add(DType::bool_, bool{}, int64_t{}, uint64_t{});
+#define QS_ADD(dtype, From, To, Acc) \
+  add(std::integral_constant<int, static_cast<int>(DType::dtype)>{});
+    QS_SCANNED(QS_ADD)
+#undef QS_ADD
     return list;
   }();
   return kernels;
@@ -390,9 +301,14 @@ KernelCall scan(ScanOp op, const View& out, const View* indices, const View& src
   for (const Dims& s : rest.strides) append(args.ints, s);
   args.items = length > 0 ? rest.numel() : 0;
   args.grain = std::max<int64_t>(grain_for(length, 16384), length > 1 ? 1 : 64);
-  // Rows side by side are cut where lines of memory end.
+  // Rows side by side are cut where lines of memory end, into as few strips as there are threads:
+  // what is wide is read in long runs.
   const bool beside = !rest.shape.empty() && rest.strides[1].back() == 1 && length > 1;
-  if (beside) args.grain = std::max<int64_t>(args.grain, k_wide_side);
+  if (beside) {
+    const int64_t share = args.items / ThreadPool::instance().threads();
+    const int64_t strip = std::clamp<int64_t>((share + 15) / 16 * 16, 16, k_scan_strip);
+    args.grain = std::max(args.grain, strip);
+  }
   return call;
 }
 
