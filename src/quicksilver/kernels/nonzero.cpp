@@ -1,17 +1,18 @@
 // Nonzero: the positions of the non-zero elements, in row-major order.
 //
-// In one piece, or in two steps that run in parallel: count each block, then fill each block from
-// the number of positions before it.
+// In one call, or in two steps: count each block, then fill each block from the number of positions
+// before it. In one call each thread counts what lies before its first block by itself.
 //
 // pointers  out (i64), src, and offsets for the fill; counts, src for the count
 // ints      dtype, blocked, elements, rows of out, row step and column step of out, rank, shape,
 //           strides of src
-// items     blocks of k_nonzero_block elements, or one item for all
+// items     blocks of k_nonzero_block elements
 #include <algorithm>
 #include <type_traits>
 #include <utility>
 
 #include "quicksilver/core/error.h"
+#include "quicksilver/core/thread_pool.h"
 #include "quicksilver/kernels/strided.h"
 #include "quicksilver/kernels/texts.h"
 
@@ -53,20 +54,87 @@ struct Fields {
 };
 
 template <class T>
+int64_t count_run(const T* src, int64_t step, int64_t length) {
+  int64_t count = 0;
+  constexpr int64_t k_piece = 1 << 16;  // counts of 32 bits take half the vectors
+  for (int64_t first = 0; first < length; first += k_piece) {
+    const int64_t n = std::min(k_piece, length - first);
+    const T* from = src + first * step;
+    uint32_t here = 0;
+    if (step == 1)
+      for (int64_t i = 0; i < n; ++i) here += is_set(from[i]);
+    else
+      for (int64_t i = 0; i < n; ++i) here += is_set(from[i * step]);
+    count += here;
+  }
+  return count;
+}
+
+/// Of the points [begin, end), row-major.
+template <class T>
+int64_t count_points(const Fields& p, const T* src, int64_t begin, int64_t end) {
+  const int64_t step = p.rank > 0 ? p.strides[p.rank - 1] : 0;
+  int64_t count = 0;
+  for_runs(p.rank, p.shape, 1, &p.strides, begin, end, [&](const int64_t* at, int64_t length) {
+    count += count_run(src + at[0], step, length);
+  });
+  return count;
+}
+
+/// Of the first `end` points: whole slices of the first dimension in the order in which they lie.
+template <class T>
+int64_t count_before(const Fields& p, const T* src, int64_t end) {
+  if (p.rank == 0 || end == 0) return count_points(p, src, 0, end);
+  const int64_t slice = p.elements / p.shape[0];
+  Space space{Dims(p.shape, p.shape + p.rank), {Dims(p.strides, p.strides + p.rank)}};
+  space.shape[0] = end / slice;
+  space.sort_by(0);
+  space.simplify();
+  Fields whole = p;
+  whole.rank = static_cast<int64_t>(space.shape.size());
+  whole.shape = space.shape.data();
+  whole.strides = space.strides[0].data();
+  return count_points(whole, src, 0, space.numel()) +
+         count_points(p, src, end / slice * slice, end);
+}
+
+template <class T>
 void count_blocks(const KernelView& view, int64_t begin, int64_t end) {
   const Fields p(view);
   int64_t* counts = static_cast<int64_t*>(view.pointers[0]);
   const T* src = static_cast<const T*>(view.pointers[1]);
-  const int64_t step = p.rank > 0 ? p.strides[p.rank - 1] : 0;
-  for (int64_t b = begin; b < end; ++b) {
-    const int64_t first = b * k_nonzero_block;
+  for (int64_t b = begin; b < end; ++b)
+    counts[b * p.row_step] =
+        count_points(p, src, b * k_nonzero_block, std::min(p.elements, (b + 1) * k_nonzero_block));
+}
+
+/// Writes the positions in one run, as long as there is room; gives how many there are.
+template <class T>
+int64_t fill_run(const Fields& p, const int64_t* place, const T* src, int64_t step, int64_t length,
+                 int64_t* to, int64_t room) {
+  constexpr int64_t k_piece = 512;
+  uint32_t found[k_piece];
+  int64_t all = 0;
+  const int64_t last = p.rank - 1;
+  for (int64_t first = 0; first < length; first += k_piece) {
+    const int64_t n = std::min(k_piece, length - first);
+    const T* from = src + first * step;
     int64_t count = 0;
-    for_runs(p.rank, p.shape, 1, &p.strides, first, std::min(p.elements, first + k_nonzero_block),
-             [&](const int64_t* at, int64_t length) {
-               for (int64_t i = 0; i < length; ++i) count += is_set(src[at[0] + i * step]);
-             });
-    counts[b * p.row_step] = count;
+    for (int64_t i = 0; i < n; ++i) {  // no branch: of a mask it would be guessed wrongly
+      found[count] = static_cast<uint32_t>(i);
+      count += is_set(from[i * step]);
+    }
+    const int64_t kept = std::clamp<int64_t>(room - all, 0, count);
+    int64_t* row = to + all * p.row_step;
+    for (int64_t d = 0; d < last; ++d)
+      for (int64_t k = 0; k < kept; ++k) row[k * p.row_step + d * p.column_step] = place[d];
+    if (last >= 0) {
+      row += last * p.column_step;
+      for (int64_t k = 0; k < kept; ++k) row[k * p.row_step] = place[last] + first + found[k];
+    }
+    all += count;
   }
+  return all;
 }
 
 template <class T>
@@ -76,26 +144,22 @@ void fill_blocks(const KernelView& view, int64_t begin, int64_t end) {
   const T* src = static_cast<const T*>(view.pointers[1]);
   const int64_t* offsets = p.blocked ? static_cast<const int64_t*>(view.pointers[2]) : nullptr;
   const int64_t step = p.rank > 0 ? p.strides[p.rank - 1] : 0;
+  int64_t row = offsets ? 0 : count_before(p, src, begin * k_nonzero_block);
   for (int64_t b = begin; b < end; ++b) {
-    const int64_t first = p.blocked ? b * k_nonzero_block : 0;
-    const int64_t last = p.blocked ? std::min(p.elements, first + k_nonzero_block) : p.elements;
-    int64_t row = offsets ? offsets[b] : 0, linear = first;
-    for_runs(p.rank, p.shape, 1, &p.strides, first, last, [&](const int64_t* at, int64_t length) {
-      int64_t place[k_max_rank], left = linear;  // where the run begins: it stays in one line
-      for (int64_t d = p.rank; d-- > 0;) {
-        place[d] = left % p.shape[d];
-        left /= p.shape[d];
-      }
-      for (int64_t i = 0; i < length; ++i) {
-        if (!is_set(src[at[0] + i * step])) continue;
-        if (row >= p.rows) return;
-        int64_t* to = out + row * p.row_step;
-        for (int64_t d = 0; d < p.rank - 1; ++d) to[d * p.column_step] = place[d];
-        if (p.rank > 0) to[(p.rank - 1) * p.column_step] = place[p.rank - 1] + i;
-        ++row;
-      }
-      linear += length;
-    });
+    const int64_t first = b * k_nonzero_block;
+    int64_t linear = first;
+    if (offsets) row = offsets[b];
+    for_runs(p.rank, p.shape, 1, &p.strides, first, std::min(p.elements, first + k_nonzero_block),
+             [&](const int64_t* at, int64_t length) {
+               int64_t place[k_max_rank], left = linear;  // where the run begins
+               for (int64_t d = p.rank; d-- > 0;) {
+                 place[d] = left % p.shape[d];
+                 left /= p.shape[d];
+               }
+               row += fill_run(p, place, src + at[0], step, length, out + row * p.row_step,
+                               p.rows - row);
+               linear += length;
+             });
   }
 }
 
@@ -161,7 +225,10 @@ KernelCall call_of(const PortableKernel& kernel, const View& out, const View& sr
                static_cast<int64_t>(src.shape.size())};
   append(args.ints, src.shape);
   append(args.ints, src.strides);
-  args.items = elements == 0 ? 0 : blocked ? (elements + k_nonzero_block - 1) / k_nonzero_block : 1;
+  args.items = (elements + k_nonzero_block - 1) / k_nonzero_block;
+  // As few chunks as there are threads, where each counts what lies before it.
+  const int64_t threads = ThreadPool::instance().threads();
+  if (!blocked) args.grain = (args.items + threads - 1) / threads;
   return call;
 }
 
