@@ -52,7 +52,7 @@ ISA_MACRO = re.compile(
     r"\b(__AVX\w*|__SSE\w*|__F16C__|__FMA__|__BMI2?__|__ARM\w*|__aarch64__|__x86_64__)\b"
 )
 MAY_TEST_DEVICE_MACROS = {KNOWS_ALL_DEVICES, "kernels/prelude.h"}
-MAY_TEST_ISA_MACROS = ("core/", "kernels/pool_rows", "kernels/half_rows")
+MAY_TEST_ISA_MACROS = ("core/", "kernels/pool_rows", "kernels/half_rows", "kernels/scan_rows")
 
 # What users include must not need fmt: it is compiled into the library, hidden, and not installed.
 UMBRELLA = "quicksilver.h"
