@@ -34,7 +34,7 @@ target_compile_definitions(qs_options INTERFACE QS_HAS_CUDA=${qs_has_cuda}
 
 # Host kernels are loops over elements, which -O2 leaves scalar.
 set(sources ${qs_room_sources})
-list(FILTER sources INCLUDE REGEX "/kernels/(gather|nonzero|scan_rows_generic|scatter|pool)\\.cpp$")
+list(FILTER sources INCLUDE REGEX "/kernels/(gather|nonzero|scan_rows_generic|scatter|sort|pool)\\.cpp$")
 set_source_files_properties(${sources} PROPERTIES COMPILE_OPTIONS "-O3")
 
 set(qs_avx2_flags -O3 -mavx2 -mfma -mf16c -mbmi2)

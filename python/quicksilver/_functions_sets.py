@@ -53,6 +53,8 @@ def unique(
     x = input.detach()
     if dim is None:
         ordered, order = x.reshape(-1).sort()
+        if not return_inverse:
+            del order  # positions that nobody holds are not written
         shape = input.shape
     else:
         moved = x.movedim(dim, 0)

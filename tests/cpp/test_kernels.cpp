@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
+#include <numeric>
 #include <random>
 #include <vector>
 
@@ -400,6 +401,38 @@ TEST(Kernels, SortAndTopk) {
             }
           }
       }
+}
+
+TEST(Kernels, SortOfOneLongRow) {  // several threads share it; without positions, values, either
+  std::mt19937_64 random(9);
+  const int64_t n = 150001;
+  for (DType dtype : {DType::f32, DType::f16, DType::i64})
+    for (bool descending : {false, true}) {
+      Array src(dtype, {n}), values(dtype, {n}), alone(dtype, {n});
+      Array indices(DType::i64, {n}), order(DType::i64, {n});
+      std::vector<double> x(static_cast<size_t>(n));
+      for (int64_t i = 0; i < n; ++i) {
+        const double v = static_cast<double>(static_cast<int64_t>(random())) / 0x1p50;
+        src.set({i}, dtype == DType::i64 ? std::floor(v * 0x1p40) : i % 97 == 0 ? -0.0 * v : v);
+        x[static_cast<size_t>(i)] = src.get({i});
+      }
+      const View v = values.view(0), i = indices.view(1), v1 = alone.view(0), i1 = order.view(0);
+      run(sort(&v, &i, src.view(2), 0, descending), {&values, &indices, &src});
+      run(sort(&v1, nullptr, src.view(1), 0, descending), {&alone, &src});
+      run(sort(nullptr, &i1, src.view(1), 0, descending), {&order, &src});
+      EXPECT_EQ(values.bytes, alone.bytes);
+      EXPECT_EQ(indices.bytes, order.bytes);
+      std::vector<int64_t> want(x.size());
+      std::iota(want.begin(), want.end(), 0);
+      std::stable_sort(want.begin(), want.end(), [&](int64_t a, int64_t b) {
+        return descending ? x[a] > x[b] : x[a] < x[b];
+      });
+      for (int64_t p = 0; p < n; ++p) {
+        ASSERT_EQ(indices.get({p}), want[p]);
+        ASSERT_EQ(values.get({p}), x[want[p]]);
+        ASSERT_EQ(std::signbit(values.get({p})), std::signbit(x[want[p]]));
+      }
+    }
 }
 
 TEST(Kernels, Scan) {

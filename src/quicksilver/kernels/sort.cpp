@@ -4,7 +4,8 @@
 // everything complemented when descending. Dtypes of up to 32 bits, and others whose keys lie
 // within 32 bits of each other, put key and position into one 64-bit word; the words are all
 // different, so any sort of them is stable. Long rows go through a radix sort by the key's digits
-// alone, which keeps positions in order; short ones through std::sort.
+// alone (radix.h), which keeps positions in order; short ones through std::sort. Values are made of
+// the keys again, since their positions lie anywhere in memory.
 //
 // pointers  src, values, indices (the latter two as present)
 // ints      dtype, descending, with values, with indices, length, k (rows of the results), steps
@@ -20,6 +21,7 @@
 #include <vector>
 
 #include "quicksilver/core/error.h"
+#include "quicksilver/kernels/radix.h"
 #include "quicksilver/kernels/strided.h"
 #include "quicksilver/kernels/texts.h"
 
@@ -31,75 +33,84 @@ using driver::PortableKernel;
 
 template <class T>
 using KeyOf = std::conditional_t<(sizeof(T) > 4), uint64_t, uint32_t>;
+/// A key's bits of T: halves have 16 of their own.
+template <class T>
+using Bits = std::conditional_t<k_is_half<T>, uint16_t, KeyOf<T>>;
+template <class T>
+constexpr Bits<T> k_top = static_cast<Bits<T>>(Bits<T>{1} << (sizeof(Bits<T>) * 8 - 1));
+
+template <class T>
+Bits<T> bits_of(T x) {
+  if constexpr (k_is_half<T>)
+    return x.bits;
+  else
+    return std::bit_cast<Bits<T>>(x);
+}
+
+template <class T>
+constexpr bool k_is_real = k_is_half<T> || std::is_floating_point_v<T>;
 
 template <class T>
 KeyOf<T> key_of(T x) {
-  using Key = KeyOf<T>;
-  constexpr Key top = Key{1} << (sizeof(Key) * 8 - 1);
-  if constexpr (k_is_half<T>) {
-    return key_of(static_cast<float>(x));
-  } else if constexpr (std::is_floating_point_v<T>) {
-    if (x != x) return ~Key{0};
-    const Key bits = std::bit_cast<Key>(x == T(0) ? T(0) : x);
-    return bits & top ? ~bits : bits | top;
+  if constexpr (k_is_real<T>) {
+    bool missing, zero;
+    if constexpr (k_is_half<T>) {
+      const float wide = static_cast<float>(x);
+      missing = wide != wide, zero = wide == 0;
+    } else {
+      missing = x != x, zero = x == T(0);
+    }
+    if (missing) return static_cast<Bits<T>>(~Bits<T>{0});
+    const Bits<T> bits = zero ? Bits<T>{0} : bits_of(x);
+    return static_cast<Bits<T>>(bits & k_top<T> ? ~bits : bits | k_top<T>);
   } else if constexpr (std::is_signed_v<T>) {
-    return static_cast<Key>(x) ^ top;
+    return static_cast<KeyOf<T>>(x) ^ k_top<T>;
   } else {
-    return static_cast<Key>(x);
+    return static_cast<KeyOf<T>>(x);
   }
 }
 
-constexpr int64_t k_few_keys = 64;  // rows as short are not worth a look at all keys first
-
-struct Wide {
-  uint64_t key;
-  int64_t position;
-};
-
-inline uint64_t key_bits(uint64_t word) { return word >> 32; }
-inline uint64_t key_bits(const Wide& w) { return w.key; }
-
-// Least significant digit first; a digit that is the same everywhere is passed over.
-template <class Item>
-void radix_sort(std::vector<Item>& items, std::vector<Item>& other) {
-  constexpr int digit_bits = 11, key_size = std::is_same_v<Item, Wide> ? 64 : 32;
-  constexpr int digits = (key_size + digit_bits - 1) / digit_bits;
-  constexpr size_t buckets = size_t{1} << digit_bits;
-  const auto digit = [](const Item& x, int d) {
-    return static_cast<size_t>(key_bits(x) >> (d * digit_bits)) & (buckets - 1);
-  };
-  std::vector<uint32_t> counts(digits * buckets, 0);
-  for (const Item& x : items)
-    for (int d = 0; d < digits; ++d) ++counts[d * buckets + digit(x, d)];
-  other.resize(items.size());
-  for (int d = 0; d < digits; ++d) {
-    uint32_t* count = counts.data() + d * buckets;
-    if (count[digit(items[0], d)] == items.size()) continue;
-    uint32_t sum = 0;
-    for (size_t b = 0; b < buckets; ++b) sum += std::exchange(count[b], sum);
-    for (const Item& x : items) other[count[digit(x, d)]++] = x;
-    items.swap(other);
+/// The value a key was made of, unless there are several: false for NaN and zeros.
+template <class T>
+bool value_of(KeyOf<T> key, T& x) {
+  if constexpr (k_is_real<T>) {
+    const Bits<T> bits = static_cast<Bits<T>>(key);
+    if (bits == static_cast<Bits<T>>(~Bits<T>{0}) || bits == k_top<T>) return false;
+    const Bits<T> own = static_cast<Bits<T>>(bits & k_top<T> ? bits ^ k_top<T> : ~bits);
+    if constexpr (k_is_half<T>)
+      x.bits = own;
+    else
+      x = std::bit_cast<T>(own);
+  } else if constexpr (std::is_signed_v<T>) {
+    x = static_cast<T>(key ^ k_top<T>);
+  } else {
+    x = static_cast<T>(key);
   }
+  return true;
 }
+
+constexpr int64_t k_radix_from = 128;  // elements; shorter rows are sorted by comparing
+constexpr int64_t k_few_keys = 64;     // rows as short are not worth a look at all keys first
 
 bool before(uint64_t a, uint64_t b) { return a < b; }
 bool before(const Wide& a, const Wide& b) {
   return a.key != b.key ? a.key < b.key : a.position < b.position;
 }
 
-// The first k of `items` in order; the rest is left anyhow.
+/// The first k of `items` in order; the rest is left anyhow. Gives where they are: `items` or
+/// `other`. `differing`: the bits in which keys differ.
 template <class Item>
-void order(std::vector<Item>& items, std::vector<Item>& other, int64_t first, int64_t k) {
+Item* order(Item* items, Item* other, int64_t n, uint64_t differing, int64_t first, int64_t k) {
   const auto less = [](const Item& a, const Item& b) { return before(a, b); };
-  const int64_t n = static_cast<int64_t>(items.size());
+  Item* const begin = items;
+  Item* const end = items + n;
   if (first > 0) {  // the one at `first`
-    std::nth_element(items.begin(), items.begin() + first, items.end(), less);
-    return;
+    std::nth_element(begin, begin + first, end, less);
+    return items;
   }
   constexpr int64_t few = 32;
   if (k <= few && k < n / 8) {  // kept in order in front; most items are no better than the last
-    if (k == 0) return;
-    const auto begin = items.begin();
+    if (k == 0) return items;
     std::sort(begin, begin + k, less);
     for (int64_t i = k; i < n; ++i) {
       if (!less(items[i], items[k - 1])) continue;
@@ -111,7 +122,6 @@ void order(std::vector<Item>& items, std::vector<Item>& other, int64_t first, in
     }
   } else if (k < n / 64) {
     // Candidates gather behind the first k; when there are many, the best k of them stay.
-    const auto begin = items.begin();
     const int64_t room = 8 * k;
     int64_t kept = room;
     std::nth_element(begin, begin + (k - 1), begin + kept, less);
@@ -125,13 +135,14 @@ void order(std::vector<Item>& items, std::vector<Item>& other, int64_t first, in
     std::nth_element(begin, begin + (k - 1), begin + kept, less);
     std::sort(begin, begin + k, less);
   } else if (k < n / 8) {
-    std::nth_element(items.begin(), items.begin() + k, items.end(), less);
-    std::sort(items.begin(), items.begin() + k, less);
-  } else if (n < 1024 || n > UINT32_MAX) {
-    std::sort(items.begin(), items.end(), less);
+    std::nth_element(begin, begin + k, end, less);
+    std::sort(begin, begin + k, less);
+  } else if (n < k_radix_from || n > UINT32_MAX) {
+    std::sort(begin, end, less);
   } else {
-    radix_sort(items, other);
+    return radix_sort(items, other, n, differing);
   }
+  return items;
 }
 
 template <class T>
@@ -152,21 +163,42 @@ void sort_rows(const KernelView& view, int64_t begin, int64_t end) {
       with_indices ? static_cast<int64_t*>(view.pointers[with_values ? 2 : 1]) : nullptr;
   const Key flip = descending ? ~Key{0} : Key{0};
 
-  const auto rows = [&]<class Item>(std::vector<Item> items, auto make, auto position) {
-    std::vector<Item> other;
+  const auto rows = [&]<class Item>(Item*, Key low, auto make, auto position) {
+    const auto room = std::make_unique_for_overwrite<Item[]>(static_cast<size_t>(2 * length));
+    Item *items = room.get(), *other = room.get() + length;
+    const int64_t parts = parts_of(length);
+    std::vector<Key> different(static_cast<size_t>(parts));
     for_runs(rank, shape, 3, strides, begin, end, [&](const int64_t* at, int64_t count) {
       for (int64_t r = 0; r < count; ++r) {
         const auto start = [&](int o) { return at[o] + (rank > 0 ? r * strides[o][rank - 1] : 0); };
         const T* from = src + start(0);
-        items.resize(static_cast<size_t>(length));
-        for (int64_t i = 0; i < length; ++i)
-          items[i] = make(static_cast<Key>(key_of(from[i * step[0]]) ^ flip), i);
-        order(items, other, first, k);
-        for (int64_t i = 0; i < k; ++i) {
-          const int64_t p = position(items[first + i]);
-          if (values) values[start(1) + i * step[1]] = from[p * step[0]];
-          if (indices) indices[start(2) + i * step[2]] = p;
-        }
+        const int64_t from_step = step[0];
+        in_parts(length, parts, [&](int64_t part, int64_t i, int64_t last) {
+          Key all = 0;
+          const Key some = static_cast<Key>((key_of(from[0]) ^ flip) - low);
+          for (; i < last; ++i) {
+            const Key key = static_cast<Key>((key_of(from[i * from_step]) ^ flip) - low);
+            all |= key ^ some;
+            items[i] = make(key, i);
+          }
+          different[static_cast<size_t>(part)] = all;
+        });
+        Key differing = 0;
+        for (Key d : different) differing |= d;
+        const Item* sorted = order(items, other, length, differing, first, k) + first;
+        T* const to = values ? values + start(1) : nullptr;
+        int64_t* const places = indices ? indices + start(2) : nullptr;
+        in_parts(k, parts_of(k), [&](int64_t, int64_t i, int64_t last) {
+          for (; i < last; ++i) {
+            const int64_t p = position(sorted[i]);
+            if (places) places[i * step[2]] = p;
+            if (!to) continue;
+            T x;  // of the key: positions lie anywhere in memory
+            if (!value_of<T>((static_cast<Key>(key_bits(sorted[i])) + low) ^ flip, x))
+              x = from[p * from_step];
+            to[i * step[1]] = x;
+          }
+        });
       }
     });
   };
@@ -176,23 +208,31 @@ void sort_rows(const KernelView& view, int64_t begin, int64_t end) {
     for_runs(rank, shape, 3, strides, begin, end, [&](const int64_t* at, int64_t count) {
       for (int64_t r = 0; r < count && (low > high || high - low <= UINT32_MAX); ++r) {
         const T* from = src + at[0] + (rank > 0 ? r * strides[0][rank - 1] : 0);
-        for (int64_t i = 0; i < length; ++i) {
-          const Key key = static_cast<Key>(key_of(from[i * step[0]]) ^ flip);
-          low = std::min(low, key);
-          high = std::max(high, key);
+        std::vector<std::pair<Key, Key>> ends(static_cast<size_t>(parts_of(length)));
+        in_parts(length, parts_of(length), [&](int64_t part, int64_t i, int64_t last) {
+          std::pair<Key, Key> seen = {~Key{0}, 0};
+          for (; i < last; ++i) {
+            const Key key = static_cast<Key>(key_of(from[i * step[0]]) ^ flip);
+            seen = {std::min(seen.first, key), std::max(seen.second, key)};
+          }
+          ends[static_cast<size_t>(part)] = seen;
+        });
+        for (const auto& seen : ends) {
+          low = std::min(low, seen.first);
+          high = std::max(high, seen.second);
         }
       }
     });
   if (length <= UINT32_MAX && low <= high && high - low <= UINT32_MAX) {
     rows(
-        std::vector<uint64_t>(),
-        [low](Key key, int64_t i) {
-          return static_cast<uint64_t>(key - low) << 32 | static_cast<uint64_t>(i);
+        static_cast<uint64_t*>(nullptr), low,
+        [](Key key, int64_t i) {
+          return static_cast<uint64_t>(key) << 32 | static_cast<uint64_t>(i);
         },
         [](uint64_t w) { return static_cast<int64_t>(w & UINT32_MAX); });
   } else {
     rows(
-        std::vector<Wide>(), [](Key key, int64_t i) { return Wide{key, i}; },
+        static_cast<Wide*>(nullptr), Key{0}, [](Key key, int64_t i) { return Wide{key, i}; },
         [](const Wide& w) { return w.position; });
   }
 }

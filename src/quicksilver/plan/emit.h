@@ -50,6 +50,8 @@ class Emitter {
   void tiles(std::span<const int32_t> groups);
   void matmul(Group& group);      // emit_matmul.cpp
   void kernel(const Node& node);  // emit_kernels.cpp
+  /// Whether anybody reads a result of a kernel, now or after the run.
+  bool wanted(const Node& node, size_t result) const;
   /// Gives a call that the driver runs as text the scratch it wants.
   void reserve_scratch(kernels::KernelCall& call);
   int64_t scratch_at() const { return (ir_.arena_bytes + 255) / 256 * 256; }

@@ -40,6 +40,16 @@ void Emitter::reserve_scratch(KernelCall& call) {
   scratch_bytes_ = std::max(scratch_bytes_, bytes);
 }
 
+bool Emitter::wanted(const Node& node, size_t result) const {
+  const ValueId v = node.results[result].value_id;
+  const ValueInfo& value = ir_.values[v];
+  if (value.live || value.successor != v || ir_.values[value.root].external) return true;
+  for (NodeId id : ir_.sequence)
+    for (const Operand& o : ir_.nodes[static_cast<size_t>(id)].operands)
+      if (o.value_id == v) return true;
+  return false;
+}
+
 void Emitter::kernel(const Node& node) {
   auto in = [&](size_t i) {
     const Operand& o = node.operands[i];
@@ -130,8 +140,10 @@ void Emitter::kernel(const Node& node) {
     }
     case Op::sort: {
       const View values = out(0), positions = out(1);
-      return add(kernels::sort(&values, &positions, in(0), dim_of(node, in(0).shape),
-                               node.attrs.size() > 1 && node.attrs[1]));
+      const bool alone = !wanted(node, 0);  // argsort
+      return add(kernels::sort(alone ? nullptr : &values,
+                               alone || wanted(node, 1) ? &positions : nullptr, in(0),
+                               dim_of(node, in(0).shape), node.attrs.size() > 1 && node.attrs[1]));
     }
     case Op::cumsum:
       return add(
