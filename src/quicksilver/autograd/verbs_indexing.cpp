@@ -149,7 +149,10 @@ Dims common_shape(std::span<const Tensor> indices) {
 }  // namespace
 
 Tensor index_adjacent(const Tensor& x, std::span<const Tensor> indices, uint64_t mask) {
-  const ResultSpec spec[] = {{x.dtype(), indexed_shape(x.shape(), common_shape(indices), mask)}};
+  ResultSpec spec[] = {{x.dtype(), indexed_shape(x.shape(), common_shape(indices), mask)}};
+  // Where nothing but indices tells the points apart, the result lies as the first of them does.
+  const Layout& first = indices[0].layout();
+  if (first.shape == spec[0].shape && first.is_dense()) spec[0].strides = first.strides;
   RecordOptions options;
   options.results = spec;
   Operand in[9];
@@ -248,6 +251,34 @@ Indexing prepare(const Tensor& x, const TensorList& given) {
   return out;
 }
 
+bool is_mask(const Tensor& t) {
+  return t.defined() && (t.dtype() == DType::bool_ || t.dtype() == DType::u8);
+}
+
+/// Dimensions under one mask become one where x walks them in equal steps: one index instead of
+/// several. Gives x so viewed.
+Tensor flatten_under_masks(const Tensor& x, TensorList& indices) {
+  Tensor flat = x;
+  int at = 0;
+  for (Tensor& t : indices) {
+    const int rank = is_mask(t) ? t.dim() : 1;
+    bool even = rank > 1 && at + rank <= flat.dim();
+    for (int k = 0; k < rank && even; ++k) {
+      const int d = at + k;
+      even = t.size(k) == flat.size(d) &&
+             (k == 0 || flat.stride(d - 1) == flat.stride(d) * flat.size(d));
+    }
+    if (even) {
+      flat = flatten(flat, at, at + rank - 1);
+      t = reshape(t, Dims{-1});
+      ++at;
+    } else {
+      at += rank;
+    }
+  }
+  return flat;
+}
+
 bool nothing_indexed(const TensorList& indices) {
   for (const Tensor& t : indices)
     if (t.defined()) return false;
@@ -267,8 +298,11 @@ Tensor index(const Tensor& x, const TensorList& indices) {
     more[i] = unsqueeze(indices[i], 0);
     return index(unsqueeze(x, static_cast<int64_t>(i)), more);
   }
-  const Indexing plan = prepare(x, indices);
-  return index_adjacent(plan.order.empty() ? x : permute(x, plan.order), plan.indices, plan.mask);
+  TensorList flat = indices;
+  const Tensor from = flatten_under_masks(x, flat);
+  const Indexing plan = prepare(from, flat);
+  return index_adjacent(plan.order.empty() ? from : permute(from, plan.order), plan.indices,
+                        plan.mask);
 }
 
 const Tensor& index_put_(const Tensor& x, const TensorList& indices, const Tensor& values,
@@ -289,10 +323,12 @@ const Tensor& index_put_(const Tensor& x, const TensorList& indices, const Tenso
     index_put_(unsqueeze(x, static_cast<int64_t>(i)), more, values, accumulate);
     return x;
   }
-  const Indexing plan = prepare(x, indices);
+  TensorList flat = indices;
+  const Tensor into = flatten_under_masks(x, flat);
+  const Indexing plan = prepare(into, flat);
   Tensor v = values;
   if (v.device_type() != x.device_type() && v.dim() == 0) v = to(v, x.device(), {});
-  const Tensor target = plan.order.empty() ? x : permute(x, plan.order);
+  const Tensor target = plan.order.empty() ? into : permute(into, plan.order);
   const Dims wanted = indexed_shape(target.shape(), plan.indices[0].shape(), plan.mask);
   while (v.dim() > static_cast<int>(wanted.size()) && v.size(0) == 1) v = squeeze(v, Dims{0});
   bool fits = v.dim() <= static_cast<int>(wanted.size());
@@ -406,7 +442,8 @@ Tensor nonzero(const Tensor& x) {
   require_defined(x, "nonzero");
   const NoGrad guard;
   const int64_t count = x.numel() ? sum(ne(x, 0)).item<int64_t>() : 0;  // shapes depend on it
-  const ResultSpec spec[] = {{DType::i64, Dims{count, x.dim()}}};
+  ResultSpec spec[] = {{DType::i64, Dims{count, x.dim()}}};
+  if (x.dim() > 1 && count > 0) spec[0].strides = {1, count};  // PyTorch's: columns are dense
   RecordOptions options;
   options.compute = x.dtype();
   options.device = x.device_type();
