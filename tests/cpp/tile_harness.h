@@ -153,6 +153,22 @@ inline Value apply(Prim p, DType d, Value a, Value b, Value c) {
       return {0, real ? a.f < b.f : a.i < b.i};
     case Prim::eq:
       return {0, real ? a.f == b.f : a.i == b.i};
+    case Prim::ne:
+      return {0, real ? a.f != b.f : a.i != b.i};
+    case Prim::le:
+      return {0, real ? a.f <= b.f : a.i <= b.i};
+    case Prim::gt:
+      return {0, real ? a.f > b.f : a.i > b.i};
+    case Prim::ge:
+      return {0, real ? a.f >= b.f : a.i >= b.i};
+    case Prim::bit_not:
+      return number(0, ~a.i);
+    case Prim::bit_and:
+      return number(0, a.i & b.i);
+    case Prim::bit_or:
+      return number(0, a.i | b.i);
+    case Prim::bit_xor:
+      return number(0, a.i ^ b.i);
     case Prim::where:
       return a.i ? b : c;
     case Prim::floor:
@@ -208,6 +224,10 @@ inline void interpret_map(const TileProgram& program, const TileArgs& args,
         const DType d = program.operands[i.aux].dtype;
         put(d, address(i.aux),
             cast(program.registers[i.src[0]].dtype, compute_dtype(d), r[i.src[0]]));
+      } else if (i.prim == Prim::round_to) {
+        char narrow[8];
+        put(static_cast<DType>(i.aux), narrow, r[i.src[0]]);
+        r[i.dst] = get(static_cast<DType>(i.aux), narrow);
       } else if (i.prim == Prim::cast) {
         r[i.dst] = cast(program.registers[i.src[0]].dtype, to, r[i.src[0]]);
       } else {

@@ -231,6 +231,7 @@ class Builder {
     i.aux = aux;
     i.dst = static_cast<uint16_t>(dst);
     for (int s : sources) i.src[i.arity++] = static_cast<uint16_t>(seen_from(s, reg(dst).domain));
+    i.middle = by;
     i.exact = is_exact(prim, by);
     i.cost = cost_of(prim, by, i.exact);
     section(reg(dst).domain).push_back(i);

@@ -22,7 +22,8 @@ struct CodeRegister {
 struct CodeLink {
   Prim prim = Prim::copy;
   bool swapped = false;
-  int8_t source = -1;  // of the chain's
+  int8_t source = -1;     // of the chain's
+  DType to = DType::f32;  // round_to
 };
 
 struct CodeInstr {
@@ -43,11 +44,12 @@ struct CodeInstr {
   uint8_t arity = 0;
   uint16_t dst = 0, src[k_most_links + 1] = {};
   std::vector<CodeLink> links;  // chain: the first one takes src[0]
-  uint32_t aux = 0;  // op: as in TileInstr; load, store: operand; fold: number; scalar: number
+  uint32_t aux = 0;  // op: as in TileInstr; load, store: operand; fold, scalar: number; chain: 1
+                     // when its narrow result needs no rounding
   int32_t position = 0;
   TileFn fn = nullptr;        // op
   TileFn convert[2] = {};     // load, store: one after the other, either may be null
-  RegClass middle = r_count;  // what lies between the two
+  RegClass middle = r_count;  // what lies between the two; op, chain: what it works on
   const FoldTable* folds = nullptr;
   float cost = 0;  // ns an element
   int32_t only_for =

@@ -6,7 +6,8 @@
 //   load x | mul 2 | add w | maximum 0 | mul 0.5 | sub w | store
 //
 // Sources are read as the instructions come to them, and the result is stored last: a source may be
-// the very memory of the result. Included by tile_ops.inl, whose instructions these are.
+// the very memory of the result. Sources and result may lie in memory in a narrower dtype: they are
+// widened and narrowed on the way, so that f16 needs no pass of its own for that. Included by tile_ops.inl, whose instructions these are.
 namespace qs::driver::cpu::QS_ISA_NAMESPACE {
 namespace {
 
@@ -21,25 +22,47 @@ constexpr int64_t k_strip_bytes = k_strip_vectors * k_bytes;
 template <class V>
 using LinkFn = void (*)(HELD(V), const ChainLink* at, char* dst, int64_t offset);
 
-template <class V, bool splat>
-void load_link(HELD(V), const ChainLink* at, char* dst, int64_t offset) {
-  const char* p = at->src + (splat ? 0 : offset);
-  if constexpr (splat) {
-    const V x = load<V>(p);
-#define ONE(v, k) v = x;
-    EACH(ONE)
-#undef ONE
-  } else {
-#define ONE(v, k) v = load<V>(p + k * k_bytes);
-    EACH(ONE)
-#undef ONE
+// How elements lie: at byte `offset` of vectors V, k vectors further.
+template <class V>
+struct Same {
+  static constexpr bool one = false;
+  static QS_INLINE V read(const char* p, int64_t offset, int k) {
+    return load<V>(p + offset + k * k_bytes);
   }
+  static QS_INLINE void write(char* p, int64_t offset, int k, V v) {
+    store(p + offset + k * k_bytes, v);
+  }
+};
+template <class V>
+struct Splat {
+  static constexpr bool one = true;
+  static QS_INLINE V read(const char* p, int64_t, int) { return load<V>(p); }
+};
+template <class Narrow>
+struct Narrower {
+  static constexpr bool one = false;
+  static constexpr int64_t ratio = 4 / Narrow::size;
+  static QS_INLINE auto read(const char* p, int64_t offset, int k) {
+    return Narrow::read(p + offset / ratio + k * (k_bytes / ratio));
+  }
+  template <class V>
+  static QS_INLINE void write(char* p, int64_t offset, int k, V v) {
+    Narrow::write(p + offset / ratio + k * (k_bytes / ratio), v);
+  }
+};
+
+template <class V, class From>
+void load_link(HELD(V), const ChainLink* at, char* dst, int64_t offset) {
+  const char* p = at->src;
+#define ONE(v, k) v = From::read(p, offset, k);
+  EACH(ONE)
+#undef ONE
   HAND_ON(at + 1, dst, offset);
 }
 
-template <class V>
+template <class V, class To>
 void store_link(HELD(V), const ChainLink*, char* dst, int64_t offset) {
-#define ONE(v, k) store(dst + offset + k * k_bytes, v);
+#define ONE(v, k) To::write(dst, offset, k, v);
   EACH(ONE)
 #undef ONE
 }
@@ -52,18 +75,18 @@ void link1(HELD(V), const ChainLink* at, char* dst, int64_t offset) {
   HAND_ON(at + 1, dst, offset);
 }
 
-template <class V, class F, bool swapped, bool splat>
+template <class V, class F, bool swapped, class From>
 void link2(HELD(V), const ChainLink* at, char* dst, int64_t offset) {
-  const char* p = at->src + (splat ? 0 : offset);
-  if constexpr (splat) {
-    const V x = load<V>(p);
+  const char* p = at->src;
+  if constexpr (From::one) {
+    const V x = From::read(p, 0, 0);
 #define ONE(v, k) v = swapped ? F::apply(x, v) : F::apply(v, x);
     EACH(ONE)
 #undef ONE
   } else {
-#define ONE(v, k)                           \
-  {                                         \
-    const V x = load<V>(p + k * k_bytes);   \
+#define ONE(v, k)                                  \
+  {                                                \
+    const V x = From::read(p, offset, k);          \
     v = swapped ? F::apply(x, v) : F::apply(v, x); \
   }
     EACH(ONE)
@@ -86,66 +109,158 @@ void chain_slots(char* dst, const ChainLink* links, int64_t n) {
     run_strip<Vec<T>>(links, dst, offset);
 }
 
-/// `count` links and the store; bit k of `splats`: link k has no source that moves on.
+/// `count` links and the store.
 template <class T>
-void chain_memory(char* dst, const ChainLink* links, int count, uint32_t splats, int64_t n) {
-  const int64_t bytes = n * static_cast<int64_t>(sizeof(T));
-  int64_t offset = 0;
-  for (; offset + k_strip_bytes <= bytes; offset += k_strip_bytes)
-    run_strip<Vec<T>>(links, dst, offset);
-  const int64_t left = bytes - offset;
+void chain_memory(char* dst, const ChainLink* links, int count, int64_t n) {
+  constexpr int64_t k_strip = k_strip_bytes / sizeof(T);
+  int64_t i = 0;
+  for (; i + k_strip <= n; i += k_strip)
+    run_strip<Vec<T>>(links, dst, i * static_cast<int64_t>(sizeof(T)));
+  const size_t left = static_cast<size_t>(n - i);
   if (left == 0) return;
   // What is left goes through copies: memory beyond the n-th element is never touched.
   alignas(64) char rest[k_most_links + 2][k_strip_bytes];
   ChainLink local[k_most_links + 2];
   for (int k = 0; k <= count; ++k) {
     local[k] = links[k];
-    if (k == count || (splats >> k & 1)) continue;
-    std::memcpy(rest[k], links[k].src + offset, static_cast<size_t>(left));
+    if (k == count || links[k].item == 0) continue;
+    std::memcpy(rest[k], links[k].src + i * links[k].item,
+                left * static_cast<size_t>(links[k].item));
     local[k].src = rest[k];
   }
   char* out = rest[k_most_links + 1];
   run_strip<Vec<T>>(local, out, 0);
-  std::memcpy(dst + offset, out, static_cast<size_t>(left));
+  const int64_t item = links[count].item;
+  std::memcpy(dst + i * item, out, left * static_cast<size_t>(item));
+}
+
+template <class V>
+auto raw(LinkFn<V> f) {
+  return reinterpret_cast<void (*)()>(f);
+}
+
+/// The chains of vectors of T, whose elements may lie as the `Narrow` say.
+template <class T, class... Narrow>
+struct Links {
+  using V = Vec<T>;
+  IsaTable& t;
+  const RegClass r;
+
+  template <class F>
+  void one(F, Prim p) {
+    t.link[static_cast<int>(p)][r][0][0] = raw<V>(link1<V, F>);
+  }
+  template <class F>
+  void two(F, Prim p) {
+    auto& row = t.link[static_cast<int>(p)][r];
+    int form = 0;
+    const auto put = [&]<class From>(From) {
+      row[0][form] = raw<V>(link2<V, F, false, From>);
+      row[1][form++] = raw<V>(link2<V, F, true, From>);
+    };
+    put(Same<V>{});
+    put(Splat<V>{});
+    (put(Narrower<Narrow>{}), ...);
+  }
+  void ends() {
+    t.chain_load[r][form_same] = raw<V>(load_link<V, Same<V>>);
+    t.chain_load[r][form_splat] = raw<V>(load_link<V, Splat<V>>);
+    t.chain_store[r][form_same] = raw<V>(store_link<V, Same<V>>);
+    int form = form_narrow;
+    ((t.chain_load[r][form] = raw<V>(load_link<V, Narrower<Narrow>>),
+      t.chain_store[r][form++] = raw<V>(store_link<V, Narrower<Narrow>>)),
+     ...);
+    if constexpr (sizeof(T) == 4)
+      t.chain_store[r][form_flags] = raw<V>(store_link<V, Narrower<Flags>>);
+    t.chain_slots[r] = chain_slots<T>;
+    t.chain_memory[r] = chain_memory<T>;
+  }
+};
+
+template <class L>
+void fill_float_links(L links) {
+  links.ends();
+  links.one(Neg{}, Prim::neg);
+  links.one(AbsFloat{}, Prim::abs);
+  links.one(Square{}, Prim::square);
+  links.one(SqrtFloat{}, Prim::sqrt);
+  links.one(Rsqrt{}, Prim::rsqrt);
+  links.one(Reciprocal{}, Prim::reciprocal);
+  links.one(Floor{}, Prim::floor);
+  links.one(Ceil{}, Prim::ceil);
+  links.one(Trunc{}, Prim::trunc);
+  links.one(Round{}, Prim::round);
+  links.two(Add{}, Prim::add);
+  links.two(Sub{}, Prim::sub);
+  links.two(Mul{}, Prim::mul);
+  links.two(Div{}, Prim::div);
+  links.two(Maximum{}, Prim::maximum);
+  links.two(Minimum{}, Prim::minimum);
+}
+
+/// 1 where F holds, else 0, in the bits of lanes of any kind.
+template <class F, class L = void>
+struct Flag {
+  template <class V>
+  static QS_INLINE V apply(V x, V y) {
+    if constexpr (std::is_same_v<L, void>) {
+      return (V)((vu32)F::lanes(x, y) & 1u);
+    } else {
+      return (V)((vu32)F::lanes((L)x, (L)y) & 1u);
+    }
+  }
+};
+template <class L, class Links>
+void fill_flag_links(Links& links) {
+  links.two(Flag<Eq, L>{}, Prim::eq);
+  links.two(Flag<Ne, L>{}, Prim::ne);
+  links.two(Flag<Lt, L>{}, Prim::lt);
+  links.two(Flag<Le, L>{}, Prim::le);
+  links.two(Flag<Gt, L>{}, Prim::gt);
+  links.two(Flag<Ge, L>{}, Prim::ge);
+}
+
+/// What looks at the sign, on the unsigned lanes that wrap.
+template <class F>
+struct Signed {
+  static QS_INLINE vu32 apply(vu32 x, vu32 y) { return (vu32)F::apply((vi32)x, (vi32)y); }
+};
+struct AbsLanes {
+  static QS_INLINE vu32 apply(vu32 x) { return (vi32)x < 0 ? -x : x; }
+};
+
+void fill_links(IsaTable& t) {
+  Links<float, F16, Bf16> floats{t, r_f32};
+  fill_float_links(floats);
+  fill_flag_links<void>(floats);
+  t.chain_store[r_f32][form_exact] = raw<vf32>(store_link<vf32, Narrower<ExactBf16>>);
+  fill_float_links(Links<double>{t, r_f64});
+  Links<uint32_t, Whole<uint8_t>, Whole<int8_t>, Whole<int16_t>> links{t, r_i32};
+  links.ends();
+  links.one(Neg{}, Prim::neg);
+  links.one(AbsLanes{}, Prim::abs);
+  links.one(Square{}, Prim::square);
+  links.one(Not{}, Prim::bit_not);
+  links.two(Add{}, Prim::add);
+  links.two(Sub{}, Prim::sub);
+  links.two(Mul{}, Prim::mul);
+  links.two(And{}, Prim::bit_and);
+  links.two(Or{}, Prim::bit_or);
+  links.two(Xor{}, Prim::bit_xor);
+  links.two(Signed<MaximumInt>{}, Prim::maximum);
+  links.two(Signed<MinimumInt>{}, Prim::minimum);
+  fill_flag_links<vi32>(links);
+  const auto at = [](DType d) { return static_cast<int>(d); };
+  t.round_link[at(DType::f16)] = raw<vf32>(link1<vf32, F16Round>);
+  t.round_link[at(DType::bf16)] = raw<vf32>(link1<vf32, Bf16Round>);
+  t.round_link[at(DType::u8)] = raw<vu32>(link1<vu32, Wrapped<uint8_t>>);
+  t.round_link[at(DType::i8)] = raw<vu32>(link1<vu32, Wrapped<int8_t>>);
+  t.round_link[at(DType::i16)] = raw<vu32>(link1<vu32, Wrapped<int16_t>>);
 }
 
 #undef EACH
 #undef HAND_ON
 #undef HELD
-
-template <class T>
-void fill_links(IsaTable& t, RegClass r) {
-  using V = Vec<T>;
-  const auto raw = [](LinkFn<V> f) { return reinterpret_cast<void (*)()>(f); };
-  const auto one = [&]<class F>(F, Prim p) {
-    auto& row = t.link[static_cast<int>(p)][r];
-    row[0][0] = row[0][1] = row[1][0] = row[1][1] = raw(link1<V, F>);
-  };
-  const auto two = [&]<class F>(F, Prim p) {
-    auto& row = t.link[static_cast<int>(p)][r];
-    row[0][0] = raw(link2<V, F, false, false>);
-    row[0][1] = raw(link2<V, F, false, true>);
-    row[1][0] = raw(link2<V, F, true, false>);
-    row[1][1] = raw(link2<V, F, true, true>);
-  };
-  one(Neg{}, Prim::neg);
-  one(AbsFloat{}, Prim::abs);
-  one(Square{}, Prim::square);
-  one(SqrtFloat{}, Prim::sqrt);
-  one(Rsqrt{}, Prim::rsqrt);
-  one(Reciprocal{}, Prim::reciprocal);
-  two(Add{}, Prim::add);
-  two(Sub{}, Prim::sub);
-  two(Mul{}, Prim::mul);
-  two(Div{}, Prim::div);
-  two(Maximum{}, Prim::maximum);
-  two(Minimum{}, Prim::minimum);
-  t.chain_load[r][0] = raw(load_link<V, false>);
-  t.chain_load[r][1] = raw(load_link<V, true>);
-  t.chain_store[r] = raw(store_link<V>);
-  t.chain_slots[r] = chain_slots<T>;
-  t.chain_memory[r] = chain_memory<T>;
-}
 
 }  // namespace
 }  // namespace qs::driver::cpu::QS_ISA_NAMESPACE

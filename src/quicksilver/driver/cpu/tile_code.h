@@ -41,12 +41,25 @@ struct TileStep {
 };
 
 /// The steps of a chain as it runs: `fn` is one of IsaTable's, to be called by those alone, `src`
-/// its other source, if any.
+/// its other source, if any, and `item` the bytes of an element of that; 0: none moves on.
 struct ChainLink {
   void (*fn)() = nullptr;
   const char* src = nullptr;
+  int64_t item = 0;
 };
-inline constexpr int k_most_links = 12;  // instructions of a chain
+inline constexpr int k_most_links = 12;    // instructions of a chain
+inline constexpr int k_chain_classes = 3;  // that have chains: the first ones of RegClass
+/// How a source or the result of a chain lies in memory: as it is computed, as one group of equal
+/// elements, or (from form_narrow on) in a narrower dtype, see chain_form. Comparisons end a chain
+/// and give form_flags; form_exact is bf16 that needs no rounding.
+enum ChainForm : uint8_t {
+  form_same,
+  form_splat,
+  form_narrow,
+  form_flags = form_narrow + 3,
+  form_exact,
+  k_chain_forms
+};
 
 /// The partial results of one row fold: point i of a chunk belongs to lane i % 64.
 struct alignas(64) FoldLanes {
@@ -97,15 +110,16 @@ struct IsaTable {
   TileFn select[2][6][2] = {};
   TileFn pair[2][16 * 16][2] = {};  // see first_code and second_code in tile_join.cpp
   /// Chains of instructions on one class (tile_chain.inl). `links` are chain_load, then one link
-  /// for each instruction, by class, whether what is handed on is the second source, and whether
-  /// the other one is a splat; then chain_store. chain_memory takes exactly n elements, chain_slots
-  /// strips beyond: sources and dst must have room for whole strips.
-  void (*link[static_cast<int>(Prim::count_)][2][2][2])() = {};
-  void (*chain_load[2][2])() = {};  // by class, splat
-  void (*chain_store[2])() = {};
-  void (*chain_slots[2])(char* dst, const ChainLink* links, int64_t n) = {};
-  void (*chain_memory[2])(char* dst, const ChainLink* links, int count, uint32_t splats,
-                          int64_t n) = {};
+  /// for each instruction, by class, whether what is handed on is the second source, and the form
+  /// of the other one; then chain_store, whose `item` is of dst. chain_memory takes exactly n
+  /// elements, chain_slots strips beyond: sources and dst must have room for whole strips.
+  void (*link[static_cast<int>(Prim::count_)][k_chain_classes][2][k_chain_forms])() = {};
+  void (*round_link[k_dtype_count])() = {};  // Prim::round_to, by dtype
+  void (*chain_load[k_chain_classes][k_chain_forms])() = {};
+  void (*chain_store[k_chain_classes][k_chain_forms])() = {};
+  void (*chain_slots[k_chain_classes])(char* dst, const ChainLink* links, int64_t n) = {};
+  void (*chain_memory[k_chain_classes])(char* dst, const ChainLink* links, int count,
+                                        int64_t n) = {};
 };
 
 const IsaTable& generic_table();
@@ -131,6 +145,18 @@ inline RegClass reg_class(DType d) {
     default:
       return r_count;
   }
+}
+
+/// The form of elements of dtype `d` for a chain on class `r`; -1: it cannot take them.
+inline int chain_form(RegClass r, DType d) {
+  if (r < k_chain_classes && reg_class(d) == r) return form_same;
+  if (d == DType::bool_ && (r == r_f32 || r == r_i32)) return form_flags;  // of results
+  if (r == r_f32) return d == DType::f16 ? form_narrow : d == DType::bf16 ? form_narrow + 1 : -1;
+  if (r != r_i32) return -1;
+  return d == DType::u8    ? form_narrow
+         : d == DType::i8  ? form_narrow + 1
+         : d == DType::i16 ? form_narrow + 2
+                           : -1;
 }
 
 }  // namespace qs::driver::cpu

@@ -1,7 +1,6 @@
 // Conversions between element types, rounding in place, and the movement of blocks: gather,
 // scatter, broadcast, ramps, streaming stores. Included once per instruction set.
-#include "quicksilver/core/half.h"
-#include "quicksilver/driver/cpu/tile_simd.h"
+#include "quicksilver/driver/cpu/tile_narrow.h"
 
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC optimize("no-trapping-math", "no-math-errno")  // changes no value; lets loops vectorise
@@ -64,71 +63,24 @@ void copy_op(char* d, const char* a, const char* b, const char* c, int64_t n,
 
 // ---- half types: 8 or 16 at a time
 
-#if defined(__AVX2__)
-void f16_to_f32_op(char* d, const char* a, const char* b, const char* c, int64_t n,
-                   const TileStep& step) {
-  drive<1, 4, 2, 1, 1>(d, a, b, c, n, step, [](char* d, const char* a, const char*, const char*) {
-    for (int k = 0; k < k_group; k += k_bytes / 4) {
-#if defined(__AVX512F__)
-      store(d + k * 4, _mm512_cvtph_ps(load<__m256i>(a + k * 2)));
-#else
-      store(d + k * 4, _mm256_cvtph_ps(load<__m128i>(a + k * 2)));
-#endif
-    }
-  });
+template <class Narrow>
+void widen_op(char* d, const char* a, const char* b, const char* c, int64_t n,
+              const TileStep& step) {
+  drive<1, 4, Narrow::size, 1, 1>(d, a, b, c, n, step,
+                                  [](char* d, const char* a, const char*, const char*) {
+                                    for (int k = 0; k < k_group; k += k_lanes32)
+                                      store(d + k * 4, Narrow::read(a + k * Narrow::size));
+                                  });
 }
-QS_INLINE void store_f16(char* d, vf32 x) {
-#if defined(__AVX512F__)
-  store(d, _mm512_cvtps_ph((Float)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
-#else
-  store(d, _mm256_cvtps_ph((Float)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
-#endif
+template <class Narrow>
+void narrow_op(char* d, const char* a, const char* b, const char* c, int64_t n,
+               const TileStep& step) {
+  drive<1, Narrow::size, 4, 1, 1>(d, a, b, c, n, step,
+                                  [](char* d, const char* a, const char*, const char*) {
+                                    for (int k = 0; k < k_group; k += k_lanes32)
+                                      Narrow::write(d + k * Narrow::size, load<vf32>(a + k * 4));
+                                  });
 }
-void f32_to_f16_op(char* d, const char* a, const char* b, const char* c, int64_t n,
-                   const TileStep& step) {
-  drive<1, 2, 4, 1, 1>(d, a, b, c, n, step, [](char* d, const char* a, const char*, const char*) {
-    for (int k = 0; k < k_group; k += k_bytes / 4) store_f16(d + k * 2, load<vf32>(a + k * 4));
-  });
-}
-#else
-struct F16Up {
-  static QS_INLINE float apply(uint16_t x) { return f16_to_f32(x); }
-};
-struct F16Down {
-  static QS_INLINE uint16_t apply(float x) { return f32_to_f16(x); }
-};
-constexpr TileFn f16_to_f32_op = scalar_op1<float, uint16_t, F16Up>;
-constexpr TileFn f32_to_f16_op = scalar_op1<uint16_t, float, F16Down>;
-#endif
-struct Bf16Up {
-  static QS_INLINE uint32_t apply(uint16_t x) { return static_cast<uint32_t>(x) << 16; }
-};
-QS_INLINE uint32_t bf16_rounded(uint32_t bits) {  // the high 16 bits are the result
-  const uint32_t rounded = bits + 0x7fffu + ((bits >> 16) & 1u);
-  return (bits & 0x7fffffffu) > 0x7f800000u ? bits | 0x400000u : rounded;
-}
-struct Bf16Down {
-  static QS_INLINE uint16_t apply(uint32_t x) {
-    return static_cast<uint16_t>(bf16_rounded(x) >> 16);
-  }
-};
-struct Bf16Round {
-  static QS_INLINE uint32_t apply(uint32_t x) { return bf16_rounded(x) & 0xffff0000u; }
-};
-struct F16Round {
-  static QS_INLINE vf32 apply(vf32 x) {
-#if defined(__AVX512F__)
-    return (vf32)_mm512_cvtph_ps(
-        _mm512_cvtps_ph((Float)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
-#elif defined(__AVX2__)
-    return (vf32)_mm256_cvtph_ps(
-        _mm256_cvtps_ph((Float)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
-#else
-    for (int i = 0; i < VecOf<float>::lanes; ++i) x[i] = f16_to_f32(f32_to_f16(x[i]));
-    return x;
-#endif
-  }
-};
 template <class Wide, class Narrow>
 struct Wrap {
   static QS_INLINE Wide apply(Wide x) { return static_cast<Wide>(static_cast<Narrow>(x)); }
@@ -415,22 +367,22 @@ void fill_conversions(IsaTable& t) {
   t.widen[at(DType::i16)] = convert<int32_t, int16_t>();
   t.widen[at(DType::u16)] = convert<int32_t, uint16_t>();
   t.widen[at(DType::u32)] = convert<int64_t, uint32_t>();
-  t.widen[at(DType::f16)] = f16_to_f32_op;
-  t.widen[at(DType::bf16)] = scalar_op1<uint32_t, uint16_t, Bf16Up>;
+  t.widen[at(DType::f16)] = widen_op<F16>;
+  t.widen[at(DType::bf16)] = widen_op<Bf16>;
   t.narrow[at(DType::u8)] = convert<uint8_t, int32_t>();
   t.narrow[at(DType::i8)] = convert<int8_t, int32_t>();
   t.narrow[at(DType::i16)] = convert<int16_t, int32_t>();
   t.narrow[at(DType::u16)] = convert<uint16_t, int32_t>();
   t.narrow[at(DType::u32)] = convert<uint32_t, int64_t>();
-  t.narrow[at(DType::f16)] = f32_to_f16_op;
-  t.narrow[at(DType::bf16)] = scalar_op1<uint16_t, uint32_t, Bf16Down>;
+  t.narrow[at(DType::f16)] = narrow_op<F16>;
+  t.narrow[at(DType::bf16)] = narrow_op<Bf16>;
   t.round_to[at(DType::u8)] = scalar_op1<int32_t, int32_t, Wrap<int32_t, uint8_t>>;
   t.round_to[at(DType::i8)] = scalar_op1<int32_t, int32_t, Wrap<int32_t, int8_t>>;
   t.round_to[at(DType::i16)] = scalar_op1<int32_t, int32_t, Wrap<int32_t, int16_t>>;
   t.round_to[at(DType::u16)] = scalar_op1<int32_t, int32_t, Wrap<int32_t, uint16_t>>;
   t.round_to[at(DType::u32)] = scalar_op1<int64_t, int64_t, Wrap<int64_t, uint32_t>>;
   t.round_to[at(DType::f16)] = vector_op<float, F16Round, 1>;
-  t.round_to[at(DType::bf16)] = scalar_op1<uint32_t, uint32_t, Bf16Round>;
+  t.round_to[at(DType::bf16)] = vector_op<float, Bf16Round, 1>;
   t.copy[0] = copy_op<1>;
   t.copy[1] = copy_op<2>;
   t.copy[2] = copy_op<4>;

@@ -147,10 +147,93 @@ class Joiner {
 
   // ---- chains
 
+  static bool compares(const CodeInstr& i) { return i.prim >= Prim::eq && i.prim <= Prim::ge; }
+  /// What a chain with `i` in it computes in.
+  RegClass chain_class(const CodeInstr& i) const {
+    return compares(i) ? i.middle : reg_class(code_.registers[i.dst].dtype);
+  }
   bool may_link(const CodeInstr& i) const {
     if (i.kind != CodeInstr::op || i.prim >= Prim::count_) return false;
-    const RegClass r = reg_class(code_.registers[i.dst].dtype);
-    return r <= r_f64 && code_.isa->link[static_cast<int>(i.prim)][r][0][0];
+    const RegClass r = chain_class(i);
+    if (r >= k_chain_classes) return false;
+    if (i.prim == Prim::round_to) return code_.isa->round_link[i.aux] != nullptr;
+    return code_.isa->link[static_cast<int>(i.prim)][r][0][0] != nullptr;
+  }
+  /// What a chain on class `r` has to widen or narrow.
+  bool is_narrow(RegClass r, DType d) const { return chain_form(r, d) >= form_narrow; }
+
+  /// Loads that only chains will read are not widened before.
+  void leave_narrow(std::vector<CodeInstr>& list) {
+    const std::vector<int> uses = count_uses(code_);
+    std::vector<int> links(code_.registers.size(), 0);
+    for (const CodeInstr& i : list)
+      for (int k = 0; may_link(i) && k < i.arity; ++k) ++links[i.src[k]];
+    for (CodeInstr& i : list) {
+      if (i.kind != CodeInstr::load || !i.convert[0] || i.convert[1]) continue;
+      const TileOperand& from = code_.operands[i.aux];
+      if (from.kind == TileOperand::memory && uses[i.dst] > 0 && links[i.dst] == uses[i.dst] &&
+          !reg(i.dst).persist && is_narrow(i.middle, from.dtype))
+        move_narrow(i);
+    }
+  }
+  void move_narrow(CodeInstr& load) {
+    const DType d = code_.operands[load.aux].dtype;
+    CodeRegister& r = reg(load.dst);
+    r.dtype = d;
+    r.size = static_cast<uint8_t>(size_of(d));
+    r.operand = static_cast<int16_t>(load.aux);
+    load.convert[0] = nullptr;
+  }
+  void store_narrow(CodeInstr& store) {
+    CodeRegister& r = reg(store.src[0]);
+    r.dtype = code_.operands[store.aux].dtype;
+    r.size = static_cast<uint8_t>(size_of(r.dtype));
+    store.convert[1] = nullptr;
+  }
+  /// By register: the store that is all that reads it, in a narrower dtype.
+  std::vector<CodeInstr*> narrow_stores(std::vector<CodeInstr>& list) {
+    const std::vector<int> uses = count_uses(code_);
+    std::vector<CodeInstr*> stores(code_.registers.size(), nullptr);
+    for (CodeInstr& i : list)
+      if (i.kind == CodeInstr::store && !i.convert[0] && i.convert[1] && uses[i.src[0]] == 1 &&
+          !reg(i.src[0]).persist && is_narrow(i.middle, code_.operands[i.aux].dtype))
+        stores[i.src[0]] = &i;
+    return stores;
+  }
+
+  /// What is loaded in one dtype to be stored in another is a chain without instructions.
+  void join_moves(std::vector<CodeInstr>& list) {
+    const std::vector<int> uses = count_uses(code_);
+    std::vector<int> maker(code_.registers.size(), -1);
+    for (size_t at = 0; at < list.size(); ++at) {
+      CodeInstr& store = list[at];
+      if (store.kind == CodeInstr::load) maker[store.dst] = static_cast<int>(at);
+      if (store.kind != CodeInstr::store || store.convert[0]) continue;
+      const int v = store.src[0], made = maker[v];
+      if (made < 0 || uses[v] != 1 || reg(v).persist) continue;
+      CodeInstr& load = list[made];
+      const RegClass r = cls(v);
+      const DType from = code_.operands[load.aux].dtype, to = code_.operands[store.aux].dtype;
+      if (load.convert[1] || code_.operands[load.aux].kind != TileOperand::memory) continue;
+      if (load.middle != r || store.middle != r || chain_form(r, from) < 0 ||
+          chain_form(r, to) < 0 || !(is_narrow(r, from) || is_narrow(r, to)))
+        continue;
+      CodeInstr chain;
+      chain.kind = CodeInstr::chain;
+      chain.middle = r;
+      chain.dst = static_cast<uint16_t>(code_.registers.size());
+      chain.src[chain.arity++] = static_cast<uint16_t>(v);
+      chain.cost = 0.02f;
+      CodeRegister moved = reg(v);
+      moved.operand = -1;
+      code_.registers.push_back(moved);
+      maker.push_back(-1);
+      store.src[0] = chain.dst;
+      if (load.convert[0]) move_narrow(load);
+      if (store.convert[1]) store_narrow(store);
+      list.insert(list.begin() + static_cast<std::ptrdiff_t>(at), std::move(chain));
+      ++at;
+    }
   }
 
   /// Whether what `list[from]` computes may be computed as late as at `to`: a store between the two
@@ -167,6 +250,7 @@ class Joiner {
     const std::vector<int> uses = count_uses(code_);
     std::vector<int> maker(code_.registers.size(), -1);
     std::vector<int> length(list.size(), 0), side(list.size(), -1);  // of the longest chain so far
+    leave_narrow(list);
     for (size_t at = 0; at < list.size(); ++at) {
       const CodeInstr& i = list[at];
       if (i.kind == CodeInstr::op) maker[i.dst] = static_cast<int>(at);
@@ -174,7 +258,7 @@ class Joiner {
       length[at] = 1;
       for (int k = 0; k < i.arity; ++k) {
         const int v = i.src[k], made = maker[v];
-        if (made < 0 || uses[v] != 1 || reg(v).persist || cls(v) != cls(i.dst)) continue;
+        if (made < 0 || uses[v] != 1 || reg(v).persist || cls(v) != chain_class(i)) continue;
         if (length[made] < length[at] || length[made] + 1 > k_most_links) continue;
         if (!may_wait(list, static_cast<size_t>(made), at)) continue;
         length[at] = length[made] + 1;
@@ -182,20 +266,52 @@ class Joiner {
       }
     }
     std::vector<bool> gone(list.size(), false);
-    for (size_t at = list.size(); at-- > 0;)
-      if (!gone[at] && length[at] >= k_least_links) link(list, at, maker, side, gone);
+    const std::vector<CodeInstr*> stores = narrow_stores(list);
+    for (size_t at = list.size(); at-- > 0;) {
+      if (gone[at] || length[at] == 0) continue;
+      const std::vector<size_t> parts = parts_of(list, at, maker, side);
+      CodeInstr* store = stores[list[at].dst];
+      if (length[at] < k_least_links && !store && !reads_narrow(list, parts)) continue;
+      link(list, parts, side, gone);
+      if (!store) continue;
+      store_narrow(*store);
+      list[at].aux = stays_exact(list[at]);
+    }
     drop(list, gone);
+    join_moves(list);
   }
 
-  /// Makes a chain of the instruction at `end` and those before it.
-  void link(std::vector<CodeInstr>& list, size_t end, const std::vector<int>& maker,
-            const std::vector<int>& side, std::vector<bool>& gone) {
+  /// Whether the result of a chain is a bf16 before it is rounded: only its source's sign changed.
+  bool stays_exact(const CodeInstr& chain) {
+    if (reg(chain.dst).dtype != DType::bf16 || reg(chain.src[0]).dtype != DType::bf16) return false;
+    return std::all_of(chain.links.begin(), chain.links.end(), [](const CodeLink& l) {
+      return l.prim == Prim::neg || l.prim == Prim::abs;
+    });
+  }
+
+  /// The instructions of the chain that ends at `end`, the first one first.
+  static std::vector<size_t> parts_of(const std::vector<CodeInstr>& list, size_t end,
+                                      const std::vector<int>& maker, const std::vector<int>& side) {
     std::vector<size_t> parts{end};
     while (side[parts.back()] >= 0)
       parts.push_back(static_cast<size_t>(maker[list[parts.back()].src[side[parts.back()]]]));
     std::reverse(parts.begin(), parts.end());
+    return parts;
+  }
+  bool reads_narrow(const std::vector<CodeInstr>& list, const std::vector<size_t>& parts) {
+    for (size_t at : parts)
+      for (int k = 0; k < list[at].arity; ++k)
+        if (is_narrow(chain_class(list[at]), reg(list[at].src[k]).dtype)) return true;
+    return false;
+  }
+
+  /// Makes a chain of the instructions `parts`, in the place of the last.
+  void link(std::vector<CodeInstr>& list, const std::vector<size_t>& parts,
+            const std::vector<int>& side, std::vector<bool>& gone) {
+    const size_t end = parts.back();
     CodeInstr chain;
     chain.kind = CodeInstr::chain;
+    chain.middle = chain_class(list[end]);
     chain.dst = list[end].dst;
     chain.src[chain.arity++] = list[parts[0]].src[0];
     for (size_t at : parts) {
@@ -203,6 +319,7 @@ class Joiner {
       CodeLink link;
       link.prim = i.prim;
       link.swapped = side[at] == 1;
+      if (i.prim == Prim::round_to) link.to = static_cast<DType>(i.aux);
       if (i.arity == 2) {
         link.source = static_cast<int8_t>(chain.arity);
         chain.src[chain.arity++] = i.src[side[at] == 0 || side[at] < 0 ? 1 : 0];

@@ -341,17 +341,31 @@ void TileState::make_section(const std::vector<CodeInstr>& list, TileDomain doma
 /// A chain's functions, now that it is known which sources are splats.
 void TileState::make_chain(const CodeInstr& i, TileStep& s) {
   const IsaTable& isa = *code->isa;
-  const RegClass r = reg_class(code->registers[i.dst].dtype);
+  const RegClass r = i.middle;
+  const auto form = [&](size_t reg) {
+    const int f = splat_[reg] ? int{form_splat} : chain_form(r, code->registers[reg].dtype);
+    QS_ASSERT(f >= 0, "a chain reads what it cannot");
+    return static_cast<size_t>(f);
+  };
+  const auto item = [&](size_t reg) { return splat_[reg] ? 0 : code->registers[reg].size; };
   s.aux = static_cast<uint32_t>(chain_parts.size());
   s.src[0] = static_cast<uint16_t>(i.links.size());
   s.src[1] = r;
-  const bool splat = splat_[i.src[0]];
-  chain_parts.push_back({isa.chain_load[r][splat], i.src[0], splat});
+  chain_parts.push_back({isa.chain_load[r][form(i.src[0])], i.src[0], item(i.src[0])});
   for (const CodeLink& l : i.links) {
-    const int32_t other = l.source < 0 ? -1 : i.src[l.source];
-    const bool one = other >= 0 && splat_[static_cast<size_t>(other)];
-    chain_parts.push_back({isa.link[static_cast<int>(l.prim)][r][l.swapped][one], other, one});
+    if (l.prim == Prim::round_to) {
+      chain_parts.push_back({isa.round_link[static_cast<int>(l.to)], -1, 0});
+    } else if (l.source < 0) {
+      chain_parts.push_back({isa.link[static_cast<int>(l.prim)][r][0][0], -1, 0});
+    } else {
+      const uint16_t other = i.src[l.source];
+      chain_parts.push_back(
+          {isa.link[static_cast<int>(l.prim)][r][l.swapped][form(other)], other, item(other)});
+    }
   }
+  const CodeRegister& to = code->registers[i.dst];
+  const size_t lies = i.aux ? size_t{form_exact} : form(i.dst);
+  chain_parts.push_back({isa.chain_store[r][lies], -1, to.size});
 }
 
 void TileState::make_steps() {
@@ -369,7 +383,8 @@ void TileState::make_steps() {
     for (const CodeExpand& e : p.expands) splat_[e.full] = narrow;
     for (const CodeInstr& i : p.body)
       if (i.kind == CodeInstr::load && !registers[i.dst].persist && !read_whole[i.dst] &&
-          walks[i.aux].full_reach == Reach::splat && !in_place(registers[i.dst]))
+          reg_class(registers[i.dst].dtype) != r_count && walks[i.aux].full_reach == Reach::splat &&
+          !in_place(registers[i.dst]))
         splat_[i.dst] = 1;
   }
   size_t count = code->uniform.size();
@@ -408,11 +423,19 @@ void TileState::make_steps() {
       if (i.kind == CodeInstr::fold) to.folds.push_back(static_cast<uint16_t>(i.aux));
   }
   if (!safe) find_hazards();
-  if (code->mode == TileMode::map && kept_loops == 1 && transfers.empty() &&
-      phases[0].body.steps.size() == 1) {
+  if (code->mode == TileMode::map && kept_loops == 1 && phases[0].body.steps.size() == 1 &&
+      moves_whole_blocks()) {
     block[2] = step[0] = unit_kept = even_part(extent[0], k_long_tile);
     units = divide_up(extent[0], step[0]);
   }
+}
+
+/// Whether the only transfer, if any, copies a block as it lies: nothing of it is in temporaries.
+bool TileState::moves_whole_blocks() const {
+  if (transfers.empty()) return true;
+  const Transfer& t = transfers[0];
+  return transfers.size() == 1 && t.code->kind == CodeInstr::store && t.reach == Reach::dense &&
+         !t.code->convert[0] && !t.code->convert[1] && in_memory_[t.code->src[0]];
 }
 
 void TileState::find_hazards() {

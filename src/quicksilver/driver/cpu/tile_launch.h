@@ -52,7 +52,7 @@ struct Bind {  // what a register points at, found anew for every block or unit
 struct ChainPart {
   void (*fn)() = nullptr;
   int32_t reg = -1;  // its source, if any
-  bool splat = false;
+  int32_t item = 0;  // of the source, 0 for one that does not move on; of the store: of the result
 };
 
 struct Section {
@@ -120,6 +120,7 @@ struct TileState {
   void make_chain(const CodeInstr& i, TileStep& s);
   int16_t folded_operand() const;
   bool rows_adjoin(int16_t operand) const;
+  bool moves_whole_blocks() const;
   void find_picks();
   void find_hazards();
   bool in_place(const CodeRegister& r) const;

@@ -1,6 +1,6 @@
 // The primitives that are exact or nearly so: arithmetic, comparisons, bits, where, and the pairs
 // of instructions that run as one. Included once per instruction set.
-#include "quicksilver/driver/cpu/tile_simd.h"
+#include "quicksilver/driver/cpu/tile_narrow.h"
 // (the vectors need the layer above)
 #include "quicksilver/driver/cpu/philox.inl"
 
@@ -508,8 +508,7 @@ void fill_bool(IsaTable& t) {
 }  // namespace
 
 void fill_ops(IsaTable& t) {
-  fill_links<float>(t, r_f32);
-  fill_links<double>(t, r_f64);
+  fill_links(t);
   fill_float<float, uint32_t>(t, r_f32);
   fill_float<double, uint64_t>(t, r_f64);
   fill_int<int32_t, uint32_t>(t, r_i32);

@@ -342,16 +342,12 @@ class Worker {
     const ChainPart* part = &s_.chain_parts[t.aux];
     const int count = t.src[0] + 1, r = t.src[1];
     ChainLink links[k_most_links + 2];
-    uint32_t splats = 0;
-    for (int k = 0; k < count; ++k, ++part) {
-      links[k] = {part->fn, part->reg >= 0 ? p_[part->reg] : nullptr};
-      splats |= uint32_t(part->splat || part->reg < 0) << k;
-    }
-    links[count] = {isa_.chain_store[r], nullptr};
+    for (int k = 0; k <= count; ++k, ++part)
+      links[k] = {part->fn, part->reg >= 0 ? p_[part->reg] : nullptr, part->item};
     if (t.padded)
       isa_.chain_slots[r](p_[t.dst], links, n);
     else
-      isa_.chain_memory[r](p_[t.dst], links, count, splats, n);
+      isa_.chain_memory[r](p_[t.dst], links, count, n);
   }
 
   void convert(TileFn fn, char* dst, const char* src, int64_t n, int size) {
