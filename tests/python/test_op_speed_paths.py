@@ -346,3 +346,38 @@ def test_nan_to_num_at_the_ends(device: str, dtype: str) -> None:
     assert L.nan_to_num(x).tolist() == [0, most, -most, 0, 0, 1.5]
     assert L.nan_to_num(x, 3.0, neginf=-2.0).tolist() == [3, most, -2, 0, 0, 1.5]
     assert L.nan_to_num(x, np.inf, -np.inf, np.inf).tolist() == [np.inf, -np.inf, np.inf, 0, 0, 1.5]
+
+
+@ON_DEVICES
+@pytest.mark.parametrize("shape", [(2, 3, 9, 40), (1, 2, 7, 5), (2, 1, 64, 67)])
+def test_largest_of_windows_takes_the_first_and_the_last_nan(
+    device: str, shape: tuple[int, ...]
+) -> None:
+    """Adaptive windows and pairs beside a plain search, with ties, NaN and rows of the lowest."""
+    rng = np.random.default_rng(4)
+    a = rng.integers(0, 4, shape).astype(np.float32)
+    a[rng.random(shape) < 0.02] = np.nan
+    a[:, :, :3, :4] = -np.inf
+    x = L.from_numpy(a).to(device)
+
+    def search(window: np.ndarray[Any, Any]) -> int:
+        flat = window.reshape(-1)
+        nan = np.flatnonzero(np.isnan(flat))
+        return int(nan[-1]) if nan.size else int(flat.argmax())
+
+    height, width = shape[2:]
+    for out in ((3, 4), (1, 1), (5, 3)):
+        values, places = L.nn.functional.adaptive_max_pool2d(x, out, return_indices=True)
+        values, places = values.cpu().numpy(), places.cpu().numpy()
+        for i, j in np.ndindex(*out):
+            top, left = i * height // out[0], j * width // out[1]
+            bottom, right = -(-(i + 1) * height // out[0]), -(-(j + 1) * width // out[1])
+            for n, c in np.ndindex(*shape[:2]):
+                at = search(a[n, c, top:bottom, left:right])
+                row, column = divmod(at, right - left)
+                assert places[n, c, i, j] == (top + row) * width + left + column
+                np.testing.assert_equal(values[n, c, i, j], a[n, c, top + row, left + column])
+    values, places = L.nn.functional.max_pool1d(x[:, 0], 2, return_indices=True)
+    places = places.cpu().numpy()
+    for n, h, j in np.ndindex(*places.shape):
+        assert places[n, h, j] == 2 * j + search(a[n, 0, h, 2 * j : 2 * j + 2])

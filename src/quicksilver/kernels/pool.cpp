@@ -71,13 +71,13 @@ struct Geometry {
             std::min(out[2], floor_div(in[2] - 1 + shift, w[2].stride) + 1)};
   }
 
-  /// 2 x 2 blocks that lie side by side.
-  bool is_2x2() const {
+  /// Blocks of `height` x 2 that lie side by side.
+  bool is_blocks(int64_t height) const {
     const auto plain = [&](int d, int64_t n) {
       return w[d].size == n && w[d].stride == n && w[d].padding == 0 && w[d].dilation == 1;
     };
-    return !adaptive && plain(0, 1) && plain(1, 2) && plain(2, 2) && 2 * out[1] <= in[1] &&
-           2 * out[2] <= in[2];
+    return !adaptive && plain(0, 1) && plain(1, height) && plain(2, 2) &&
+           height * out[1] <= in[1] && 2 * out[2] <= in[2];
   }
 };
 
@@ -102,6 +102,50 @@ void tap_max(const W* row, int64_t stride, int64_t n, W* best, I* at, I base) {
   }
 }
 
+/// Windows that reach over any part of a row: the largest of each column of a window's rows, then
+/// of its columns. The first of the largest in memory is wanted, of NaNs the last.
+template <class W, class I>
+class AdaptiveRow {
+ public:
+  explicit AdaptiveRow(const Geometry& g) : g_(g) {
+    for (int64_t o = 0; g.adaptive && o < g.out[2]; ++o) spans_.push_back(g.span(2, o));
+    if (!g.adaptive) return;
+    most_.resize(static_cast<size_t>(g.in[2]));
+    place_.resize(most_.size());
+  }
+  void begin(W lowest, I corner) {
+    std::fill(most_.begin(), most_.end(), lowest);
+    for (size_t i = 0; i < place_.size(); ++i) place_[i] = corner + static_cast<I>(i);
+  }
+  void add(const W* row, int64_t base) {
+    tap_max<W, I>(row, 1, g_.in[2], most_.data(), place_.data(), static_cast<I>(base));
+  }
+  void end(W* best, I* at) const {
+    for (size_t o = 0; o < spans_.size(); ++o) {
+      if (spans_[o].begin >= spans_[o].end) continue;
+      auto i = static_cast<size_t>(spans_[o].begin);
+      W most = most_[i];
+      I place = place_[i];
+      for (++i; i < static_cast<size_t>(spans_[o].end); ++i) {
+        const W x = most_[i];
+        const bool nan = x != x;
+        const bool behind =
+            nan ? most == most || place_[i] > place : x > most || (x == most && place_[i] < place);
+        most = behind ? x : most;
+        place = behind ? place_[i] : place;
+      }
+      best[o] = most;
+      at[o] = place;
+    }
+  }
+
+ private:
+  const Geometry& g_;
+  std::vector<Span> spans_;  // by window
+  std::vector<W> most_;      // by column
+  std::vector<I> place_;
+};
+
 template <class T, class I>
 void max_rows(const KernelView& view, int64_t begin, int64_t end) {
   using W = Wide<T>;
@@ -113,14 +157,19 @@ void max_rows(const KernelView& view, int64_t begin, int64_t end) {
   const int64_t in_width = g.in[2];
   RowReader<T> reader(view.pointers[2], x);
   std::vector<W> best(static_cast<size_t>(width));
-  std::vector<I> at(static_cast<size_t>(width));
+  std::vector<I> at(static_cast<size_t>(width)), starts(static_cast<size_t>(width));
   const W lowest = std::numeric_limits<W>::has_infinity ? -std::numeric_limits<W>::infinity()
                                                         : std::numeric_limits<W>::lowest();
   const I last = static_cast<I>(std::max<int64_t>(x.numel() - 1, 0));
-  [[maybe_unused]] const bool blocks =
-      g.is_2x2() && reader.direct() && values.strides[2] == 1 && positions.strides[2] == 1;
-  std::vector<Span> spans;  // of adaptive windows along a row
-  for (int64_t o = 0; g.adaptive && o < width; ++o) spans.push_back(g.span(2, o));
+  [[maybe_unused]] const bool plain =
+      reader.direct() && values.strides[2] == 1 && positions.strides[2] == 1;
+  [[maybe_unused]] const int64_t block = !plain           ? 0
+                                         : g.is_blocks(2) ? 2
+                                         : g.is_blocks(1) ? 1
+                                                          : 0;  // its height
+  AdaptiveRow<W, I> adaptive(g);
+  for (int64_t o = 0; o < width; ++o)
+    starts[static_cast<size_t>(o)] = static_cast<I>(g.span(2, o).begin);
   int64_t plane = -1, start[3] = {};
   for (int64_t item = begin; item < end; ++item) {
     if (item / rows != plane) {
@@ -131,35 +180,32 @@ void max_rows(const KernelView& view, int64_t begin, int64_t end) {
     T* to = static_cast<T*>(view.pointers[0]) + start[0] + values.row(od, oh);
     I* to_at = static_cast<I*>(view.pointers[1]) + start[1] + positions.row(od, oh);
     if constexpr (std::is_same_v<T, float> && std::is_same_v<I, int32_t>) {
-      if (blocks) {
-        const auto base = static_cast<int32_t>((od * g.in[1] + 2 * oh) * in_width);
-        pool_rows().max_2x2(reader.row(start[2], od, 2 * oh), reader.row(start[2], od, 2 * oh + 1),
-                            width, to, to_at, base, base + static_cast<int32_t>(in_width));
+      if (block) {
+        const auto base = static_cast<int32_t>((od * g.in[1] + block * oh) * in_width);
+        const float* row = reader.row(start[2], od, block * oh);
+        if (block == 1)
+          pool_rows().max_1x2(row, width, to, to_at, base);
+        else
+          pool_rows().max_2x2(row, reader.row(start[2], od, 2 * oh + 1), width, to, to_at, base,
+                              base + static_cast<int32_t>(in_width));
         continue;
       }
     }
     const Span depth = g.span(0, od), height = g.span(1, oh);
-    const int64_t corner = (depth.begin * g.in[1] + height.begin) * in_width;
-    for (int64_t o = 0; o < width; ++o) {
-      best[static_cast<size_t>(o)] = lowest;
-      at[static_cast<size_t>(o)] = std::min(static_cast<I>(corner + g.span(2, o).begin), last);
+    const I corner = static_cast<I>((depth.begin * g.in[1] + height.begin) * in_width);
+    if (g.adaptive) {
+      adaptive.begin(lowest, corner);
+    } else {
+      std::fill(best.begin(), best.end(), lowest);
+      for (size_t o = 0; o < at.size(); ++o)
+        at[o] = std::min(static_cast<I>(corner + starts[o]), last);
     }
     for (int64_t d = depth.begin; d < depth.end; d += g.w[0].dilation)
       for (int64_t h = height.begin; h < height.end; h += g.w[1].dilation) {
         const W* row = reader.row(start[2], d, h);
         const int64_t base = (d * g.in[1] + h) * in_width;
         if (g.adaptive) {
-          for (size_t o = 0; o < spans.size(); ++o) {
-            W most = best[o];
-            I place = at[o];
-            for (int64_t i = spans[o].begin; i < spans[o].end; ++i) {
-              if (!takes(row[i], most)) continue;
-              most = row[i];
-              place = static_cast<I>(base + i);
-            }
-            best[o] = most;
-            at[o] = place;
-          }
+          adaptive.add(row, base);
           continue;
         }
         for (int64_t k = 0; k < g.w[2].size; ++k) {
@@ -170,6 +216,7 @@ void max_rows(const KernelView& view, int64_t begin, int64_t end) {
                         &at[static_cast<size_t>(first)], static_cast<I>(base + i));
         }
       }
+    if (g.adaptive) adaptive.end(best.data(), at.data());
     store_row(to, values.strides[2], best.data(), width);
     for (int64_t o = 0; o < width; ++o)
       to_at[o * positions.strides[2]] = at[static_cast<size_t>(o)];
@@ -248,7 +295,7 @@ void mean_rows(const KernelView& view, int64_t begin, int64_t end) {
   RowReader<T> reader(view.pointers[1], x);
   Divisors<W> divisors(ints, g);
   std::vector<W> line(static_cast<size_t>(g.in[2])), sum(static_cast<size_t>(width));
-  [[maybe_unused]] const bool blocks = g.is_2x2() && reader.direct() && out.strides[2] == 1;
+  [[maybe_unused]] const bool blocks = g.is_blocks(2) && reader.direct() && out.strides[2] == 1;
   int64_t plane = -1, start[2] = {};
   for (int64_t item = begin; item < end; ++item) {
     if (item / rows != plane) {

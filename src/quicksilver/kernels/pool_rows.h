@@ -8,6 +8,8 @@ struct PoolRows {
   /// best[i], at[i] <- row[i * stride], base + i * stride where that is larger or NaN.
   void (*tap_max)(const float* row, int64_t stride, int64_t n, float* best, int32_t* at,
                   int32_t base);
+  /// The largest of the pairs of a row of 2 n elements; `base`: the row's position.
+  void (*max_1x2)(const float* row, int64_t n, float* best, int32_t* at, int32_t base);
   /// The largest of the 2 x 2 blocks of two rows of 2 n elements; `base`: position of each row.
   void (*max_2x2)(const float* first, const float* second, int64_t n, float* best, int32_t* at,
                   int32_t first_base, int32_t second_base);

@@ -56,7 +56,7 @@ inline typename Lanes<N>::F every_other(const float* from) {
                                    24 + odd, 26 + odd, 28 + odd, 30 + odd);
 }
 
-template <int N>
+template <int N, bool two_rows>
 inline void max_block(const float* first, const float* second, float* best, int32_t* at,
                       int32_t first_base, int32_t second_base) {
   using F = typename Lanes<N>::F;
@@ -71,8 +71,10 @@ inline void max_block(const float* first, const float* second, float* best, int3
     p = takes ? place : p;
   };
   take(every_other<N, true>(first), step + (first_base + 1));
-  take(every_other<N, false>(second), step + second_base);
-  take(every_other<N, true>(second), step + (second_base + 1));
+  if constexpr (two_rows) {
+    take(every_other<N, false>(second), step + second_base);
+    take(every_other<N, true>(second), step + (second_base + 1));
+  }
   std::memcpy(best, &m, sizeof m);
   std::memcpy(at, &p, sizeof p);
 }
@@ -104,7 +106,7 @@ void max_2x2(const float* first, const float* second, int64_t n, float* best, in
       n,
       [&]<int N>(std::integral_constant<int, N>, int64_t i) {
         const auto shift = static_cast<int32_t>(2 * i);
-        max_block<N>(first + 2 * i, second + 2 * i, best + i, at + i, first_base + shift,
+        max_block<N, true>(first + 2 * i, second + 2 * i, best + i, at + i, first_base + shift,
                      second_base + shift);
       },
       [&](int64_t i) {
@@ -114,6 +116,21 @@ void max_2x2(const float* first, const float* second, int64_t n, float* best, in
         tap_max(first + 2 * i + 1, 1, 1, best + i, at + i, first_base + shift + 1);
         tap_max(second + 2 * i, 1, 1, best + i, at + i, second_base + shift);
         tap_max(second + 2 * i + 1, 1, 1, best + i, at + i, second_base + shift + 1);
+      });
+}
+
+void max_1x2(const float* row, int64_t n, float* best, int32_t* at, int32_t base) {
+  for_blocks(
+      n,
+      [&]<int N>(std::integral_constant<int, N>, int64_t i) {
+        max_block<N, false>(row + 2 * i, nullptr, best + i, at + i,
+                            base + static_cast<int32_t>(2 * i), 0);
+      },
+      [&](int64_t i) {
+        const auto place = base + static_cast<int32_t>(2 * i);
+        best[i] = row[2 * i];
+        at[i] = place;
+        tap_max(row + 2 * i + 1, 1, 1, best + i, at + i, place + 1);
       });
 }
 

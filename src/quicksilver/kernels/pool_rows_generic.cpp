@@ -3,7 +3,7 @@
 
 namespace qs::kernels {
 
-const PoolRows k_pool_rows_generic = {tap_max, max_2x2, mean_2x2, add, add_scaled, pairs};
+const PoolRows k_pool_rows_generic = {tap_max, max_1x2, max_2x2, mean_2x2, add, add_scaled, pairs};
 
 const PoolRows& pool_rows() {
 #if defined(__x86_64__)
