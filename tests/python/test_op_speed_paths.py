@@ -349,6 +349,53 @@ def test_nan_to_num_at_the_ends(device: str, dtype: str) -> None:
 
 
 @ON_DEVICES
+@pytest.mark.parametrize("shape", [(3, 5), (500, 2), (40, 700), (700, 40), (3, 20000)])
+def test_folds_that_convert_or_multiply_change_no_bit(device: str, shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(8)
+    made = [rng.standard_normal(shape).astype(np.float32) for _ in range(2)]
+    a, b = (L.from_numpy(m).to(device) for m in made)
+
+    def same(x: Any, y: Any) -> bool:
+        return bool((x.cpu().float().numpy() == y.cpu().float().numpy()).all())
+
+    for turn in (lambda t: t, lambda t: t.t(), lambda t: t[:, ::2], lambda t: t[:1].expand(shape)):
+        x, y = turn(a), turn(b)
+        for dim in ((0,), (1,), (0, 1)):
+            product, square = x * y, x * x
+            L.mps.synchronize()  # these are in memory, not made by the sums
+            assert same((x * y).sum(dim), product.sum(dim))
+            assert same((x * x).sum(dim), square.sum(dim))
+            for dtype in (L.float16, L.bfloat16):
+                half = turn(a.to(dtype))
+                wide = half.float()
+                L.mps.synchronize()
+                assert same(half.sum(dim), wide.sum(dim).to(dtype))
+                assert same(half.amax(dim), wide.amax(dim))
+                assert same(half.amin(dim), wide.amin(dim))
+
+
+@ON_DEVICES
+@pytest.mark.parametrize("shape", [(600, 5), (5, 600), (2, 1000), (1000, 2), (300, 70)])
+def test_products_leave_the_range_of_floats_and_come_back(
+    device: str, shape: tuple[int, int]
+) -> None:
+    i, j = np.indices(shape)
+    a = np.where((i // 16 + j // 16) % 2, 1e-3, 1e3)
+    a = (a * np.random.default_rng(1).uniform(0.9, 1.1, shape)).astype(np.float32)
+    x = L.from_numpy(a).to(device)
+    wide = a.astype(np.float64)
+    for dim in (0, 1):
+        for y, w, d in ((x, wide, dim), (x.t().contiguous().t(), wide, dim)):
+            with np.errstate(over="ignore", under="ignore"):
+                want = w.prod(d).astype(np.float32)
+            got = y.prod(d).cpu().numpy()
+            inside = np.isfinite(want) & (want > 1e-30) & (want < 1e30)
+            assert np.allclose(got[inside], want[inside], rtol=2e-5)
+    tiny = L.tensor([1e-20, 1e-20, 1.0], device=device)
+    assert tiny.prod().item() == pytest.approx(1e-40, rel=1e-4)
+
+
+@ON_DEVICES
 @pytest.mark.parametrize("shape", [(2, 3, 9, 40), (1, 2, 7, 5), (2, 1, 64, 67)])
 def test_largest_of_windows_takes_the_first_and_the_last_nan(
     device: str, shape: tuple[int, ...]

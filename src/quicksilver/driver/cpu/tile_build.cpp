@@ -364,7 +364,7 @@ class Builder {
     CHECK(!f.arg || reg(dst).dtype == DType::i64, "argmax and argmin give i64");
     s = materialise(s, f.arg ? reg(s).dtype : reg(dst).dtype, TileDomain::full);
     f.from = cls(s);
-    f.size = reg(s).size;
+    f.size = f.item = reg(s).size;
     f.dst = static_cast<uint16_t>(dst);
     f.table = &code_.isa->fold[static_cast<int>(t.fold_op)][f.from];
     CHECK(f.table->rows, "fold {} of {}", k_fold_names[static_cast<int>(t.fold_op)],

@@ -71,7 +71,9 @@ struct CodePhase {
 struct CodeFold {
   bool arg = false;
   RegClass from = r_f32;  // class of the folded values
-  uint8_t size = 4;
+  uint8_t size = 4;       // bytes of a result
+  uint8_t item = 4;       // bytes of an element that is read
+  uint8_t factors = 1;    // 2: it folds the products of two registers
   uint16_t dst = 0;
   int32_t state = 0;  // byte offset in the worker's slots
   const FoldTable* table = nullptr;
@@ -104,6 +106,8 @@ struct TileCode {
 void join_instructions(TileCode& code);
 /// How often each register is read.
 std::vector<int> count_uses(const TileCode& code);
+/// Folds that convert or multiply what they read by themselves (tile_join_folds.cpp).
+void join_folds(TileCode& code);
 /// Comparisons with one index a row become points and picks. tile_points.cpp.
 void find_points(TileCode& code);
 

@@ -67,23 +67,29 @@ struct alignas(64) FoldLanes {
   int32_t index[64];  // argmax, argmin: position in the chunk, -1 while empty
 };
 
-/// The functions of one fold on one register class. `index` arguments are null unless arg.
+/// The functions of one fold on one register class. `index` arguments are null unless arg; `y` is
+/// the second factor of what is folded, null where there is none.
 struct FoldTable {
   void (*clear_lanes)(FoldLanes& lanes);
   /// Points [at, at + n) of one chunk, in order.
-  void (*add_lanes)(FoldLanes& lanes, const char* x, int64_t n, int64_t at);
+  void (*add_lanes)(FoldLanes& lanes, const char* x, const char* y, int64_t n, int64_t at);
   /// Combines the lanes in the fixed tree. `base` is the chunk's first point.
   void (*end_lanes)(FoldLanes& lanes, char* value, int64_t* index, int64_t base);
   /// `rows` whole rows of `columns` points each, at most one tile: dst[r].
-  void (*rows)(char* value, int64_t* index, const char* x, int64_t rows, int64_t columns);
+  void (*rows)(char* value, int64_t* index, const char* x, const char* y, int64_t rows,
+               int64_t columns);
   void (*clear)(char* value, int64_t* index, int64_t n);
   /// value[c] = value[c] + x[r][c] for r in order; row r is point `base` + r and begins r * `step`
-  /// elements behind x.
-  void (*columns)(char* value, int64_t* index, const char* x, int64_t rows, int64_t columns,
-                  int64_t step, int64_t base);
+  /// elements behind x, of the second factor `step_y` behind y.
+  void (*columns)(char* value, int64_t* index, const char* x, const char* y, int64_t rows,
+                  int64_t columns, int64_t step, int64_t step_y, int64_t base);
   /// The same of partial results: x and x_index are rows x columns, one behind the other.
   void (*combine)(char* value, int64_t* index, const char* x, const int64_t* x_index, int64_t rows,
                   int64_t columns);
+  /// For folds whose partial results in `columns` are wider than the result, else null: what clears
+  /// them, and what makes results of them, in place.
+  void (*clear_state)(char* state, int64_t n) = nullptr;
+  void (*end_columns)(char* state, int64_t n) = nullptr;
 };
 
 /// Everything that is compiled once per instruction set.
@@ -96,6 +102,9 @@ struct IsaTable {
   TileFn round_to[k_dtype_count] = {};  // in the compute register
   TileFn copy[4] = {};                  // by log2 of the element size
   FoldTable fold[8][r_count] = {};      // by qs::Fold
+  FoldTable sum_of_products[2] = {};    // of f32, f64
+  FoldTable sum_of_squares[2] = {};
+  FoldTable fold_halves[2][8] = {};  // of f16, bf16 as they lie in memory; without rows: none
   /// Dense dst[p][r][c] from src + p*sp + r*sr + c*sc (bytes), by log2 of the element size.
   void (*gather[4])(char* dst, const char* src, const int64_t* n, const int64_t* stride) = {};
   void (*scatter[4])(char* dst, const char* src, const int64_t* n, const int64_t* stride) = {};

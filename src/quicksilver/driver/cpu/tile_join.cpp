@@ -22,6 +22,7 @@ class Joiner {
   void run() {
     for (CodePhase& p : code_.phases) round_once(p.body);
     find_points(code_);
+    join_folds(code_);
     for (CodePhase& p : code_.phases) join_selects(p.body);
     for (CodePhase& p : code_.phases) {
       join_chains(p.body);

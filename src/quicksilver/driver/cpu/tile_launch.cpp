@@ -101,16 +101,18 @@ void TileState::collapse() {
   empty = kept_points == 0;
 }
 
-/// The operand when all that happens to it is that folds read it: a block of it needs no
-/// temporaries, so that it may be long. -1 else.
-int16_t TileState::folded_operand() const {
+/// The operands, one or two, when all that happens to them is that folds read them: a block of them
+/// needs no temporaries, so that it may be long.
+bool TileState::folded_operands(int16_t* out) const {
   const CodePhase& p = code->phases[0];
-  if (safe || code->phases.size() > 1 || !p.expands.empty() || p.body.empty()) return -1;
-  const CodeInstr& load = p.body[0];
-  if (load.kind != CodeInstr::load || code->registers[load.dst].operand < 0) return -1;
-  for (size_t i = 1; i < p.body.size(); ++i)
-    if (p.body[i].kind != CodeInstr::fold || p.body[i].src[0] != load.dst) return -1;
-  return code->registers[load.dst].operand;
+  if (safe || code->phases.size() > 1 || !p.expands.empty()) return false;
+  size_t loads = 0;
+  for (const CodeInstr& i : p.body) {
+    if (i.kind == CodeInstr::fold) continue;  // of what was loaded: there is nothing else
+    if (i.kind != CodeInstr::load || loads == 2 || code->registers[i.dst].operand < 0) return false;
+    out[loads++] = code->registers[i.dst].operand;
+  }
+  return loads > 0;
 }
 
 /// Whether the rows of a row fold lie one behind the other in memory.
@@ -127,7 +129,11 @@ bool TileState::rows_adjoin(int16_t operand) const {
 void TileState::shape_block() {
   const int64_t most = code->tile;
   const int last = kept_loops - 1, innermost = kept_loops + reduced_loops - 1;
-  const int16_t folded = code->mode == TileMode::map ? int16_t{-1} : folded_operand();
+  int16_t folded[2] = {-1, -1};
+  const bool only_folded = code->mode != TileMode::map && folded_operands(folded);
+  const auto all_folded = [&](auto&& holds) {
+    return only_folded && holds(folded[0]) && (folded[1] < 0 || holds(folded[1]));
+  };
   step.resize(static_cast<size_t>(kept_loops), 1);
   const auto set = [&](int dim, int loop, int64_t size) {
     block_loop[dim] = static_cast<int8_t>(loop);
@@ -161,14 +167,15 @@ void TileState::shape_block() {
     if (whole_rows) {
       set(2, kept_loops + reduced_loops - 1, extent[kept_loops + reduced_loops - 1]);
       if (reduced_loops == 2) set(1, kept_loops, extent[kept_loops]);
-      const int64_t points = folded >= 0 && rows_adjoin(folded) ? k_long_tile : most;
+      const bool adjoin = all_folded([&](int16_t o) { return rows_adjoin(o); });
+      const int64_t points = adjoin ? k_long_tile : most;
       set(0, last, even_part(extent[last], std::min(points / reduced_points, k_tile)));
     } else {
-      if (folded >= 0 && walks[folded].stride[innermost] == walks[folded].item &&
-          extent[innermost] >= k_fold_chunk / 4)
-        in_memory = folded;
-      fill(2, innermost, in_memory >= 0 ? innermost : kept_loops,
-           in_memory >= 0 ? k_fold_chunk : most);
+      const bool stay = extent[innermost] >= k_fold_chunk / 4 && all_folded([&](int16_t o) {
+                          return walks[o].stride[innermost] == walks[o].item;
+                        });
+      if (stay) std::copy(folded, folded + 2, in_memory);
+      fill(2, innermost, stay ? innermost : kept_loops, stay ? k_fold_chunk : most);
     }
   } else {
     int64_t columns = most;
@@ -178,11 +185,12 @@ void TileState::shape_block() {
     // Columns do not meet, so how many a unit has is free: few enough that threads find units.
     columns = std::min(columns, std::max(k_least_columns, divide_up(kept_points, k_least_units)));
     set(2, last, even_part(extent[last], columns));
-    if (folded >= 0 && walks[folded].stride[last] == walks[folded].item &&
-        walks[folded].stride[innermost] % walks[folded].item == 0)
-      in_memory = folded;
-    fill(1, innermost, in_memory >= 0 ? innermost : kept_loops,
-         in_memory >= 0 ? k_fold_rows : most / block[2]);
+    const bool stay = all_folded([&](int16_t o) {
+      return walks[o].stride[last] == walks[o].item &&
+             walks[o].stride[innermost] % walks[o].item == 0;
+    });
+    if (stay) std::copy(folded, folded + 2, in_memory);
+    fill(1, innermost, stay ? innermost : kept_loops, stay ? k_fold_rows : most / block[2]);
   }
   for (int d = 0; d < k_block_dims; ++d)
     if (block_loop[d] >= 0 && block_loop[d] < kept_loops) step[block_loop[d]] = block[d];
@@ -239,7 +247,7 @@ void TileState::find_picks() {
 
 bool TileState::in_place(const CodeRegister& r) const {
   if (safe || r.operand < 0 || r.domain == TileDomain::uniform) return false;
-  if (r.operand == in_memory && r.domain == TileDomain::full) return true;
+  if (lies_in_memory(r.operand) && r.domain == TileDomain::full) return true;
   const Walk& w = walks[r.operand];
   return (r.domain == TileDomain::full ? w.full_reach : w.kept_reach) == Reach::dense;
 }
@@ -298,7 +306,7 @@ void TileState::make_section(const std::vector<CodeInstr>& list, TileDomain doma
       const Walk& w = walks[i.aux];
       if (i.kind == CodeInstr::load && in_place(r)) {
         in_memory_[reg] = 1;
-        const bool far = w.high - w.low > k_far_bytes && r.operand != in_memory;
+        const bool far = w.high - w.low > k_far_bytes && !lies_in_memory(r.operand);
         out.binds.push_back({i.dst, r.operand, 0, w.item, far});
         continue;
       }
@@ -375,7 +383,8 @@ void TileState::make_steps() {
   std::vector<uint8_t> read_whole(registers.size(), 0);  // by stores and folds
   for (const CodePhase& p : code->phases)
     for (const CodeInstr& i : p.body)
-      if (i.kind == CodeInstr::store || i.kind == CodeInstr::fold) read_whole[i.src[0]] = 1;
+      if (i.kind == CodeInstr::store || i.kind == CodeInstr::fold)
+        for (int k = 0; k < i.arity; ++k) read_whole[i.src[k]] = 1;
   for (size_t r = 0; r < registers.size(); ++r)
     splat_[r] = registers[r].domain == TileDomain::uniform;
   const bool narrow = code->mode == TileMode::row && unit_kept == 1;
@@ -485,7 +494,7 @@ void TileState::plan_pieces() {
       if (fold >= 0 && picks_[static_cast<size_t>(fold)]) continue;
       const bool strided = (i.kind == CodeInstr::load || i.kind == CodeInstr::store) &&
                            walks[i.aux].full_reach == Reach::strided &&
-                           static_cast<int>(i.aux) != in_memory;
+                           !lies_in_memory(static_cast<int>(i.aux));
       if (strided && walks[i.aux].block[2] == walks[i.aux].item)  // rows, each copied at once
         body += std::min(k_strided_ns, i.cost * lanes + k_row_ns / static_cast<double>(block[2]));
       else

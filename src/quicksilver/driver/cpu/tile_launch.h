@@ -82,8 +82,9 @@ struct TileState {
   int64_t block[k_block_dims] = {1, 1, 1};  // most points of a block along its dimensions
   int8_t block_loop[k_block_dims] = {-1, -1, -1};
   bool whole_rows = false;  // row mode: a block holds whole rows, one or more
-  int16_t in_memory = -1;   // the operand that folds read where it lies, in long blocks, or -1
-  int64_t unit_kept = 1;    // kept points of a whole unit
+  // The operands that folds read where they lie, in long blocks, or -1.
+  int16_t in_memory[2] = {-1, -1};
+  int64_t unit_kept = 1;  // kept points of a whole unit
   int64_t units = 1;
   std::vector<Walk> walks;
   std::vector<Transfer> transfers;
@@ -109,6 +110,9 @@ struct TileState {
   const TileState* active = nullptr;
 
   void plan(const TileCode& program, const TileArgs& values, int32_t tag, bool be_safe);
+  bool lies_in_memory(int operand) const {
+    return operand == in_memory[0] || operand == in_memory[1];
+  }
 
  private:
   void collapse();
@@ -118,7 +122,7 @@ struct TileState {
   void plan_pieces();
   void make_section(const std::vector<CodeInstr>& list, TileDomain domain, Section& out);
   void make_chain(const CodeInstr& i, TileStep& s);
-  int16_t folded_operand() const;
+  bool folded_operands(int16_t* out) const;
   bool rows_adjoin(int16_t operand) const;
   bool moves_whole_blocks() const;
   void find_picks();

@@ -236,7 +236,7 @@ class Worker {
     for (uint16_t f : phase.folds) {
       const CodeFold& fold = code_.folds[f];
       if (code_.mode == TileMode::column) {
-        fold.table->clear(state_value(fold), state_index(fold), kept_);
+        clear_state(fold);
       } else {
         fold.table->clear_lanes(lanes(fold));
       }
@@ -322,7 +322,7 @@ class Worker {
           store(s_.transfers[t.aux], t, n, dims, address, full);
           break;
         case CodeInstr::fold:
-          fold(t.aux, p_[t.src[0]]);
+          fold(t);
           break;
         case CodeInstr::point:
           std::memset(p_[t.dst], 0, static_cast<size_t>(n));
@@ -475,28 +475,43 @@ class Worker {
     }
   }
 
-  void fold(uint32_t number, const char* x) {
-    const CodeFold& f = code_.folds[number];
+  void clear_state(const CodeFold& f) {
+    if (f.table->clear_state)
+      f.table->clear_state(state_value(f), kept_);
+    else
+      f.table->clear(state_value(f), state_index(f), kept_);
+  }
+
+  /// Between two points of what a column fold reads, in elements: rows lie as they do in memory, or
+  /// one behind the other.
+  int64_t fold_step(uint16_t reg, const CodeFold& f) const {
+    const int16_t operand = code_.registers[reg].operand;
+    const bool in_memory = operand >= 0 && s_.lies_in_memory(operand);
+    return in_memory ? s_.walks[static_cast<size_t>(operand)].block[1] / f.item : kept_;
+  }
+
+  void fold(const TileStep& t) {
+    const CodeFold& f = code_.folds[t.aux];
+    const char *x = p_[t.src[0]], *y = f.factors == 2 ? p_[t.src[1]] : nullptr;
     if (s_.whole_rows) {
-      f.table->rows(total_value(f), total_index(f), x, kept_, count_);
+      f.table->rows(total_value(f), total_index(f), x, y, kept_, count_);
       return;
     }
     const bool column = code_.mode == TileMode::column;
-    // Between two points, in elements: rows lie as they do in memory, or one behind the other.
-    const int64_t step = !column             ? 1
-                         : s_.in_memory >= 0 ? s_.walks[s_.in_memory].block[1] / f.size
-                                             : kept_;
+    const int64_t step = column ? fold_step(t.src[0], f) : 1;
+    const int64_t step_y = !y ? 0 : column ? fold_step(t.src[1], f) : 1;
     for (int64_t done = 0; done < count_;) {
       const int64_t point = at_ + done, inside = point % s_.fold_chunk;
       const int64_t n = std::min(count_ - done, s_.fold_chunk - inside);
+      const char *from = x + done * step * f.item, *from_y = y ? y + done * step_y * f.item : y;
       if (column) {
-        f.table->columns(state_value(f), state_index(f), x + done * step * f.size, n, kept_, step,
+        f.table->columns(state_value(f), state_index(f), from, from_y, n, kept_, step, step_y,
                          point);
       } else {
-        f.table->add_lanes(lanes(f), x + done * f.size, n, inside);
+        f.table->add_lanes(lanes(f), from, from_y, n, inside);
       }
       done += n;
-      if (inside + n == s_.fold_chunk) flush(static_cast<uint16_t>(number), point / s_.fold_chunk);
+      if (inside + n == s_.fold_chunk) flush(static_cast<uint16_t>(t.aux), point / s_.fold_chunk);
     }
   }
 
@@ -550,7 +565,7 @@ class Worker {
       const int64_t point = at_ + done, inside = point % s_.fold_chunk;
       const int64_t n = std::min(count_ - done, s_.fold_chunk - inside);
       if (found >= done && found < done + n)
-        f.table->add_lanes(lanes(f), value, 1, inside + found - done);
+        f.table->add_lanes(lanes(f), value, nullptr, 1, inside + found - done);
       done += n;
       if (inside + n == s_.fold_chunk) flush(static_cast<uint16_t>(t.aux), point / s_.fold_chunk);
     }
@@ -566,6 +581,7 @@ class Worker {
     if (code_.mode == TileMode::column) {
       x = state_value(f);
       x_index = state_index(f);
+      if (f.table->end_columns) f.table->end_columns(state_value(f), kept_);
     } else {
       f.table->end_lanes(lanes(f), value, f.arg ? &index : nullptr, chunk * s_.fold_chunk);
     }
@@ -577,7 +593,7 @@ class Worker {
       f.table->combine(total_value(f), total_index(f), x, x_index, 1, kept_);
     }
     if (code_.mode == TileMode::column) {
-      f.table->clear(state_value(f), state_index(f), kept_);
+      clear_state(f);
     } else {
       f.table->clear_lanes(lanes(f));
     }
