@@ -428,3 +428,20 @@ def test_largest_of_windows_takes_the_first_and_the_last_nan(
     places = places.cpu().numpy()
     for n, h, j in np.ndindex(*places.shape):
         assert places[n, h, j] == 2 * j + search(a[n, 0, h, 2 * j : 2 * j + 2])
+
+
+@ON_DEVICES
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "int64"])
+@pytest.mark.parametrize("shape", [(40, 70), (300, 257), (1, 33)])
+def test_vectors_and_matrices_lie_any_way(device: str, dtype: str, shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(2)
+    a, v, w = (rng.integers(-8, 8, s) for s in (shape, (shape[0], 3), (shape[1], 3)))
+    made = [L.from_numpy(m).to(getattr(L, dtype)).to(device) for m in (a, v, w)]
+    x, left, right = made
+    for matrix in (x, x.t().contiguous().t()):
+        for vector in (left[:, 1], left[:, 1].contiguous()):
+            got = (vector @ matrix).double().cpu().numpy()
+            np.testing.assert_allclose(got, v[:, 1] @ a, rtol=0.01)
+        for vector in (right[:, 1], right[:, 1].contiguous()):
+            got = (matrix @ vector).double().cpu().numpy()
+            np.testing.assert_allclose(got, a @ w[:, 1], rtol=0.01)

@@ -1,6 +1,7 @@
 // Who computes a matrix product, in which pieces.
 //
-//   dot, axpy  matrix times vector where the matrix is read along its rows: limited by memory
+//   dot, axpy  matrix times vector where the matrix is read along its rows: limited by memory (dot
+//              has the vector laid out)
 //   library    dnnl_sgemm, f32 with one stride of 1 in each matrix, when it was measured faster
 //   dots       a few rows times B^T, both read along k: B is read once (GPT's decoding)
 //   packed     own kernels, everything else; a moderate number of rows times B^T is computed as
@@ -281,11 +282,13 @@ GemmPlan::GemmPlan(const GemmShape& shape, bool followed) : s_(shape) {
   const bool same_type = !is_half(s_.dtype);
   // Some rows of a product: who computes the whole, whose bits packed and turned products share.
   const bool part = s_.whole_m > s_.m;
-  const int64_t rows = part ? s_.whole_m : s_.m;
-  if (rows == 1 && s_.n > 1 && s_.b.row == 1 && s_.a.column == 1) transpose();
+  int64_t rows = part ? s_.whole_m : s_.m;
+  if (rows == 1 && s_.n > 1 && s_.b.row == 1) transpose();
   if (s_.n == 1 && s_.a.row == 1 && s_.a.column != 1) transpose();
-  if (s_.n == 1 && s_.a.column == 1 && s_.b.row == 1) {
+  if (swapped_) rows = s_.m;  // one of B's columns, or all of them: they are never taken in part
+  if (s_.n == 1 && s_.a.column == 1) {
     method_ = Method::dot;
+    gathers_ = s_.b.row != 1;
   } else if (rows == 1 && s_.n > 1 && s_.b.column == 1 && (s_.c.column == 1 || !same_type)) {
     method_ = Method::axpy;
   } else if (rows <= k_most_dot_rows && s_.a.column == 1 && reads_along_k(s_) && s_.k > 0) {
@@ -431,6 +434,7 @@ void GemmPlan::run_piece(const GemmPointers& p, int64_t rows, int64_t columns) c
     g.b_column = s_.b.column;
     g.alpha = s_.alpha;
     const T* bias = static_cast<const T*>(p.bias);
+    const size_t gathered = gathers_ ? static_cast<size_t>(s_.k) * size_of(s_.dtype) : 0;
     if (direct) {
       g.c = p.c;
       g.c_row = s_.c.row;
@@ -447,7 +451,8 @@ void GemmPlan::run_piece(const GemmPointers& p, int64_t rows, int64_t columns) c
         g.beta = 1;
       }
       if (method_ == Method::library && call_library(g)) return;
-      g.scratch = static_cast<char*>(thread_scratch(k_gemm_scratch_bytes));
+      g.scratch = static_cast<char*>(thread_scratch(k_gemm_scratch_bytes + gathered));
+      if (gathers_) gather_vector(g, g.scratch + k_gemm_scratch_bytes);
       kernel()(g);
       return;
     }
@@ -459,11 +464,13 @@ void GemmPlan::run_piece(const GemmPointers& p, int64_t rows, int64_t columns) c
         std::is_same_v<T, float> && s_.k > 0 && p.bias && s_.beta == 0 && s_.alpha != 0;
     if (s_.k > 0) {
       const size_t pieces = turned_ && half ? 2 : 1;  // one more to turn in
-      char* scratch = static_cast<char*>(thread_scratch(pieces * aligned + k_gemm_scratch_bytes));
+      char* scratch =
+          static_cast<char*>(thread_scratch(pieces * aligned + k_gemm_scratch_bytes + gathered));
       ab = reinterpret_cast<T*>(scratch);
       g.c = ab;
       g.c_row = columns;
       g.scratch = scratch + pieces * aligned;
+      if (gathers_) gather_vector(g, g.scratch + k_gemm_scratch_bytes);
       if (bias_first) {
         widen_piece(ab, static_cast<const char*>(p.bias), s_.dtype, s_.bias, rows, columns);
         g.beta = 1;
@@ -486,6 +493,20 @@ void GemmPlan::run_piece(const GemmPointers& p, int64_t rows, int64_t columns) c
                    bias_first ? nullptr : static_cast<const char*>(p.bias), s_.bias, s_.beta, rows,
                    columns, gemm_table().narrow[gemm_type(s_.dtype)]);
   });
+}
+
+// What dot reads of B, side by side.
+void GemmPlan::gather_vector(GemmBlock& g, char* to) const {
+  const size_t size = size_of(s_.dtype);
+  const char* from = static_cast<const char*>(g.b);
+  const int64_t step = g.b_row * static_cast<int64_t>(size);
+  const auto copy = [&]<class T>(T) {
+    for (int64_t k = 0; k < g.k; ++k)
+      std::memcpy(to + k * static_cast<int64_t>(sizeof(T)), from + k * step, sizeof(T));
+  };
+  size == 2 ? copy(uint16_t{}) : size == 4 ? copy(uint32_t{}) : copy(uint64_t{});
+  g.b = to;
+  g.b_row = 1;
 }
 
 GemmBlockFn GemmPlan::kernel() const {

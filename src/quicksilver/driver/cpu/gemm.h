@@ -73,11 +73,13 @@ class GemmPlan {
   void choose_pieces(bool followed);
   void run_piece(const GemmPointers& p, int64_t rows, int64_t columns) const;
   GemmBlockFn kernel() const;
+  void gather_vector(GemmBlock& block, char* to) const;
   bool call_library(const GemmBlock& block) const;
 
   GemmShape s_;  // of C^T = B^T A^T when `swapped_`
   bool swapped_ = false;
-  bool turned_ = false;  // C^T is computed beside C and turned into it
+  bool gathers_ = false;  // dot: the vector does not lie side by side
+  bool turned_ = false;   // C^T is computed beside C and turned into it
   Method method_ = Method::packed;
   int64_t batch_chunks_ = 1, batch_step_ = 1;  // items of the batch a chunk
   Cut rows_, columns_;                         // of C
