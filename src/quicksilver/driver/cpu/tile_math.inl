@@ -6,6 +6,8 @@
 #include "quicksilver/driver/cpu/tile_simd.h"
 // (the vectors need the layer above)
 #include "quicksilver/driver/cpu/vector_math.inl"
+// (and these of f32 need those)
+#include "quicksilver/driver/cpu/vector_math_f32.inl"
 // (and the f64 functions need those)
 #include "quicksilver/driver/cpu/vector_math_f64.inl"
 // (and these need both)

@@ -3,8 +3,8 @@
 // The polynomials are minimax fits of our own (weighted least squares, reweighted until the error
 // is level) where coefficients look odd, Taylor series where they are plain fractions. Every
 // operation is lane by lane and correctly rounded, so AVX2 and AVX-512 give the same bits. fma is
-// used inside these functions only. f32 functions that are not hot are computed in f64 and rounded
-// once.
+// used inside these functions only. f32 functions are computed in f32 (vector_math_f32.inl has the
+// longer ones) or, where that is too coarse or they are seldom wanted, in f64 and rounded once.
 namespace qs::driver::cpu::QS_ISA_NAMESPACE {
 namespace {
 
@@ -197,8 +197,6 @@ struct SigmoidF64 {
       return in_f64(wide, [](vf64 x) { __VA_ARGS__ }); \
     }                                                  \
   };
-THROUGH_F64(Log2, return log_f64(x) * 1.44269504088896340736;)
-THROUGH_F64(Log10, return log_f64(x) * 0.434294481903251827651;)
 THROUGH_F64(Expm1, const vf64 small = x + x * x * (0.5 + x * (1.0 / 6));
             return abs_of(x) < 0x1p-13 ? (x == 0.0 ? x : small) : exp_f64(x) - 1.0;)
 THROUGH_F64(Sinh, const vf64 e = exp_f64(x), z = x * x;
@@ -240,19 +238,19 @@ QS_INLINE vf32 repaired(vf32 y, vf32 x, vi32 special, F f) {
   }
   return y;
 }
-struct Sin {
+struct FarSin {
   static QS_INLINE vf32 apply(vf32 x) {
     const vf32 y = in_f64(x, [](vf64 v) { return v == 0.0 ? v : sine<0>(v); });
     return repaired(y, x, (vi32) ~(abs_of(x) <= 0x1p30f), [](double v) { return ::sin(v); });
   }
 };
-struct Cos {
+struct FarCos {
   static QS_INLINE vf32 apply(vf32 x) {
     const vf32 y = in_f64(x, [](vf64 v) { return sine<1>(v); });
     return repaired(y, x, (vi32) ~(abs_of(x) <= 0x1p30f), [](double v) { return ::cos(v); });
   }
 };
-struct Tan {
+struct FarTan {
   static QS_INLINE vf32 apply(vf32 x) {
     const vf32 y = in_f64(x, [](vf64 v) {
       vu64 quarter;
@@ -261,27 +259,6 @@ struct Tan {
       return v == 0.0 ? v : (odd ? -c : s) / (odd ? s : c);
     });
     return repaired(y, x, (vi32) ~(abs_of(x) <= 0x1p30f), [](double v) { return ::tan(v); });
-  }
-};
-
-struct Pow {
-  static QS_INLINE vf32 apply(vf32 x, vf32 y) {
-    const vi32 three = (vi32)(y == 3.0f);  // products, wherever the exponent comes from
-    if (!any(~three)) return x * x * x;
-    const vf32 result = general(x, y);
-    return three != 0 ? x * x * x : result;
-  }
-  static QS_INLINE vf32 general(vf32 x, vf32 y) {
-    const auto f = [](vf64 a, vf64 b) { return exp_f64(b * log_f64(a)); };
-    vf32 result = narrow(f(widen_low(x), widen_low(y)), f(widen_high(x), widen_high(y)));
-    const vi32 plain = (vi32)(x > 0.0f) & (vi32)(x < k_inf_f) & (vi32)(abs_of(y) < k_inf_f);
-    if (any(~plain)) [[unlikely]] {
-      for (int i = 0; i < VecOf<float>::lanes; ++i)
-        if (!plain[i])
-          result[i] =
-              static_cast<float>(::pow(static_cast<double>(x[i]), static_cast<double>(y[i])));
-    }
-    return result;
   }
 };
 

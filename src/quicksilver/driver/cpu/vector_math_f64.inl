@@ -227,30 +227,21 @@ QS_INLINE vf64 tan_f64(vf64 x) {
 
 // ---- the error function and its relatives
 
-/// `wide`: to f64's precision; else to f32's.
-template <bool wide>
 QS_INLINE vf64 erf_near(vf64 x) {  // |x| <= 1
   const vf64 z = x * x;
-  vf64 p;
-  if constexpr (wide)
-    p = polynomial(z, -4.374621450325064e-12, 8.800680090460203e-11, -1.219035624032117e-09,
+  const vf64 p =
+      polynomial(z, -4.374621450325064e-12, 8.800680090460203e-11, -1.219035624032117e-09,
                    1.4796618901290416e-08, -1.6365085592632062e-07, 1.6462076794793434e-06,
                    -1.4925649082364785e-05, 0.0001205533295270044, -0.0008548327023024696,
                    0.005223977625438469, -0.026866170645131082, 0.11283791670955125,
                    -0.37612638903183754);
-  else
-    p = polynomial(z, -1.6365085592632062e-07, 1.6462076794793434e-06, -1.4925649082364785e-05,
-                   0.0001205533295270044, -0.0008548327023024696, 0.005223977625438469,
-                   -0.026866170645131082, 0.11283791670955125, -0.37612638903183754);
   return fma(x, splat(k_two_over_root_pi), fma(x * z, p, x * k_two_over_root_pi_low));
 }
 /// erfc(a) for a in [1/2, 28]: e^(-a^2) times (1 + 2a) erfcx(a) / (1 + 2a).
-template <bool wide>
 QS_INLINE vf64 erfc_far(vf64 a) {
   const vf64 t = (a - 3.5) / (a + 3.5), square = a * a, rest = fma(a, a, -square);
-  vf64 p;
-  if constexpr (wide)
-    p = polynomial(t, 1.0591622351425399e-08, 4.2783298300506434e-10, -9.361273365147815e-08,
+  const vf64 p =
+      polynomial(t, 1.0591622351425399e-08, 4.2783298300506434e-10, -9.361273365147815e-08,
                    -7.545055693454484e-09, 6.00951725853741e-07, -4.466283205177847e-08,
                    -3.814991076700576e-06, 2.3285625617049886e-06, 2.4261220716444518e-05,
                    -4.278232062220953e-05, -0.00012151250870843876, 0.0005643844370842721,
@@ -258,34 +249,26 @@ QS_INLINE vf64 erfc_far(vf64 a) {
                    -0.04882332582769667, 0.08798315382497571, -0.11508959816020042,
                    0.09751909515325563, -0.010555596332218151, -0.1400091801376194,
                    1.2423492448711544);
-  else
-    p = polynomial(t, -9.154903807332612e-05, 0.0004951808385856073, -0.00031583442891295775,
-                   -0.004171318715009591, 0.019101326508935906, -0.04883618990831738,
-                   0.08798330234394999, -0.11508787731610254, 0.09751904511862629,
-                   -0.01055568081158312, -0.14000917814606018, 1.2423492455450482);
   const vf64 e = exp_f64(-square);
   return e * (p / (2.0 * a + 1.0)) * (1.0 - rest);
 }
-template <bool wide>
 QS_INLINE vf64 erfc_f64(vf64 x) {
   vf64 a = abs_of(x);
   a = a > 28.0 ? splat(28.0) : a;
-  const vf64 far = erfc_far<wide>(a);
-  const vf64 near = 1.0 - erf_near<wide>(x);
+  const vf64 far = erfc_far(a);
+  const vf64 near = 1.0 - erf_near(x);
   const vf64 y = abs_of(x) < 0.5 ? near : (x < 0.0 ? 2.0 - far : far);
   return x == x ? y : x;
 }
 QS_INLINE vf64 erf_f64(vf64 x) {
   vf64 a = abs_of(x);
   a = a > 6.0 ? splat(6.0) : a;  // erf(6) rounds to 1
-  const vf64 y = a < 0.9 ? erf_near<true>(a) : 1.0 - erfc_far<true>(a);
+  const vf64 y = a < 0.9 ? erf_near(a) : 1.0 - erfc_far(a);
   return x == x ? with_sign(y, x) : x;
 }
 
-/// erfinv(x) / x as a function of w = -log(1 - x^2), as Giles does it, with fits of our own: good to
-/// f32's precision up to its last number below 1. For f64 the far fit reaches further, and a step of
-/// Halley's method follows, on erf or, near the ends, on erfc.
-template <bool wide>
+/// erfinv(x) / x as a function of w = -log(1 - x^2), as Giles does it, with fits of our own: to which
+/// a step of Halley's method is added, on erf or, near the ends, on erfc.
 QS_INLINE vf64 erfinv_f64(vf64 x) {
   const vf64 a = abs_of(x), tail = 1.0 - a;
   const vf64 w = -log_f64(tail * (1.0 + a));
@@ -295,24 +278,16 @@ QS_INLINE vf64 erfinv_f64(vf64 x) {
                  4.6541741050231655e-07, -3.4234142742220455e-06, -4.9596917942159365e-06,
                  0.00021825772396383332, -0.0012527485028416628, -0.004177320040540122,
                  0.24664028942745514, 1.501409351110792);
-  vf64 end;
-  if constexpr (wide)
-    end = polynomial(s, 7.325156822633578e-07, -1.01177385581464e-05, 5.291410446019428e-05,
+  const vf64 end =
+      polynomial(s, 7.325156822633578e-07, -1.01177385581464e-05, 5.291410446019428e-05,
                      -0.00010431906213702843, -0.00014336174098774225, 0.0012914589453805487,
                      -0.0034461981817761403, 0.005737624805827678, -0.007694030480469546,
                      0.009442158677982237, 1.001680345367668, 2.832976839837171);
-  else
-    end = polynomial(s, -3.457579213452002e-05, 0.00016854158453274745, -0.0002722671058703768,
-                     -0.00013131994271710926, 0.0014737455981858327, -0.0035616784594681124,
-                     0.005687687558257992, -0.0076437457320701185, 0.009445322998191417,
-                     1.0016752853175022, 2.8329768011588836);
   vf64 y = (w < 5.0 ? middle : end) * a;
-  if constexpr (wide) {
-    const vf64 near = erf_near<true>(y) - a, far = tail - erfc_far<true>(y < 0.5 ? splat(0.5) : y);
-    const vf64 error = a < 0.55 ? near : far;  // erfinv(0.55) = 0.534
-    const vf64 step = error / (k_two_over_root_pi * exp_f64(-(y * y)));
-    y -= step / (1.0 + y * step);
-  }
+  const vf64 near = erf_near(y) - a, far = tail - erfc_far(y < 0.5 ? splat(0.5) : y);
+  const vf64 error = a < 0.55 ? near : far;  // erfinv(0.55) = 0.534
+  const vf64 step = error / (k_two_over_root_pi * exp_f64(-(y * y)));
+  y -= step / (1.0 + y * step);
   y = a < 1.0 ? y : (a == 1.0 ? splat(k_inf) : splat(k_nan));
   return x == 0.0 ? x : (x == x ? with_sign(y, x) : x);
 }
@@ -376,32 +351,18 @@ F64(Sin, sin_f64)
 F64(Cos, cos_f64)
 F64(Tan, tan_f64)
 F64(Erf, erf_f64)
-F64(Erfc, erfc_f64<true>)
+F64(Erfc, erfc_f64)
 THROUGH(Asinh, asinh_f64)
 THROUGH(Acosh, acosh_f64)
 THROUGH(Atanh, atanh_f64)
-THROUGH(Asin, asin_f64)
-THROUGH(Acos, acos_f64)
-THROUGH(Atan, atan_f64)
-THROUGH(Erfc, erfc_f64<false>)
 THROUGH(Lgamma, lgamma_f32)
 #undef F64
 #undef THROUGH
 struct ErfinvF64 {
-  static QS_INLINE vf64 apply(vf64 x) { return erfinv_f64<true>(x); }
-};
-struct Erfinv {
-  static QS_INLINE vf32 apply(vf32 wide) {
-    return in_f64(wide, [](vf64 x) { return erfinv_f64<false>(x); });
-  }
+  static QS_INLINE vf64 apply(vf64 x) { return erfinv_f64(x); }
 };
 struct Atan2F64 {
   static QS_INLINE vf64 apply(vf64 y, vf64 x) { return atan2_f64(y, x); }
-};
-struct Atan2 {
-  static QS_INLINE vf32 apply(vf32 y, vf32 x) {
-    return in_f64(y, x, [](vf64 b, vf64 a) { return atan2_f64(b, a); });
-  }
 };
 /// sqrt(x^2 + y^2); squares of f32 neither overflow nor vanish in f64.
 struct Hypot {
