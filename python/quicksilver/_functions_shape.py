@@ -197,20 +197,41 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     return powers if increasing else powers.flip(-1)
 
 
-def _triangle(row: int, col: int, offset: int, dtype: Any, device: Any, lower: bool) -> Tensor:
-    import numpy as np
+def _lower_triangle(offset: int, place: Tensor) -> tuple[Tensor, Tensor]:
+    """Row and column of each place in the triangle that begins where its first row does: rows of
+    c, c + 1, ... elements. Row t begins at t (t + b) / 2 with b = 2 c - 1; a float64 holds these
+    numbers exactly, and their roots where they are squares.
+    """
+    first = max(0, -offset)
+    b = 2 * (first + offset + 1) - 1
+    t = ((8 * place + b * b).sqrt() - b).mul(0.5).floor()
+    return t + first, place - t * (t + b) * 0.5
 
+
+def _triangle(row: int, col: int, offset: int, dtype: Any, device: Any, lower: bool) -> Tensor:
     if row < 0 or col < 0:
         name = "row" if row < 0 else "col"
         raise RuntimeError(f"{name} must be non-negative, got{min(row, col)}")
-    # The columns of row r: [0, edge) of the lower triangle, [edge, col) of the upper one.
-    edge = np.clip(np.arange(row, dtype=np.int64) + offset + (1 if lower else 0), 0, col)
-    counts, first = (edge, 0) if lower else (col - edge, edge)
-    ends = np.cumsum(counts)
-    places = np.empty((2, int(ends[-1]) if row else 0), np.int64)
-    places[0] = np.repeat(np.arange(row), counts)
-    places[1] = np.arange(places.shape[1]) + np.repeat(first - (ends - counts), counts)
-    return _C.from_numpy(places).to(device=device or "cpu", dtype=dtype or _C.int64)
+    # The upper triangle is the lower one of the matrix turned by half a turn, last element first.
+    at = offset if lower else col - row - offset
+    # Rows [first, full) have 1 + at + r elements, the rows behind them col.
+    first = min(max(0, -at), row)
+    full = min(max(col - at - 1, first), row)
+    steps = full - first
+    count = steps * (first + at + 1) + steps * (steps - 1) // 2
+    options = {"dtype": _C.float64, "device": device or "cpu"}
+    place = _C.arange(count, **options) if lower else _C.arange(count - 1, -1, -1, **options)
+    rows, columns = _lower_triangle(at, place)
+    if full < row and col:
+        block = (row - full, col)
+        more = _C.arange(full, row, **options).unsqueeze(1).expand(block).reshape(-1)
+        rows = _C.cat([rows, more] if lower else [more.flip(0), rows])
+        more = _C.arange(col, **options).expand(block).reshape(-1)
+        columns = _C.cat([columns, more] if lower else [more.flip(0), columns])
+    if not lower:
+        rows, columns = row - 1 - rows, col - 1 - columns
+    kind = dtype or _C.int64
+    return _C.stack([rows.to(kind), columns.to(kind)])
 
 
 def tril_indices(

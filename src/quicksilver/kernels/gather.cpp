@@ -10,6 +10,7 @@
 // ints      element bytes, rank, indices, shape[rank], out strides[rank], src strides[rank], then
 //           for each index: dtype, bound or ~bound, step, strides[rank]
 // items     points of out, in the order in which it lies
+#include <algorithm>
 #include <bit>
 #include <type_traits>
 #include <utility>
@@ -55,13 +56,26 @@ template <class T, class I, bool dense>
   }
 }
 
+/// The same where everything lies dense: no product, and without negative indices no more than two
+/// loads and a store.
+template <class T, class I, bool wraps>
+[[gnu::noinline]] void pick_run(const I* given, int64_t wrap, const T* from, T* to,
+                                int64_t length) {
+  for (int64_t i = 0; i < length; ++i) {
+    const int64_t index = static_cast<int64_t>(given[i]);
+    to[i] = from[wraps ? index + (index >> 63 & wrap) : index];
+  }
+}
+
 /// A run along which one index varies, of dtype I; the others, if any, are in `from` already.
 template <class T, class I>
 void gather_run(const KernelView& view, const IndexReader& x, int64_t at, int64_t index_step,
                 const T* from, int64_t src_step, T* to, int64_t out_step, int64_t length) {
   const I* given = static_cast<const I*>(x.base) + at;
   if (length >= 16 && all_inside(given, index_step, length, x)) {
-    if (index_step == 1 && out_step == 1)
+    if (index_step == 1 && out_step == 1 && x.step == 1 && src_step == 0)
+      (x.wrap ? pick_run<T, I, true> : pick_run<T, I, false>)(given, x.wrap, from, to, length);
+    else if (index_step == 1 && out_step == 1)
       move_run<T, I, true>(given, 1, x.wrap, x.step, from, src_step, to, 1, length);
     else
       move_run<T, I, false>(given, index_step, x.wrap, x.step, from, src_step, to, out_step,
@@ -92,6 +106,41 @@ void gather_run(const KernelView& view, const IndexReader* indices, int count, i
   }
 }
 
+/// For short rows memcpy is mostly the call.
+inline void copy_short(void* to, const void* from, size_t bytes) {
+  constexpr size_t k_block = 16, k_short = 256;
+  if (bytes < k_block || bytes > k_short) {
+    std::memcpy(to, from, bytes);
+    return;
+  }
+  char* const t = static_cast<char*>(to);
+  const char* const f = static_cast<const char*>(from);
+  for (size_t i = 0; i + k_block <= bytes; i += k_block) std::memcpy(t + i, f + i, k_block);
+  std::memcpy(t + bytes - k_block, f + bytes - k_block, k_block);  // overlaps the one before
+}
+
+/// Dense rows of `row` elements, one an index: embedding. Runs along the dimension before the last
+/// are taken in one loop.
+template <class T, class I>
+void gather_rows(const KernelView& view, const IndexReader& x, const int64_t* at,
+                 const int64_t* step, const T* src, T* out, int64_t rows, int64_t row) {
+  const I* given = static_cast<const I*>(x.base) + at[2];
+  T* to = out + at[0];
+  const T* from = src + at[1];
+  const uint64_t bound = static_cast<uint64_t>(x.bound);
+  const size_t bytes = static_cast<size_t>(row) * sizeof(T);
+  for (int64_t r = 0; r < rows; ++r, to += step[0], from += step[1], given += step[2]) {
+    int64_t index = static_cast<int64_t>(*given);
+    index += index >> 63 & x.wrap;
+    if (static_cast<uint64_t>(index) < bound) [[likely]] {
+      copy_short(to, from + index * x.step, bytes);
+    } else {
+      report(view, 1, static_cast<int64_t>(*given), x.bound);
+      std::fill(to, to + row, T{});
+    }
+  }
+}
+
 template <class T>
 void gather_points(const KernelView& view, int64_t begin, int64_t end) {
   IntReader ints(view.ints + 1);
@@ -117,7 +166,7 @@ void gather_points(const KernelView& view, int64_t begin, int64_t end) {
   const int64_t out_step = rank > 0 ? strides[0][rank - 1] : 0;
   const int64_t src_step = rank > 0 ? strides[1][rank - 1] : 0;
 
-  for_runs(rank, shape, 2 + count, strides, begin, end, [&](const int64_t* at, int64_t length) {
+  const auto run = [&](const int64_t* at, int64_t length) {
     T* to = out + at[0];
     if (!varies) {
       int64_t offset = at[1];
@@ -148,7 +197,20 @@ void gather_points(const KernelView& view, int64_t begin, int64_t end) {
         good = indices[j].add(view, at[2 + j] + i * indices[j].strides[rank - 1], offset) && good;
       to[i * out_step] = good ? src[offset] : T{};
     }
+  };
+  if (varies || count != 1 || rank < 2 || out_step != 1 || src_step != 1)
+    return for_runs(rank, shape, 2 + count, strides, begin, end, run);
+  // Whole rows, and what is left of one in front of them and behind.
+  const int64_t row = shape[rank - 1], first = (begin + row - 1) / row, last = end / row;
+  if (first >= last) return for_runs(rank, shape, 3, strides, begin, end, run);
+  for_runs(rank, shape, 3, strides, begin, first * row, run);
+  const int64_t step[] = {strides[0][rank - 2], strides[1][rank - 2], strides[2][rank - 2]};
+  for_runs(rank - 1, shape, 3, strides, first, last, [&](const int64_t* at, int64_t rows) {
+    dispatch_index(indices[0].dtype, [&]<class I>(I) {
+      gather_rows<T, I>(view, indices[0], at, step, src, out, rows, row);
+    });
   });
+  for_runs(rank, shape, 3, strides, last * row, end, run);
 }
 
 }  // namespace
