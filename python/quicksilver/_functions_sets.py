@@ -115,8 +115,10 @@ def isin(
     x, among = elements.detach().to(common), test_elements.detach().to(common).reshape(-1)
     if among.numel() == 0:
         return _C.full(x.shape, invert, dtype=_C.bool, device=x.device)
-    if among.numel() <= 8:
-        found = (x.unsqueeze(-1) == among).any(-1)
+    if among.numel() <= 16:  # one pass of comparisons
+        found = x == among[0]
+        for one in among[1:].unbind():
+            found = found | (x == one)
     else:
         ordered = among.sort()[0]
         place = _C._searchsorted(ordered, x.contiguous()).clamp(max=ordered.numel() - 1)

@@ -70,7 +70,7 @@ def multinomial(
 ) -> Tensor:
     """Indices drawn with probabilities in proportion to input: [K] or [N, K] to [..., num_samples].
 
-    With replacement the draws are looked up in the running sum; without, they are the num_samples
+    With replacement draws are searched for in the running sum; without, they are the num_samples
     largest of log p + Gumbel noise, which is the same distribution (Efraimidis and Spirakis 2006).
 
     Raises:
@@ -92,19 +92,21 @@ def multinomial(
     weights = input.detach()
     if weights.dtype is not _C.float64:
         weights = weights.float()
-    if not bool((weights.isfinite() & (weights >= 0)).all()):
+    sums = weights.cumsum(-1) if replacement and weights.size(-1) else None
+    total = weights.sum(-1, True) if sums is None else sums[..., -1:]
+    fine = (weights.isfinite() & (weights >= 0)).all(), (total > 0).all()
+    valid, some = _C.stack(fine).tolist()  # both at once: a question waits for the device
+    if not valid:
         raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
-    if not bool((weights.sum(-1) > 0).all()):
+    if not some:
         raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
-    if replacement:
+    if sums is not None:
         shape = (*weights.shape[:-1], num_samples)
-        sums = weights.cumsum(-1)
         draws = _C.empty(shape, dtype=weights.dtype, device=weights.device)
-        draws = draws.uniform_(generator=generator) * sums[..., -1:]
-        found = (sums.unsqueeze(-2) <= draws.unsqueeze(-1)).sum(-1)
-        # A draw may round up to the whole sum: it belongs to the last weight that is not zero.
-        last = ((weights > 0) * _C.arange(weights.size(-1), device=weights.device)).amax(-1, True)
-        return _C.minimum(found, last)
+        # A draw must not round up to the whole sum, where no weight is left.
+        below = _C.nextafter(total, _C.zeros_like(total))
+        draws = _C.minimum(draws.uniform_(generator=generator) * total, below)
+        return _C._searchsorted(sums, draws, True)
     noise = _C.empty(weights.shape, dtype=weights.dtype, device=weights.device)
     noise = -(-noise.uniform_(generator=generator).log()).log()
     return (weights.log() + noise).topk(num_samples, -1)[1]
