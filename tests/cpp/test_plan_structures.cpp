@@ -211,8 +211,8 @@ TEST(PlanStructures, DonationsAreChecked) {
 /// Short rows are held, long ones are not; few columns are folded by rows, many by columns.
 TEST(PlanStructures, SizeClassesMakeOneEach) {
   Program p("null");
-  for (int64_t n : {64, 96, 9000, 9001, 128, 12000}) {
-    T x = p.empty({4, n});
+  for (int64_t n : {64, 96, 1100000, 1100001, 128, 1200000}) {
+    T x = p.empty({8, n});
     T y = p.record(Op::softmax, {x}, {DType::f32, {}, {x.layout.shape}, {2, 0}, {}})[0];
     p.cut();
   }

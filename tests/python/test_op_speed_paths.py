@@ -52,7 +52,9 @@ def test_moving_halves_changes_no_bit(device: str, dtype: str) -> None:
 
 
 @ON_DEVICES
-@pytest.mark.parametrize("shape", [(1, 70000), (5, 3000), (3, 1024), (7, 1000), (2, 600)])
+@pytest.mark.parametrize(
+    "shape", [(1, 1_050_000), (1, 70000), (5, 3000), (3, 1024), (7, 1000), (2, 600)]
+)
 def test_rows_of_any_length_fold_and_spread(device: str, shape: tuple[int, int]) -> None:
     a = np.random.default_rng(3).standard_normal(shape)
     x = L.from_numpy(a.astype(np.float32)).to(device)
