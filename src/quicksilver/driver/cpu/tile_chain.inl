@@ -109,6 +109,14 @@ void chain_slots(char* dst, const ChainLink* links, int64_t n) {
     run_strip<Vec<T>>(links, dst, offset);
 }
 
+/// Whether the first n elements of dst share memory with those of a source.
+QS_INLINE bool meets_source(const char* dst, const ChainLink* links, int count, int64_t n) {
+  const char* const end = dst + n * links[count].item;
+  for (int k = 0; k < count; ++k)
+    if (links[k].src && links[k].src < end && dst < links[k].src + n * links[k].item) return true;
+  return false;
+}
+
 /// `count` links and the store.
 template <class T>
 void chain_memory(char* dst, const ChainLink* links, int count, int64_t n) {
@@ -118,7 +126,11 @@ void chain_memory(char* dst, const ChainLink* links, int count, int64_t n) {
     run_strip<Vec<T>>(links, dst, i * static_cast<int64_t>(sizeof(T)));
   const size_t left = static_cast<size_t>(n - i);
   if (left == 0) return;
-  // What is left goes through copies: memory beyond the n-th element is never touched.
+  // Memory beyond the n-th element is never touched. The last strip overlaps the one before, whose
+  // elements come out the same where no source was overwritten; else what is left goes through
+  // copies.
+  if (i > 0 && !meets_source(dst, links, count, n))
+    return run_strip<Vec<T>>(links, dst, (n - k_strip) * static_cast<int64_t>(sizeof(T)));
   alignas(64) char rest[k_most_links + 2][k_strip_bytes];
   ChainLink local[k_most_links + 2];
   for (int k = 0; k <= count; ++k) {
