@@ -22,6 +22,17 @@ void check_integers(DType d) {
       y.push_back(b);
       safe.push_back(b == 0 ? T(3) : b);
     }
+  // Whole vectors of numbers that floating division serves, and of such as are just too large.
+  for (const int bits : {4, 10, 22, 23, 24, 31, 50, 51, 52, 53})
+    for (int i = 0; i < 200; ++i) {
+      if (bits >= std::numeric_limits<T>::digits) continue;
+      const uint64_t range = uint64_t{1} << bits;
+      const T a = static_cast<T>(random() % (2 * range + 1) - (low < 0 ? range : 0));
+      const T b = static_cast<T>(random() % (i % 2 ? 2 * range + 1 : 9) - (low < 0 ? range : 0));
+      x.push_back(a);
+      y.push_back(b);
+      safe.push_back(b == 0 ? T(3) : b);
+    }
   const auto check = [&](Prim p, const std::vector<T>& right, auto f) {
     const auto z = run_op<T>(p, d, {d, d}, nullptr, x, right);
     for (size_t i = 0; i < x.size(); ++i)

@@ -10,6 +10,8 @@
 
 #include <math.h>
 
+#include <type_traits>
+
 #include "quicksilver/driver/cpu/vector_remainder.inl"
 
 namespace qs::driver::cpu::QS_ISA_NAMESPACE {
@@ -80,52 +82,74 @@ void set_error(const TileStep& step, int32_t reason, int64_t value, int64_t boun
 
 enum Division { floor_div, trunc_div, rem_floor, rem_trunc };
 
-/// A vector of 64-bit divisions through f64, which is exact below 2^52 where nothing is negative;
-/// false when some lane is not so. (A quotient that is no integer is farther from the next one
-/// than the rounding reaches.)
-template <bool remainder>
-QS_INLINE bool divide_small(vu64 x, vu64 y, vu64& out) {
-  constexpr uint64_t k_bits = uint64_t{1} << 52, k_magic = 0x4330000000000000;  // 2^52
-  if (any((vi64)((x | y) >= k_bits) | (vi64)(y == 0))) return false;
-  const vf64 fx = (vf64)(x | k_magic) - 0x1p52, fy = (vf64)(y | k_magic) - 0x1p52;
-  const vf64 quotient = rounded<k_to_zero>(fx / fy);
-  const vf64 result = remainder ? fma(-quotient, fy, fx) : quotient;
-  out = (vu64)(result + 0x1p52) ^ k_magic;
+/// A vector of divisions through f64 (f32 for 32 bits), whose quotient, rounded down or toward zero,
+/// is exact where both numbers are below 2^51 (2^23): one that is no integer is farther from the
+/// next one than the rounding reaches. False when some lane is not so.
+template <Division what, bool is_signed>
+QS_INLINE bool divide_small(vi64 x, vi64 y, vi64& out) {
+  constexpr int64_t k_limit = is_signed ? int64_t{1} << 51 : 0;
+  constexpr int64_t k_magic = 0x4338000000000000;  // 1.5 * 2^52
+  const vu64 high = (((vu64)x + k_limit) | ((vu64)y + k_limit)) >> (is_signed ? 52 : 51);
+  if (any((vi64)(high != 0) | (vi64)(y == 0))) return false;
+  const vf64 fx = (vf64)(x + k_magic) - 0x1.8p52, fy = (vf64)(y + k_magic) - 0x1.8p52;
+  constexpr int k_mode = what == floor_div || what == rem_floor ? k_down : k_to_zero;
+  const vf64 quotient = rounded<k_mode>(fx / fy);
+  const vf64 result =
+      what == rem_floor || what == rem_trunc ? fma(-quotient, fy, fx) : quotient;
+  out = (vi64)(result + 0x1.8p52) - k_magic;
   return true;
+}
+template <Division what, bool>
+QS_INLINE bool divide_small(vi32 x, vi32 y, vi32& out) {
+  constexpr int32_t k_limit = 1 << 23;
+  const vu32 high = (((vu32)x + k_limit) | ((vu32)y + k_limit)) >> 24;
+  if (any((vi32)(high != 0) | (vi32)(y == 0))) return false;
+  const vf32 fx = to_float(x), fy = to_float(y);
+  constexpr int k_mode = what == floor_div || what == rem_floor ? k_down : k_to_zero;
+  const vf32 quotient = rounded<k_mode>(fx / fy);
+  out = to_int(what == rem_floor || what == rem_trunc ? fma(-quotient, fy, fx) : quotient);
+  return true;
+}
+
+template <class T, Division what>
+QS_INLINE T divide_one(T x, T y, const TileStep& step) {
+  T quotient = 0, remainder = 0;
+  if (y == 0) {
+    set_error(step, 2, static_cast<int64_t>(x), 0);
+  } else if (T(-1) < T(0) && y == T(-1)) {
+    quotient = static_cast<T>(0 - static_cast<uint64_t>(x));  // INT_MIN / -1 wraps
+  } else {
+    quotient = static_cast<T>(x / y);
+    remainder = static_cast<T>(x % y);
+    const bool opposite = T(-1) < T(0) && remainder != 0 && ((remainder < 0) != (y < 0));
+    if (opposite && what == floor_div) quotient = static_cast<T>(quotient - 1);
+    if (opposite && what == rem_floor) remainder = static_cast<T>(remainder + y);
+  }
+  return what == floor_div || what == trunc_div ? quotient : remainder;
 }
 
 template <class T, Division what>
 void divide_int(char* d, const char* a, const char* b, const char*, int64_t n,
                 const TileStep& step) {
   constexpr int64_t k_lanes = VecOf<T>::lanes;
-  for (int64_t i = 0; i < n; ++i) {
-    if constexpr (sizeof(T) == 8) {
-      for (; i + k_lanes <= n; i += k_lanes) {
-        constexpr bool k_remainder = what == rem_floor || what == rem_trunc;
-        const auto some = [&](const char* p, int64_t stride) {
-          return stride ? load<vu64>(p + i * 8) : load<vu64>(p);
-        };
-        vu64 result;
-        if (!divide_small<k_remainder>(some(a, step.stride[0]), some(b, step.stride[1]), result))
-          break;
-        store(d + i * 8, result);
+  const int64_t stride_a = step.stride[0] ? 1 : 0, stride_b = step.stride[1] ? 1 : 0;
+  const T* x = reinterpret_cast<const T*>(a);
+  const T* y = reinterpret_cast<const T*>(b);
+  T* out = reinterpret_cast<T*>(d);
+  for (int64_t i = 0; i < n;) {
+    if constexpr (sizeof(T) >= 4) {
+      using V = Vec<std::conditional_t<sizeof(T) == 4, int32_t, int64_t>>;
+      V result;
+      if (i + k_lanes <= n &&
+          divide_small<what, (T(-1) < T(0))>(load<V>(x + i * stride_a), load<V>(y + i * stride_b),
+                                             result)) {
+        store(out + i, result);
+        i += k_lanes;
+        continue;
       }
-      if (i == n) return;
     }
-    const T x = element<T>(a, i, step.stride[0]), y = element<T>(b, i, step.stride[1]);
-    T quotient = 0, remainder = 0;
-    if (y == 0) {
-      set_error(step, 2, static_cast<int64_t>(x), 0);
-    } else if (T(-1) < T(0) && y == T(-1)) {
-      quotient = static_cast<T>(0 - static_cast<uint64_t>(x));  // INT_MIN / -1 wraps
-    } else {
-      quotient = static_cast<T>(x / y);
-      remainder = static_cast<T>(x % y);
-      const bool opposite = T(-1) < T(0) && remainder != 0 && ((remainder < 0) != (y < 0));
-      if (opposite && what == floor_div) quotient = static_cast<T>(quotient - 1);
-      if (opposite && what == rem_floor) remainder = static_cast<T>(remainder + y);
-    }
-    reinterpret_cast<T*>(d)[i] = what == floor_div || what == trunc_div ? quotient : remainder;
+    for (const int64_t end = i + k_lanes < n ? i + k_lanes : n; i < end; ++i)
+      out[i] = divide_one<T, what>(x[i * stride_a], y[i * stride_b], step);
   }
 }
 
