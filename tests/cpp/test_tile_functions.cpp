@@ -113,6 +113,28 @@ TEST(Tile, RareFunctions) {
     EXPECT_NEAR(y[i], digamma[i], 1e-14 * std::max(1.0, std::fabs(digamma[i])));
   const auto gamma = run_op<double>(Prim::lgamma, DType::f64, {DType::f64}, nullptr, x);
   for (size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(gamma[i], std::lgamma(x[i]), 1e-13);
+  // zeta(s, q) - zeta(s, q + 1) = q^-s, where s is small and whole and where it is not.
+  std::vector<double> order, q, next;
+  for (const double s : {2.0, 3.0, 5.0, 8.0, 9.0, 2.5})
+    for (const double at : {1e-3, 0.5, 1.0, 3.25, 40.0}) {
+      order.push_back(s);
+      q.push_back(at);
+      next.push_back(at + 1);
+    }
+  const auto zeta = [&](const std::vector<double>& at) {
+    return run_op<double>(Prim::zeta, DType::f64, {DType::f64, DType::f64}, nullptr, order, at);
+  };
+  const auto here = zeta(q), there = zeta(next);
+  for (size_t i = 0; i < q.size(); ++i)
+    EXPECT_NEAR(here[i] - there[i], std::pow(q[i], -order[i]), 4e-16 * here[i]) << order[i];
+  EXPECT_NEAR(here[2], 1.6449340668482264, 4e-16);
+  std::vector<float> normal;
+  for (int i = -4000; i < 4001; ++i) normal.push_back(static_cast<float>(i) / 400);
+  const auto phi = run_op<float>(Prim::ndtr, DType::f32, {DType::f32}, nullptr, normal);
+  for (size_t i = 0; i < normal.size(); ++i) {
+    const double expected = 0.5 * std::erfc(normal[i] * -0.70710678118654752440);
+    EXPECT_NEAR(phi[i], expected, std::min(6e-8, 2e-7 + 0.02 * expected)) << normal[i];
+  }
   std::vector<double> z;
   for (int i = -999; i < 1000; ++i) z.push_back(i / 1000.0);
   z.insert(z.end(), {1 - 1e-12, -1 + 1e-9, 1e-300, 1, -1, 1.5});

@@ -70,7 +70,8 @@ Tensor nan_to_num(const Tensor& x, std::optional<double> nan, std::optional<doub
     return complex(nan_to_num(real_part(x), nan, posinf, neginf),
                    nan_to_num(imag_part(x), nan, posinf, neginf));
   const double end = largest(x.dtype());
-  return apply(Op::nan_to_num, {x, nan.value_or(0.0), posinf.value_or(end), neginf.value_or(-end)});
+  return apply(Op::nan_to_num, {x, nan.value_or(0.0), posinf.value_or(end), neginf.value_or(-end)},
+               {attr(int64_t{!posinf && !neginf})});
 }
 
 Tensor polygamma(int64_t n, const Tensor& x) {

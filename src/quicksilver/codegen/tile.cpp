@@ -271,6 +271,7 @@ int cost_of(Prim p) {
     case Prim::tanh:
     case Prim::sigmoid:
     case Prim::erf:
+    case Prim::ndtr:
       return 8;
     case Prim::div:
     case Prim::sqrt:

@@ -26,7 +26,7 @@ UNARY(exp2) UNARY(expm1) UNARY(log) UNARY(log2) UNARY(log10) UNARY(log1p) UNARY(
 UNARY(tan) UNARY(asin) UNARY(acos) UNARY(atan) UNARY(sinh) UNARY(cosh) UNARY(asinh) UNARY(acosh)
 UNARY(atanh) UNARY(tanh) UNARY(sigmoid) UNARY(erf) UNARY(erfc) UNARY(erfinv) UNARY(lgamma)
 UNARY(digamma) UNARY(i0) UNARY(i0e) UNARY(i1) UNARY(i1e) UNARY(k0e) UNARY(k1e) UNARY(j0) UNARY(j1)
-UNARY(y0) UNARY(y1) UNARY(erfcx) UNARY(ndtri) UNARY(floor) UNARY(ceil) UNARY(trunc) UNARY(round) UNARY(isnan) UNARY(isinf)
+UNARY(y0) UNARY(y1) UNARY(erfcx) UNARY(ndtri) UNARY(ndtr) UNARY(floor) UNARY(ceil) UNARY(trunc) UNARY(round) UNARY(isnan) UNARY(isinf)
 UNARY(isfinite) UNARY(signbit) UNARY(logical_not) UNARY(bit_not)
 #undef UNARY
 #define BINARY(name) \

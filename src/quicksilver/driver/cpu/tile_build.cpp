@@ -30,6 +30,7 @@ float cost_of(Prim p, RegClass r, bool exact) {
     case Prim::tanh:
     case Prim::sigmoid:
     case Prim::erf:
+    case Prim::ndtr:
       cost *= 8;
       break;
     case Prim::div:

@@ -86,19 +86,19 @@ void fill_math(IsaTable& t) {
   // One element at a time, by the C library.
   put<digamma>(t, Prim::digamma);
   put<lgamma_of>(t, Prim::lgamma);
-  put<::j0>(t, Prim::j0);
-  put<::j1>(t, Prim::j1);
   put<::y0>(t, Prim::y0);
   put<::y1>(t, Prim::y1);
 #define ROW(name) put<special::name>(t, Prim::name);
   ROW(k0e) ROW(k1e)
 #undef ROW
 #define ROW(name) put2<special::name>(t, Prim::name);
-  ROW(zeta) ROW(igamma) ROW(igammac)
+  ROW(igamma) ROW(igammac)
 #undef ROW
   t.op[static_cast<int>(Prim::gcd)][r_i32] = exact2<int32_t, int32_t, gcd<int32_t, uint32_t>>;
   t.op[static_cast<int>(Prim::gcd)][r_i64] = exact2<int64_t, int64_t, gcd<int64_t, uint64_t>>;
   t.op[static_cast<int>(Prim::log10)][r_f64] = exact1<double, double, ::log10>;
+  t.op[static_cast<int>(Prim::j0)][r_f64] = exact1<double, double, ::j0>;
+  t.op[static_cast<int>(Prim::j1)][r_f64] = exact1<double, double, ::j1>;
 #define ROW(name) t.op[static_cast<int>(Prim::name)][r_f64] = exact2<double, double, name##_of>;
   ROW(pow) ROW(hypot)
 #undef ROW
@@ -111,7 +111,7 @@ void fill_math(IsaTable& t) {
   ROW(log1p, Log1p) ROW(sin, Sin) ROW(cos, Cos) ROW(tan, Tan) ROW(asin, Asin) ROW(acos, Acos)
   ROW(atan, Atan) ROW(sinh, Sinh) ROW(cosh, Cosh) ROW(asinh, Asinh) ROW(acosh, Acosh)
   ROW(atanh, Atanh) ROW(erfc, Erfc)
-  ROW(erfinv, Erfinv) ROW(lgamma, Lgamma)
+  ROW(erfinv, Erfinv) ROW(lgamma, Lgamma) ROW(j0, J0) ROW(j1, J1)
 #undef ROW
 #define ROW(name, F) t.op[static_cast<int>(Prim::name)][r_f64] = vector_op<double, F, 1, true>;
   ROW(exp, ExpF64) ROW(exp2, Exp2F64) ROW(expm1, Expm1F64) ROW(log, LogF64) ROW(log2, Log2F64)
@@ -124,9 +124,12 @@ void fill_math(IsaTable& t) {
   t.op[static_cast<int>(Prim::name)][r_f32] = vector_op<float, F, 1, true>;        \
   t.op[static_cast<int>(Prim::name)][r_f64] = vector_op<double, F##F64, 1, true>;
   ROW(i0, I0) ROW(i0e, I0e) ROW(i1, I1) ROW(i1e, I1e) ROW(erfcx, Erfcx) ROW(ndtri, Ndtri)
+  ROW(ndtr, Ndtr)
 #undef ROW
   t.op[static_cast<int>(Prim::pow)][r_f32] = vector_op<float, Pow, 2, true>;
   t.op[static_cast<int>(Prim::hypot)][r_f32] = vector_op<float, Hypot, 2, true>;
+  t.op[static_cast<int>(Prim::zeta)][r_f32] = zeta_op<float, Zeta>;
+  t.op[static_cast<int>(Prim::zeta)][r_f64] = zeta_op<double, ZetaF64>;
   t.op[static_cast<int>(Prim::atan2)][r_f32] = vector_op<float, Atan2, 2, true>;
   t.op[static_cast<int>(Prim::atan2)][r_f64] = vector_op<double, Atan2F64, 2, true>;
 }
