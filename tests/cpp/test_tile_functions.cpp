@@ -199,6 +199,23 @@ TEST(Tile, FloatPairs) {
         ASSERT_LE(ulps(z[i], row.f(x[i], y[i])), row.bound)
             << info(row.prim).name << "(" << x[i] << ", " << y[i] << ") = " << z[i];
     }
+    // Of f64: powers near 1, near the ends of the range, and beyond.
+    const std::vector<double> edges64 = edge_values<double>();
+    std::vector<double> base, exponent;
+    for (double u : edges64)
+      for (double v : edges64) base.push_back(u), exponent.push_back(v);
+    for (int i = 0; i < 20000; ++i) {
+      const double u = static_cast<double>(random() % 1000000 + 1) / 1e5;
+      base.push_back(i % 3 ? u : 1 + (u - 5) / 1e4);
+      exponent.push_back((static_cast<double>(random() % 2000001) - 1e6) / (i % 3 ? 3e3 : 20));
+    }
+    const auto power =
+        run_op<double>(Prim::pow, DType::f64, {DType::f64, DType::f64}, nullptr, base, exponent);
+    for (size_t i = 0; i < base.size(); ++i)
+      ASSERT_LE(ulps(power[i], std::pow(static_cast<long double>(base[i]),
+                                        static_cast<long double>(exponent[i]))),
+                exponent[i] == 3 ? 1.5 : 1.0)  // x * x * x
+          << base[i] << " to the " << exponent[i] << " = " << power[i];
     const std::vector<float> a = {7, -7, 7, -7, 0, 5.5f, -0.5f, 1},
                              b = {2, 2, -2, -2, 3, 0.5f, 1, 0};
     const auto quotient =

@@ -76,7 +76,6 @@ void put(IsaTable& t, Prim p) {
   t.op[static_cast<int>(p)][r_f32] = exact1<float, float, through<f>>;
   t.op[static_cast<int>(p)][r_f64] = exact1<double, double, f>;
 }
-double pow_of(double x, double y) { return y == 3 ? x * x * x : ::pow(x, y); }
 double hypot_of(double x, double y) { return ::hypot(x, y); }
 
 }  // namespace
@@ -100,7 +99,7 @@ void fill_math(IsaTable& t) {
   t.op[static_cast<int>(Prim::j0)][r_f64] = exact1<double, double, ::j0>;
   t.op[static_cast<int>(Prim::j1)][r_f64] = exact1<double, double, ::j1>;
 #define ROW(name) t.op[static_cast<int>(Prim::name)][r_f64] = exact2<double, double, name##_of>;
-  ROW(pow) ROW(hypot)
+  ROW(hypot)
 #undef ROW
   // Vectors.
 #define ROW(name, F) t.op[static_cast<int>(Prim::name)][r_f32] = vector_op<float, F, 1>;
@@ -127,6 +126,7 @@ void fill_math(IsaTable& t) {
   ROW(ndtr, Ndtr)
 #undef ROW
   t.op[static_cast<int>(Prim::pow)][r_f32] = vector_op<float, Pow, 2, true>;
+  t.op[static_cast<int>(Prim::pow)][r_f64] = vector_op<double, PowF64, 2, true>;
   t.op[static_cast<int>(Prim::hypot)][r_f32] = vector_op<float, Hypot, 2, true>;
   t.op[static_cast<int>(Prim::zeta)][r_f32] = zeta_op<float, Zeta>;
   t.op[static_cast<int>(Prim::zeta)][r_f64] = zeta_op<double, ZetaF64>;

@@ -335,7 +335,7 @@ struct Erfinv {
 
 // ---- powers, in f64 but to f32's precision
 
-/// log(x) for normal x > 0, the relative error below 2^-35.
+/// log2(x) for normal x > 0, the relative error below 2^-35.
 QS_INLINE vf64 log2_short(vf64 x) {
   constexpr uint64_t k_root = 0x3fe6a09e667f3bcd;  // sqrt(1/2)
   const vu64 i = (vu64)x - k_root + (uint64_t{1023} << 52);
@@ -355,6 +355,34 @@ QS_INLINE vf64 exp2_short(vf64 x) {
                             0.24022651198158756, 0.69314718072845838, 0.99999999996168165);
   return (vf64)((vu64)p + ((vu64)shifted << 52));
 }
+
+constexpr double k_ln2 = 0.693147180559945309417;
+
+/// Small arguments by their series, so that the logarithm's argument keeps what they are.
+struct Atanh {
+  static QS_INLINE vf32 apply(vf32 x) {
+    const auto f = [](vf64 v) __attribute__((always_inline)) {
+      const vf64 a = abs_of(v);
+      const vf64 y = (0.5 * k_ln2) * log2_short((1.0 + a) / (1.0 - a));
+      return a < 0x1p-8 ? fma(a * a * a, fma(a * a, splat(0.2), 1.0 / 3), a) : y;
+    };
+    vf32 y = narrow(f(widen_low(x)), f(widen_high(x)));
+    const vf32 a = abs_of(x);
+    y = a < 1.0f ? y : (a == 1.0f ? splat(k_inf_f) : splat(k_nan_f));
+    return with_sign(y, x);
+  }
+};
+struct Asinh {
+  static QS_INLINE vf32 apply(vf32 x) {
+    const auto f = [](vf64 v) __attribute__((always_inline)) {
+      const vf64 a = abs_of(v), z = a * a;
+      const vf64 y = k_ln2 * log2_short(a + sqrt_of(z + 1.0));
+      return a < 0x1p-8 ? fma(a * z, fma(z, splat(0.075), -1.0 / 6), a) : y;
+    };
+    const vf32 y = narrow(f(widen_low(x)), f(widen_high(x)));
+    return with_sign(abs_of(x) < k_inf_f ? y : abs_of(x), x);
+  }
+};
 
 struct Pow {
   static QS_INLINE vf32 apply(vf32 x, vf32 y) {

@@ -322,6 +322,59 @@ QS_INLINE vf64 lgamma_f32(vf64 x) {
   return x == x ? y : x;
 }
 
+// ---- powers
+
+/// log(x) as high + low, the relative error some 2^-64, for normal positive numbers.
+QS_INLINE vf64 log_pair(vf64 x, vf64& low) {
+  constexpr uint64_t k_root = 0x3fe6a09e667f3bcd;  // sqrt(1/2)
+  const vu64 i = (vu64)x - k_root + (uint64_t{1023} << 52);
+  const vf64 e = (vf64)((i >> 52) | 0x4330000000000000ull) - (0x1p52 + 1023.0);
+  const vf64 m = (vf64)((i & 0xfffffffffffffull) + k_root);
+  // s = (m - 1) / (m + 1), z = s^2, each with what it has lost.
+  const vf64 top = m - 1.0, d = m + 1.0, d_low = m - (d - 1.0), over = 1.0 / d;
+  const vf64 s = top * over, s_low = (fma(-s, d, top) - s * d_low) * over;
+  const vf64 z = s * s, z_low = fma(s, s, -z) + (s + s) * s_low;
+  // log(m) = 2 s (1 + z q), q = 1/3 + z (1/5 + ...)
+  const vf64 p = z * polynomial(z, 1.0 / 25, 1.0 / 23, 1.0 / 21, 1.0 / 19, 1.0 / 17, 1.0 / 15,
+                                1.0 / 13, 1.0 / 11, 1.0 / 9, 1.0 / 7, 1.0 / 5);
+  const vf64 q = p + 1.0 / 3, q_low = ((1.0 / 3 - q) + p) + 0x1.5555555555555p-56;
+  const vf64 u = z * q, u_low = fma(z, q, -u) + fma(z, q_low, z_low * q);
+  const vf64 v = s * u, v_low = fma(s, u, -v) + fma(s, u_low, s_low * u);
+  const vf64 half = s + v, half_low = ((s - half) + v) + (s_low + v_low);
+  const vf64 shift = e * k_ln2_high, sum = shift + 2.0 * half;  // the product is exact
+  low = (shift - sum) + 2.0 * half + fma(e, splat(k_ln2_low), 2.0 * half_low);
+  return sum;
+}
+struct PowF64 {
+  static QS_INLINE vf64 apply(vf64 x, vf64 y) {
+    const vi64 three = (vi64)(y == 3.0);  // products, wherever the exponent comes from
+    if (!any(~three)) return x * x * x;
+    const vf64 result = general(x, y);
+    return three != 0 ? x * x * x : result;
+  }
+  static QS_INLINE vf64 general(vf64 x, vf64 y) {
+    const vi64 plain =
+        (vi64)(x >= 0x1p-1022) & (vi64)(x < k_inf) & (vi64)(abs_of(y) < k_inf);
+    vf64 log_low;
+    const vf64 log = log_pair(x, log_low), t = y * log;
+    const auto within = abs_of(t) < 760.0;  // else 0 or infinite
+    const vf64 bounded = within ? t : (t > 0.0 ? splat(760.0) : splat(-760.0));
+    const vf64 t_low = within ? fma(y, log, -t) + y * log_low : vf64{};
+    const vf64 n = nearest(bounded * 1.44269504088896340736);
+    const vf64 first = fma(n, splat(-k_ln2_high), bounded);
+    const vf64 second = fma(n, splat(-k_ln2_low), t_low);
+    const vf64 r = first + second, r_low = (first - r) + second;
+    const vf64 p = polynomial(r, 1.0 / 6227020800, 1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800,
+                              1.0 / 362880, 1.0 / 40320, 1.0 / 5040, 1.0 / 720, 1.0 / 120,
+                              1.0 / 24, 1.0 / 6, 0.5);
+    vf64 result = scale(1.0 + (r + fma(r * r, p, r_low)), n);
+    if (any(~plain)) [[unlikely]]
+      for (int i = 0; i < VecOf<double>::lanes; ++i)
+        if (!plain[i]) result[i] = ::pow(x[i], y[i]);
+    return result;
+  }
+};
+
 // ---- tables of the vectors above
 
 #define F64(Name, function)                                      \
@@ -352,9 +405,7 @@ F64(Cos, cos_f64)
 F64(Tan, tan_f64)
 F64(Erf, erf_f64)
 F64(Erfc, erfc_f64)
-THROUGH(Asinh, asinh_f64)
 THROUGH(Acosh, acosh_f64)
-THROUGH(Atanh, atanh_f64)
 THROUGH(Lgamma, lgamma_f32)
 #undef F64
 #undef THROUGH

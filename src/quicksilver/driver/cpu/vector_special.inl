@@ -6,18 +6,51 @@
 namespace qs::driver::cpu::QS_ISA_NAMESPACE {
 namespace {
 
-/// The Chebyshev series at x in [low, high] (Clenshaw).
-template <size_t n>
-QS_INLINE vf64 series(const double (&c)[n], vf64 x, double low, double high) {
-  const vf64 t = (2.0 * x - (low + high)) / (high - low), twice = t + t;
+/// The first `count` terms of the Chebyshev series at x in [low, high] (Clenshaw).
+QS_INLINE vf64 series(const double* c, size_t count, vf64 x, double low, double high) {
+  const vf64 t = (2.0 * x - (low + high)) * (1.0 / (high - low)), twice = t + t;
   vf64 a = {}, b = {};
 #pragma GCC unroll 1
-  for (size_t i = n - 1; i > 0; --i) {
+  for (size_t i = count - 1; i > 0; --i) {
     const vf64 next = fma(twice, a, splat(c[i]) - b);
     b = a;
     a = next;
   }
   return fma(t, a, splat(c[0]) - b);
+}
+/// The same in two chains, of the even terms and of the odd ones, each a series in T2(t): half as long
+/// to wait for, and good enough for f32.
+QS_INLINE vf64 series_f32(const double* c, size_t count, vf64 x, double low, double high) {
+  const vf64 t = (2.0 * x - (low + high)) * (1.0 / (high - low));
+  const vf64 u = 2.0 * t * t - 1.0, twice = u + u;
+  vf64 even = {}, even_last = {}, odd = {}, odd_last = {};
+#pragma GCC unroll 1
+  for (size_t i = count / 2; i-- > 0;) {
+    const vf64 next_even = fma(twice, even, splat(c[2 * i]) - even_last);
+    const vf64 next_odd = fma(twice, odd, splat(c[2 * i + 1]) - odd_last);
+    even_last = even;
+    even = next_even;
+    odd_last = odd;
+    odd = next_odd;
+  }
+  return (even - u * even_last) + t * (odd - odd_last);
+}
+/// How many terms f32 needs, in pairs.
+template <size_t n>
+constexpr size_t terms_for_f32(const double (&c)[n]) {
+  const auto small = [&](double v) { return v < 1e-10 * c[0] && -v < 1e-10 * c[0]; };
+  size_t count = n / 2 * 2;
+  while (count > 2 && small(c[count - 1]) && small(c[count - 2])) count -= 2;
+  return count;
+}
+template <bool wide, const auto& c>
+QS_INLINE vf64 series_of(vf64 x, double low, double high) {
+  if constexpr (wide) {
+    return series(c, sizeof(c) / sizeof(c[0]), x, low, high);
+  } else {
+    constexpr size_t k_count = terms_for_f32(c);
+    return series_f32(c, k_count, x, low, high);
+  }
 }
 
 /// 1 / (k! (k + order)!), the coefficients of the modified Bessel functions in x^2 / 4; all are
@@ -51,19 +84,19 @@ QS_INLINE vf64 bessel_near(vf64 a) {
 
 /// I_order(a) (`scaled`: times e^-a); beyond 8, and where it is scaled, from the series of its
 /// product with e^-a.
-template <int order, bool scaled, size_t m, size_t n>
-QS_INLINE vf64 bessel(vf64 a, const double (&small)[m], const double (&large)[n]) {
+template <int order, bool scaled, bool wide, const auto& small, const auto& large>
+QS_INLINE vf64 bessel(vf64 a) {
   const auto near = a <= 8.0;
   const vf64 inside = near ? a : splat(8.0);
   vf64 y;
   if constexpr (scaled) {
-    y = series(small, inside, 0, 8);
+    y = series_of<wide, small>(inside, 0, 8);
     if (order == 1) y = inside * y;
   } else {
     y = bessel_near<order>(inside);
   }
   if (any((vi64)~near)) {
-    vf64 far = series(large, 8.0 / a, 0, 1) / sqrt_of(a);
+    vf64 far = series_of<wide, large>(8.0 / a, 0, 1) / sqrt_of(a);
     if (!scaled) {  // e^a alone overflows before the product does
       const auto high = a > 700.0;
       const vf64 e = exp_f64(high ? 0.5 * a : a), once = far * e;
@@ -73,18 +106,19 @@ QS_INLINE vf64 bessel(vf64 a, const double (&small)[m], const double (&large)[n]
   }
   return y;
 }
-template <bool scaled>
+template <bool scaled, bool wide>
 QS_INLINE vf64 i0_f64(vf64 x) {
-  return bessel<0, scaled>(abs_of(x), special::k_i0_small, special::k_i0_large);
+  return bessel<0, scaled, wide, special::k_i0_small, special::k_i0_large>(abs_of(x));
 }
-template <bool scaled>
+template <bool scaled, bool wide>
 QS_INLINE vf64 i1_f64(vf64 x) {
-  return with_sign(bessel<1, scaled>(abs_of(x), special::k_i1_small, special::k_i1_large), x);
+  return with_sign(bessel<1, scaled, wide, special::k_i1_small, special::k_i1_large>(abs_of(x)), x);
 }
 
+template <bool wide>
 QS_INLINE vf64 erfcx_f64(vf64 x) {
   const vf64 a = abs_of(x);
-  vf64 y = series(special::k_erfcx, 4.0 / (4.0 + a), 0, 1) / (1.0 + 2.0 * a);
+  vf64 y = series_of<wide, special::k_erfcx>(4.0 / (4.0 + a), 0, 1) / (1.0 + 2.0 * a);
   const auto negative = x < 0.0;
   if (any((vi64)negative)) {
     const vf64 high = (vf64)((vu64)a & ~uint64_t{0x1fffffff});  // its square is exact
@@ -94,15 +128,16 @@ QS_INLINE vf64 erfcx_f64(vf64 x) {
   return y;
 }
 
+template <bool wide>
 QS_INLINE vf64 ndtri_f64(vf64 p) {
   const vf64 q = p - 0.5, r = 0.180625 - q * q;
   const auto central = r >= 0.0;
-  vf64 y = q * series(special::k_ndtri_central, central ? r : vf64{}, 0, 0.180625);
+  vf64 y = q * series_of<wide, special::k_ndtri_central>(central ? r : vf64{}, 0, 0.180625);
   if (any((vi64)~central)) {
     const vf64 root = sqrt_of(-log_f64(q < 0.0 ? p : 1.0 - p));
-    const auto far = root >= 5.0;
-    vf64 tail = series(special::k_ndtri_tail, far ? splat(5.0) : root, 1.6, 5);
-    if (any((vi64)far)) tail = far ? series(special::k_ndtri_far, root, 5, 27.4) : tail;
+    const vi64 far = (vi64)(root >= 5.0) & (vi64)(root < __builtin_inf());
+    vf64 tail = series_of<wide, special::k_ndtri_tail>(far != 0 ? splat(5.0) : root, 1.6, 5);
+    if (any(far)) tail = far != 0 ? series_of<wide, special::k_ndtri_far>(root, 5, 27.4) : tail;
     tail = with_sign(abs_of(tail), q);
     tail = p == 0.0 ? splat(-__builtin_inf()) : (p == 1.0 ? splat(__builtin_inf()) : tail);
     tail = (p >= 0.0) & (p <= 1.0) ? tail : splat(__builtin_nan(""));
@@ -269,21 +304,26 @@ void zeta_op(char* d, const char* a, const char* b, const char*, int64_t n, cons
   }
 }
 
-#define BOTH(Name, expr)                                               \
-  struct Name##F64 {                                                   \
-    static QS_INLINE vf64 apply(vf64 x) { return expr; }               \
-  };                                                                   \
-  struct Name {                                                        \
-    static QS_INLINE vf32 apply(vf32 wide) {                           \
-      return in_f64(wide, [](vf64 x) { return Name##F64::apply(x); }); \
-    }                                                                  \
+// `wide`: to f64's precision, else to f32's.
+#define BOTH(Name, expr)                                      \
+  struct Name##F64 {                                          \
+    static QS_INLINE vf64 apply(vf64 x) {                     \
+      constexpr bool wide = true;                             \
+      return expr;                                            \
+    }                                                         \
+  };                                                          \
+  struct Name {                                               \
+    static QS_INLINE vf32 apply(vf32 narrow_x) {              \
+      constexpr bool wide = false;                            \
+      return in_f64(narrow_x, [](vf64 x) { return expr; });   \
+    }                                                         \
   };
-BOTH(I0, i0_f64<false>(x))
-BOTH(I0e, i0_f64<true>(x))
-BOTH(I1, i1_f64<false>(x))
-BOTH(I1e, i1_f64<true>(x))
-BOTH(Erfcx, erfcx_f64(x))
-BOTH(Ndtri, ndtri_f64(x))
+BOTH(I0, (i0_f64<false, wide>(x)))
+BOTH(I0e, (i0_f64<true, wide>(x)))
+BOTH(I1, (i1_f64<false, wide>(x)))
+BOTH(I1e, (i1_f64<true, wide>(x)))
+BOTH(Erfcx, erfcx_f64<wide>(x))
+BOTH(Ndtri, ndtri_f64<wide>(x))
 #undef BOTH
 
 }  // namespace
