@@ -1,9 +1,13 @@
-// How a job is published: all that a helper needs to take a piece is one 64-bit word,
-//   number of the job (32 bits) | pieces (16 bits) | next piece (16 bits)
-// and a piece is taken by adding one to it. Whoever gets next < pieces owns that piece of exactly
-// the job whose number the word had: the job cannot end, and its fields cannot change, before the
-// piece is counted in `done`. Whoever gets next >= pieces has touched nothing. So a helper that
-// comes late finds either the present job or nothing, and the caller never waits for it.
+// How a job is published: its pieces are dealt out in shares, one a thread, and all that is needed
+// to take a piece of a share is one 64-bit word,
+//   number of the job (32 bits) | end of the share (16 bits) | next piece (16 bits)
+// and a piece is taken by adding one to it. Whoever gets next < end owns that piece of exactly the
+// job whose number the word had: the job cannot end, and its fields cannot change, before the piece
+// is counted in `done`. Whoever gets next >= end has touched nothing. So a helper that comes late
+// finds either the present job or nothing, and the caller never waits for it.
+//
+// A thread takes its own share first, then what is left of the others. So in one command after the
+// other a thread gets the same part of the memory, and finds it in its core's caches.
 #include "quicksilver/core/thread_pool.h"
 
 #include <pthread.h>
@@ -51,18 +55,22 @@ void pause_core() {
 }
 
 uint32_t next_of(uint64_t word) { return word & 0xffff; }
-uint32_t pieces_of(uint64_t word) { return (word >> 16) & 0xffff; }
-bool has_pieces(uint64_t word) { return next_of(word) < pieces_of(word); }
+uint32_t end_of(uint64_t word) { return (word >> 16) & 0xffff; }
+bool has_pieces(uint64_t word) { return next_of(word) < end_of(word); }
+
+struct alignas(64) Share {
+  std::atomic<uint64_t> word{0};
+};
 
 }  // namespace
 
 struct ThreadPool::State {
-  alignas(64) std::atomic<uint64_t> word{0};
+  alignas(64) std::atomic<uint32_t> published{0};  // the last job's number
   alignas(64) std::atomic<uint32_t> done{0};
   // The job; written by the region's owner between jobs.
   alignas(64) const Body* body = nullptr;
-  int64_t chunks = 0;
-  uint32_t job = 0;
+  int64_t chunks = 0, pieces = 0;
+  std::vector<Share> shares;  // by thread; made before the helpers
   std::atomic<bool> failed{false};
   std::exception_ptr error;  // written by whoever set `failed`
   // Sleeping and waking.
@@ -99,6 +107,7 @@ struct ThreadPool::State {
   void start_helpers() {
     const int wanted = threads.load(std::memory_order_relaxed) - 1;
     if (static_cast<int>(helpers.size()) == wanted) return;
+    if (helpers.empty()) shares = std::vector<Share>(static_cast<size_t>(wanted) + 1);
     sigset_t all, old;  // signals are for the program's own threads
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
@@ -160,18 +169,22 @@ void ThreadPool::set_threads(int threads) {
 }
 
 void ThreadPool::take_pieces(State& s, int worker) {
-  while (has_pieces(s.word.load(std::memory_order_relaxed))) {
-    const uint64_t word = s.word.fetch_add(1, std::memory_order_acq_rel);
-    if (!has_pieces(word)) return;
-    if (!s.failed.load(std::memory_order_relaxed)) {
-      const int64_t pieces = pieces_of(word), piece = next_of(word);
-      try {
-        (*s.body)(piece* s.chunks / pieces, (piece + 1) * s.chunks / pieces, worker);
-      } catch (...) {
-        if (!s.failed.exchange(true)) s.error = std::current_exception();
+  const size_t count = s.shares.size();
+  for (size_t k = 0; k < count; ++k) {
+    std::atomic<uint64_t>& share = s.shares[(static_cast<size_t>(worker) + k) % count].word;
+    while (has_pieces(share.load(std::memory_order_relaxed))) {
+      const uint64_t word = share.fetch_add(1, std::memory_order_acq_rel);
+      if (!has_pieces(word)) break;
+      if (!s.failed.load(std::memory_order_relaxed)) {
+        const int64_t piece = next_of(word);
+        try {
+          (*s.body)(piece* s.chunks / s.pieces, (piece + 1) * s.chunks / s.pieces, worker);
+        } catch (...) {
+          if (!s.failed.exchange(true)) s.error = std::current_exception();
+        }
       }
+      s.done.fetch_add(1, std::memory_order_release);
     }
-    s.done.fetch_add(1, std::memory_order_release);
   }
 }
 
@@ -179,12 +192,13 @@ void ThreadPool::help(State& s, int worker) {
   local().in_body = true;  // whatever a chunk calls runs in its own thread
   int patience = k_most_spins_outside;
   HelperPlace place;
-  uint32_t jobs = 0;
+  uint32_t jobs = 0, seen = 0;
   while (!s.stop.load(std::memory_order_relaxed)) {
     int spins = 0;
     const uint32_t calls = s.calls.load();
     for (;;) {
-      if (has_pieces(s.word.load(std::memory_order_relaxed))) {
+      if (const uint32_t job = s.published.load(std::memory_order_acquire); job != seen) {
+        seen = job;
         take_pieces(s, worker);
         if (spins > k_spin_outside) patience = k_most_spins_outside;
         spins = 0;
@@ -209,7 +223,7 @@ void ThreadPool::help(State& s, int worker) {
     std::unique_lock lock(s.sleep_mutex);
     s.sleepers.fetch_add(1);
     const auto asleep = std::chrono::steady_clock::now();
-    s.wake.wait(lock, [&] { return s.stop || has_pieces(s.word.load()) || s.calls != calls; });
+    s.wake.wait(lock, [&] { return s.stop || s.published != seen || s.calls != calls; });
     s.sleepers.fetch_sub(1);
     if (std::chrono::steady_clock::now() - asleep < k_short_sleep) patience = k_most_spins_outside;
   }
@@ -235,9 +249,16 @@ void ThreadPool::parallel_for(int64_t chunks, Body body) {
       static_cast<uint32_t>(std::min<int64_t>(chunks, threads * k_pieces_per_thread));
   s.body = &body;
   s.chunks = chunks;
+  s.pieces = pieces;
   s.done.store(0, std::memory_order_relaxed);
   s.say_where();
-  s.word.store(static_cast<uint64_t>(++s.job) << 32 | pieces << 16);
+  const uint32_t job = s.published.load(std::memory_order_relaxed) + 1;
+  for (uint64_t t = 0, first = 0; t < static_cast<uint64_t>(threads); ++t) {
+    const uint64_t end = (t + 1) * pieces / static_cast<uint64_t>(threads);
+    s.shares[t].word.store(uint64_t{job} << 32 | end << 16 | first, std::memory_order_release);
+    first = end;
+  }
+  s.published.store(job);
   s.wake_helpers(static_cast<int>(pieces) - 1);
 
   l.in_body = true;
