@@ -156,6 +156,15 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
     rank = max(input.dim(), other.dim())
     a = [1] * (rank - input.dim()) + list(input.shape)
     b = [1] * (rank - other.dim()) + list(other.shape)
+    if rank and b[-1] < 128 and input.numel() and other.numel():
+        # Short rows are slow to walk: the last dimension of both, as long as the product's.
+        size = a[-1] * b[-1]
+        rows = input.reshape(a).unsqueeze(-1).expand(*a, b[-1]).reshape(*a[:-1], size)
+        tiles = other.reshape(b).unsqueeze(-2).expand(*b[:-1], a[-1], b[-1])
+        tiles = tiles.reshape(*b[:-1], size)
+        left = rows.reshape([n for extent in a[:-1] for n in (extent, 1)] + [size])
+        right = tiles.reshape([n for extent in b[:-1] for n in (1, extent)] + [size])
+        return (left * right).reshape([m * n for m, n in zip(a, b, strict=True)])
     left = input.reshape([n for size in a for n in (size, 1)])
     right = other.reshape([n for size in b for n in (1, size)])
     return (left * right).reshape([m * n for m, n in zip(a, b, strict=True)])

@@ -129,11 +129,19 @@ class FlatScatter {
       const int64_t step = p_.serial_rank ? x.strides[0] : 0;
       const int64_t from_step = p_.serial_rank ? p_.values_serial[0] : 0;
       std::vector<T> sums(static_cast<size_t>(x.bound), T{});
-      for (int64_t k = points * begin / p_.slices; k < points * end / p_.slices; ++k) {
-        const int64_t index = x.template wrapped<I>(view_, k * step);
-        if (index < 0) continue;
-        T& to = sums[static_cast<size_t>(index)];
-        to = combine<T>(ScatterMode::add, to, values_[k * from_step]);
+      // Copies: what is a member would be read again behind each write.
+      const I* const given = static_cast<const I*>(x.base);
+      const T* const values = values_;
+      T* const sum = sums.data();
+      const uint64_t bound = static_cast<uint64_t>(x.bound);
+      const int64_t wrap = x.wrap, last = points * end / p_.slices;
+      for (int64_t k = points * begin / p_.slices; k < last; ++k) {
+        int64_t index = static_cast<int64_t>(given[k * step]);
+        index += index >> 63 & wrap;
+        if (static_cast<uint64_t>(index) >= bound) [[unlikely]]
+          x.template wrapped<I>(view_, k * step);  // reports it
+        else
+          sum[index] = combine<T>(ScatterMode::add, sum[index], values[k * from_step]);
       }
       T* const dst = static_cast<T*>(view_.pointers[0]);
       for (int64_t i = 0; i < x.bound; ++i)
