@@ -594,6 +594,34 @@ def test_bits_do_not_depend_on_threads_nor_on_recording() -> None:
     assert (bits("cpu", QS_NUM_THREADS="2").view(np.int32) == first.view(np.int32)).all()
 
 
+_REPEATED = """
+import numpy as np
+import quicksilver as qs
+rng = np.random.default_rng(0)
+for groups, channels, out in ((2, 2, 1), (3, 40, 3), (4, 5, 7), (1, 600, 2)):
+    x = qs.from_numpy(rng.standard_normal((2, groups * channels, 5, 5), "float32")).to("mps")
+    w = qs.from_numpy(rng.standard_normal((groups * out, channels, 2, 2), "float32")).to("mps")
+    y = [qs.nn.functional.conv2d(x, w, groups=groups, stride=2) for _ in range(150)]
+    first = y[0].cpu().numpy()
+    want = np.stack(
+        [
+            np.einsum("nchw,ochw->no", x.cpu().numpy()[:, g * channels : (g + 1) * channels, :2, :2],
+                      w.cpu().numpy()[g * out : (g + 1) * out])
+            for g in range(groups)
+        ], 1,
+    ).reshape(2, -1)
+    assert np.abs(first[:, :, 0, 0] - want).max() < 1e-3
+    assert all((other.cpu().numpy() == first).all() for other in y)
+"""
+
+
+@pytest.mark.skipif(IS_TORCH, reason="switches of ours")
+def test_weights_are_laid_out_apart() -> None:
+    """Threads lay the weights of all groups out at once; none writes into another's."""
+    env = {**os.environ, "QS_CONV": "own", "QS_NUM_THREADS": "3"}
+    subprocess.run([sys.executable, "-c", _REPEATED], check=True, env=env)
+
+
 @pytest.mark.skipif(IS_TORCH, reason="switches of ours")
 @pytest.mark.parametrize("isa", ["", "avx2"])
 def test_every_method_computes_the_same(isa: str) -> None:

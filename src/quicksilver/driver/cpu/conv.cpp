@@ -364,8 +364,7 @@ void ConvPlan::finish_gather() {
                                                conv_round_up(s.columns, 64) * step * g.tap_count +
                                                64 + g.rows * s.pitch + 64);
     pass.packed = shared_;
-    shared_ += conv_round_up(
-        args_.groups * g.rows * g.channels * g.tap_count * compute_size_ + 64 * compute_size_, 64);
+    shared_ += conv_round_up(args_.groups * g.packed_elements() * compute_size_, 64);
     pass.first_pack = packs_;
     pass.first_chunk = chunks_;
     packs_ += args_.groups * pass.steps;
@@ -387,7 +386,7 @@ void ConvPlan::run_gather(const ConvPointers& p) const {
   ThreadPool& pool = ThreadPool::instance();
   const auto weights_of = [&](const Pass& pass, int64_t group) {
     const ConvPass& g = pass.geometry;
-    return shared + pass.packed + group * g.rows * g.channels * g.tap_count * compute_size_;
+    return shared + pass.packed + group * g.packed_elements() * compute_size_;
   };
   const auto pack = [&](int64_t first, int64_t last, int) {
     for (int64_t i = first; i < last; ++i) {
@@ -402,7 +401,7 @@ void ConvPlan::run_gather(const ConvPointers& p) const {
       pack.q1 = std::min(g.channels, pack.q0 + g.block_channels);
       // In both directions the groups lie one after the other along w's first dimension.
       pack.weights = shifted(p.w, group * (args_.out / args_.groups) * args_.w.strides[0] * size);
-      pack.packed = weights_of(pass, group) + g.rows * pack.q0 * g.tap_count * compute_size_;
+      pack.packed = weights_of(pass, group) + g.packed_at(pack.q0) * compute_size_;
       table.pack[type_](pack);
     }
   };

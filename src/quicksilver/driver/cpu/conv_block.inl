@@ -320,7 +320,7 @@ void gather_direct(const ConvGather& g, GemmType type) {
   for (int64_t q0 = 0; q0 < p.channels; q0 += step) {
     const int64_t q1 = q0 + step < p.channels ? q0 + step : p.channels;
     stage<T, S>(staged, p, l, g.block, static_cast<const S*>(g.source), q0, q1);
-    m.a = static_cast<const T*>(g.packed) + p.rows * q0 * p.tap_count;
+    m.a = static_cast<const T*>(g.packed) + p.packed_at(q0);
     m.k = (q1 - q0) * p.tap_count;
     m.add = q0 > 0;
     g.gemm->shifted[type](m);
@@ -353,7 +353,7 @@ void gather(const ConvGather& g, GemmType type) {
     const int64_t q1 = q0 + step < p.channels ? q0 + step : p.channels;
     stage<T, S>(at.staged, p, l, g.block, static_cast<const S*>(g.source), q0, q1);
     pack_positions(panels, at.staged, p, l, q1 - q0, at.offsets, at.segments, at.first, width);
-    m.a = static_cast<const T*>(g.packed) + p.rows * q0 * p.tap_count;
+    m.a = static_cast<const T*>(g.packed) + p.packed_at(q0);
     m.b = panels;
     m.k = (q1 - q0) * p.tap_count;
     m.add = q0 > 0;

@@ -58,6 +58,18 @@ struct ConvPass {
   bool direct = false;         // results row by row, from the staged source as it lies
   int slab = 2;                // the dimension that is cut when one item is too much for a block
   int64_t block_channels = 1;  // channels that are staged and multiplied at a time
+
+  /// Where in a group's packed weights the step from channel q0 on begins, in elements. Packing may
+  /// write up to a vector beyond its end, and other threads pack what follows: hence the room.
+  int64_t packed_at(int64_t q0) const {
+    return rows * q0 * tap_count + q0 / block_channels * k_pack_room;
+  }
+  /// Of all steps.
+  int64_t packed_elements() const {
+    const int64_t steps = (channels + block_channels - 1) / block_channels;
+    return rows * channels * tap_count + steps * k_pack_room;
+  }
+  static constexpr int64_t k_pack_room = 64;
 };
 
 /// Items [n0, n1), of the slab dimension [s0, s1).
