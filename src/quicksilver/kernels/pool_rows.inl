@@ -94,8 +94,13 @@ inline void for_blocks(int64_t n, F&& f, One&& one) {
   const auto blocks = [&]<int N>(std::integral_constant<int, N> size) {
     for (int64_t i = 0; i < n; i += N) f(size, i + N <= n ? i : n - N);
   };
+  // Vectors wider than the processor's are taken apart, element by element.
+#if defined(__AVX512F__)
   if (n >= 16) return blocks(std::integral_constant<int, 16>());
+#endif
+#if defined(__AVX2__)
   if (n >= 8) return blocks(std::integral_constant<int, 8>());
+#endif
   if (n >= 4) return blocks(std::integral_constant<int, 4>());
   for (int64_t i = 0; i < n; ++i) one(i);
 }
