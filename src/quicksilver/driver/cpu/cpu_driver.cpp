@@ -134,19 +134,17 @@ cpu::TileScratch& tile_scratch() {
 
 constexpr double k_worth_sharing_ns = 10000;
 
-/// Deals out the pieces of all parts as if they were one launch; `pieces` gives how many a part
-/// has, `run` runs the pieces [first, last) of one.
+/// Deals out the pieces of all parts as if they were one launch, to each thread the same share of
+/// every part: parts that write the same lines of memory (a stack along the last dimension) write
+/// them from one core. `pieces` gives how many a part has, `run` runs the pieces [first, last).
 template <class Pieces, class Run>
 void share_pieces(std::span<const cpu::TileLaunch> tiles, Pieces&& pieces, Run&& run) {
   int64_t total = 0;
   for (const cpu::TileLaunch& t : tiles) total += pieces(t);
   ThreadPool::instance().parallel_for(total, [&](int64_t first, int64_t last, int) {
     for (const cpu::TileLaunch& t : tiles) {
-      const int64_t here = pieces(t);
-      if (first < here) run(t, first, std::min(last, here));
-      first = std::max<int64_t>(first - here, 0);
-      last -= here;
-      if (last <= 0) return;
+      const int64_t here = pieces(t), from = first * here / total, to = last * here / total;
+      if (from < to) run(t, from, to);
     }
   });
 }
