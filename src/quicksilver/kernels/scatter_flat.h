@@ -277,11 +277,20 @@ class FlatScatter {
     const int count = p_.count;
     with_mode<T>(p_.mode, [&](auto combined) {
       if (count == 1) {
-        for (int64_t k = 0; k < points; ++k) {
-          const int64_t index = first.template wrapped<I>(view_, k * first_step);
-          if (index < 0) continue;
-          T& to = dst[index * first.step];
-          to = combined(to, from[k * from_step]);
+        // Copies again: through what a lambda has captured they would be read at each point.
+        T* const sums = dst;
+        const I* const given = static_cast<const I*>(first.base);
+        const T* const values = from;
+        const uint64_t bound = static_cast<uint64_t>(first.bound);
+        const int64_t wrap = first.wrap, step = first.step, last = points;
+        const int64_t along = first_step, along_values = from_step;
+        for (int64_t k = 0; k < last; ++k) {
+          int64_t index = static_cast<int64_t>(given[k * along]);
+          index += index >> 63 & wrap;
+          if (static_cast<uint64_t>(index) >= bound) [[unlikely]]
+            first.template wrapped<I>(view_, k * along);  // reports it
+          else
+            sums[index * step] = combined(sums[index * step], values[k * along_values]);
         }
         return;
       }
