@@ -279,7 +279,7 @@ struct Erfc {
 };
 
 /// The normal distribution function, h or 1 - h with h = e^(-a q(a)) / 2: right to 2^-25 of 1, and to a
-/// thousandth of itself where it is small.
+/// thousandth of itself down to x = -6. Below it only falls towards 0.
 struct Ndtr {
   static QS_INLINE vf32 apply(vf32 x) {
     const vf32 a = abs_of(x), t = a > 6.0f ? splat(6.0f) : a;
