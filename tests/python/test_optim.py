@@ -123,6 +123,22 @@ def test_steps_of_a_group_are_recorded_one_node_a_parameter() -> None:
         assert torch.mps.plan_stats()["nodes"] - before == len(weights)
 
 
+@pytest.mark.parametrize("device", ["cpu", "mps"])
+@pytest.mark.parametrize("name", ["SGD", "AdamW"])
+def test_a_single_number_is_a_parameter(name: str, device: str) -> None:
+    """Both against the same number in a vector: weight decay, momentum and all flags."""
+    options = {"weight_decay": 0.1, "maximize": True}
+    options |= {"momentum": 0.9, "nesterov": True} if name == "SGD" else {"amsgrad": True}
+    alone = nn.Parameter(torch.tensor(2.0, device=device))
+    among = nn.Parameter(torch.tensor([2.0, 3.0], device=device))
+    optimizer = getattr(torch.optim, name)([alone, among], lr=0.1, **options)
+    for _ in range(3):
+        optimizer.zero_grad()
+        (alone.square() + among.square().sum()).backward()
+        optimizer.step()
+    assert alone.shape == () and alone.item() == among[0].item() != 2.0
+
+
 def test_state_goes_to_the_device_and_counts_stay_on_cpu() -> None:
     w = nn.Parameter(torch.ones(3, device="mps"))
     optimizer = torch.optim.Adam([w])

@@ -10,17 +10,9 @@ namespace {
 
 using driver::TileMode;
 using graph::Op;
-using graph::OpKind;
 
 /// Fewer contiguous kept elements than this do not fill a tile: then rows are folded instead.
 constexpr int64_t k_narrow_columns = 16;
-
-/// Whether attribute 0 of the op is a mask of axes.
-bool attribute_is_axes(const graph::OpInfo& row) {
-  if (row.kind == OpKind::fold) return true;
-  if (row.kind != OpKind::composite) return false;
-  return row.kept || row.kept_inputs || row.name.find("softmax") != std::string_view::npos;
-}
 
 bool only_maps(Op op) { return op == Op::cross_entropy_backward || op == Op::scatter_row; }
 
@@ -160,7 +152,7 @@ bool combine_kept(const Axes& folded, const Axes& kept, Axes& out) {
 Space space_of(const graph::Node& node) {
   const graph::OpInfo& row = graph::info(node.op);
   Space space;
-  space.has_axes = attribute_is_axes(row);
+  space.has_axes = graph::attribute_is_axes(row);
   if (space.has_axes) space.axes = node.attrs[0];
   bool found = false;
   for (size_t i = 0; i < node.results.size() && !found; ++i) {

@@ -81,6 +81,12 @@ constexpr OpInfo k_ops[] = {
 
 const OpInfo& info(Op op) { return k_ops[static_cast<size_t>(op)]; }
 
+bool attribute_is_axes(const OpInfo& row) {
+  if (row.kind == OpKind::fold) return true;
+  if (row.kind != OpKind::composite) return false;
+  return row.kept || row.kept_inputs || row.name.find("softmax") != std::string_view::npos;
+}
+
 ExpandFn expansion(Op op) {
   const OpKind kind = info(op).kind;
   if (kind == OpKind::matmul || kind == OpKind::kernel) return nullptr;

@@ -54,4 +54,8 @@ struct OpInfo {
 const OpInfo& info(Op op);
 inline std::string_view name_of(Op op) { return info(op).name; }
 
+/// Whether attribute 0 of the op is a mask of axes. Composites without folds, such as the steps of
+/// optimizers, have attributes of other kinds.
+bool attribute_is_axes(const OpInfo& row);
+
 }  // namespace qs::graph

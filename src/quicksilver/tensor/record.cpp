@@ -15,10 +15,6 @@ namespace {
 constexpr size_t k_most_operands = 18;
 constexpr size_t k_most_results = 6;
 
-bool is_reducing(graph::OpKind kind) {
-  return kind == graph::OpKind::fold || kind == graph::OpKind::composite;
-}
-
 /// The shape without the axes of the mask, or with them at extent 1.
 Dims reduced_shape(DimSpan shape, uint64_t axes, bool keepdim) {
   Dims out;
@@ -248,7 +244,7 @@ void record(Op op, std::span<const Operand> operands, std::span<const uint64_t> 
   Dims shape;
   if (options.results.empty()) {
     iteration_shape(row, in, shape);
-    if (is_reducing(row.kind) && !attrs.empty()) {
+    if (graph::attribute_is_axes(row) && !attrs.empty()) {
       for (uint64_t m = attrs[0]; m; m &= m - 1)
         QS_ASSERT(std::countr_zero(m) < static_cast<int>(shape.size()));
     }
