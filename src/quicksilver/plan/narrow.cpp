@@ -92,15 +92,15 @@ class Narrower {
            (!biased || is_one_row(n.operands[2].layout));
   }
 
-  /// The operands that read value `v`, when all do so through one view; else none.
-  std::vector<Operand*> views_of(ValueId v) {
+  /// The operands that read value `v`, when all do so through one view of its own dtype; else none.
+  std::vector<Operand*> views_of(ValueId v, DType dtype) {
     std::vector<Operand*> views;
     for (NodeId id : readers_[v]) {
       Node& n = ir_.nodes[static_cast<size_t>(id)];
       for (size_t i = 0; i < n.operands.size(); ++i) {
         Operand& o = n.operands[i];
         if (o.kind != Operand::value || o.value_id != v) continue;
-        if (!reads(n, i) || o.origin.at == -1) return {};
+        if (!reads(n, i) || o.origin.at == -1 || o.dtype != dtype) return {};
         if (!views.empty() && !(views[0]->layout == o.layout)) return {};
         views.push_back(&o);
       }
@@ -110,7 +110,7 @@ class Narrower {
 
   bool narrow(Node& n) {
     Result& r = n.results[0];
-    const std::vector<Operand*> views = views_of(r.value_id);
+    const std::vector<Operand*> views = views_of(r.value_id, r.dtype);
     Layout factor, made, seen;
     if (views.empty() || !rows_of(n.operands[0].layout, r.layout, views[0]->layout, factor) ||
         !rows_of(r.layout, r.layout, views[0]->layout, made) ||

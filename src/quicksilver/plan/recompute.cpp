@@ -189,11 +189,13 @@ class Recomputer {
     return false;
   }
 
-  /// The nodes that compute view `seen` of value `v` just before `reader`; false when they cannot.
-  bool clone(ValueId v, const Layout& seen, graph::Origin origin, NodeId reader, int depth,
+  /// The nodes that compute view `seen` of what `o` reads just before `reader`; false when they
+  /// cannot, as where the view takes the bytes for another dtype.
+  bool clone(const Operand& o, const Layout& seen, graph::Origin origin, NodeId reader, int depth,
              Clones& out) {
+    const ValueId v = o.value_id;
     const Node& maker = node(ir_.values[v].node);
-    if (depth > k_deepest || !repeatable(maker)) return false;
+    if (depth > k_deepest || o.dtype != maker.results[0].dtype || !repeatable(maker)) return false;
     Walk walk;
     if (!find_walk(maker.results[0].layout, seen, walk)) return false;
     Node copy = maker;
@@ -219,8 +221,8 @@ class Recomputer {
           out.held += root.bytes;
         continue;
       }
-      if (!clone(u, copy.operands[i].layout, copy.operands[i].origin, reader, depth + 1, out))
-        return false;
+      const Operand& inner = copy.operands[i];
+      if (!clone(inner, inner.layout, inner.origin, reader, depth + 1, out)) return false;
     }
     Layout dense = Layout::contiguous(seen.shape);
     copy.results[0].layout = dense;
@@ -293,7 +295,7 @@ class Recomputer {
         uses.push_back({reader, i, {}});
         graph::Origin origin;
         const Layout seen = seen_by(n, i, origin);
-        if (!clone(v, seen, origin, reader, 0, uses.back().clones)) return 0;
+        if (!clone(n.operands[i], seen, origin, reader, 0, uses.back().clones)) return 0;
         saved += static_cast<double>(bytes_read(n.operands[i]));
         extra += static_cast<double>(uses.back().clones.bytes);
         work += uses.back().clones.work;
