@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from quicksilver import _C
+from quicksilver._composed import in_place
 
 Tensor = _C.Tensor
 
@@ -81,15 +82,7 @@ def rrelu(
     return _C.where(input > 0, input, input * slope)
 
 
-def rrelu_(
-    input: Tensor,
-    lower: float = 1.0 / 8,
-    upper: float = 1.0 / 3,
-    training: bool = False,
-    generator: Any = None,
-) -> Tensor:
-    """rrelu in place."""
-    return input.copy_(rrelu(input, lower, upper, training, generator))
+rrelu_ = in_place("rrelu_", rrelu)
 
 
 def dropout_(input: Tensor, p: float, train: bool) -> Tensor:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from quicksilver import _C
+from quicksilver._composed import in_place
 from quicksilver.nn._attention import (  # noqa: F401 -- names of this module
     multi_head_attention_forward,
 )
@@ -198,23 +199,12 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     return _nn._prelu_kernel(input, weight)
 
 
-def _in_place(function: Any, name: str) -> Any:
-    """The form of an activation that writes into its input."""
-
-    def written(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        return input.copy_(function(input, *args, **kwargs))
-
-    written.__name__ = written.__qualname__ = name
-    written.__doc__ = f"{name.removesuffix('_')} written into its input."
-    return written
-
-
 elu_, leaky_relu_, hardtanh_ = (
-    _in_place(f, f"{n}_")
+    in_place(f"{n}_", f)
     for f, n in ((elu, "elu"), (leaky_relu, "leaky_relu"), (hardtanh, "hardtanh"))
 )
 celu_, selu_, threshold_ = (
-    _in_place(f, f"{n}_") for f, n in ((celu, "celu"), (selu, "selu"), (threshold, "threshold"))
+    in_place(f"{n}_", f) for f, n in ((celu, "celu"), (selu, "selu"), (threshold, "threshold"))
 )
 
 
@@ -229,11 +219,12 @@ def rrelu(
     mean (Xu et al. 2015, arXiv:1505.00853)."""
     from quicksilver import _functions_random
 
-    result = _functions_random.rrelu(input, lower, upper, training)
-    return input.copy_(result) if inplace else result
+    if inplace:
+        return rrelu_(input, lower, upper, training)
+    return _functions_random.rrelu(input, lower, upper, training)
 
 
-rrelu_ = _in_place(rrelu, "rrelu_")
+rrelu_ = in_place("rrelu_", rrelu)
 
 
 def pdist(input: Tensor, p: float = 2) -> Tensor:

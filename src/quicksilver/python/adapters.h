@@ -3,6 +3,7 @@
 #pragma once
 #include <tuple>
 
+#include "quicksilver/autograd/autograd.h"
 #include "quicksilver/autograd/verbs.h"
 #include "quicksilver/python/arguments.h"
 
@@ -23,6 +24,21 @@ inline PyObject* result(Call&, bool b) { return py_bool(b); }
 inline PyObject* result(Call&, int64_t i) { return PyLong_FromLongLong(i); }
 inline PyObject* result(Call& call, const std::pair<Tensor, Tensor>& p) {
   return wrap_named(call, {p.first, p.second}, {"values", "indices"});
+}
+
+// ---- writing a function of a tensor over it
+/// What is to be overwritten, as the function reads it: a gradient may want the value from before
+/// the write, so a tensor with a history gives a copy.
+inline Tensor before_write(const Tensor& x) {
+  return x.requires_grad() && autograd::grad_enabled() ? clone(x) : x;
+}
+/// verb(input), written into the input when the argument at `in_place` says so.
+template <class Verb>
+PyObject* written_back(Call& c, int in_place, const Verb& verb) {
+  const Tensor& x = c.tensor(0);
+  if (!c.boolean(in_place)) return wrap(verb(x));
+  copy_(x, verb(before_write(x)));
+  return new_ref(c.args[0]);
 }
 
 // ---- arguments

@@ -95,7 +95,8 @@ void scatter_reduce_into(const Tensor& x, Call& c) {
   if (reduce == "add")
     scatter_add_(x, c.integer(1), index, source);
   else
-    copy_(x, scatter_reduce(x, c.integer(1), to(index, {}, DType::i64), source, "prod", true));
+    copy_(x, scatter_reduce(before_write(x), c.integer(1), to(index, {}, DType::i64), source,
+                            "prod", true));
 }
 PyObject* scatter_reduce_in_place(Call& c) {
   scatter_reduce_into(c.tensor(0), c);

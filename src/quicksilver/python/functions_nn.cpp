@@ -15,28 +15,27 @@ PyObject* activation(Call& c) {
   }
   return wrap(verb(c.tensor(0)));
 }
-PyObject* written_back(Call& c, const Tensor& value, bool in_place) {
-  if (!in_place) return wrap(value);
-  copy_(c.tensor(0), value);
-  return new_ref(c.args[0]);
-}
 PyObject* leaky_relu_any(Call& c) {
-  return written_back(c, leaky_relu(c.tensor(0), c.real(1)), c.boolean(2));
+  return written_back(c, 2, [&](const Tensor& x) { return leaky_relu(x, c.real(1)); });
 }
-PyObject* elu_any(Call& c) { return written_back(c, elu(c.tensor(0), c.real(1)), c.boolean(2)); }
+PyObject* elu_any(Call& c) {
+  return written_back(c, 2, [&](const Tensor& x) { return elu(x, c.real(1)); });
+}
 PyObject* dropout_any(Call& c) {
   const double p = c.real(1);
   if (p < 0 || p > 1)
     raise(PyExc_ValueError, "dropout probability has to be between 0 and 1, but got {}",
           text_of(PyRef::steal(PyObject_Str(c.args[1])).get()));
   if (!c.boolean(2) || p == 0) return new_ref(c.args[0]);
-  return written_back(c, dropout(c.tensor(0), p, true), c.boolean(3));
+  return written_back(c, 3, [&](const Tensor& x) { return dropout(x, p, true); });
 }
 PyObject* hardtanh(Call& c) {  // (input, min_val, max_val, inplace)
-  return written_back(c, qs::hardtanh(c.tensor(0), c.number(1), c.number(2)), c.boolean(3));
+  return written_back(c, 3,
+                      [&](const Tensor& x) { return qs::hardtanh(x, c.number(1), c.number(2)); });
 }
 PyObject* relu6(Call& c) {
-  return written_back(c, qs::hardtanh(c.tensor(0), Scalar(0.0), Scalar(6.0)), c.boolean(1));
+  return written_back(c, 1,
+                      [](const Tensor& x) { return qs::hardtanh(x, Scalar(0.0), Scalar(6.0)); });
 }
 
 int64_t implicit_dim(const Tensor& x) {

@@ -7,38 +7,42 @@ namespace qs::python {
 
 namespace {
 
-PyObject* written_back(Call& c, const Tensor& value, int in_place) {
-  if (!c.boolean(in_place)) return wrap(value);
-  copy_(c.tensor(0), value);
-  return new_ref(c.args[0]);
-}
 template <Tensor (*verb)(const Tensor&)>
 PyObject* activation(Call& c) {
-  return written_back(c, verb(c.tensor(0)), 1);
+  return written_back(c, 1, verb);
 }
-PyObject* celu_any(Call& c) { return written_back(c, celu(c.tensor(0), c.real(1)), 2); }
+PyObject* celu_any(Call& c) {
+  return written_back(c, 2, [&](const Tensor& x) { return celu(x, c.real(1)); });
+}
 PyObject* threshold_any(Call& c) {
-  return written_back(c, threshold(c.tensor(0), c.number(1), c.number(2)), 3);
+  return written_back(c, 3,
+                      [&](const Tensor& x) { return threshold(x, c.number(1), c.number(2)); });
 }
-const Tensor& celu_(const Tensor& x, double alpha) { return copy_(x, celu(x, alpha)); }
+const Tensor& celu_(const Tensor& x, double alpha) {
+  return copy_(x, celu(before_write(x), alpha));
+}
 const Tensor& nan_to_num_(const Tensor& x, std::optional<double> nan, std::optional<double> posinf,
                           std::optional<double> neginf) {
-  return copy_(x, nan_to_num(x, nan, posinf, neginf));
+  return copy_(x, nan_to_num(before_write(x), nan, posinf, neginf));
 }
 Tensor polygamma_of(const Tensor& x, int64_t n) { return polygamma(n, x); }
-const Tensor& polygamma_(const Tensor& x, int64_t n) { return copy_(x, polygamma(n, x)); }
+const Tensor& polygamma_(const Tensor& x, int64_t n) {
+  return copy_(x, polygamma(n, before_write(x)));
+}
 const Tensor& conj_(const Tensor& x) { return is_complex(x.dtype()) ? copy_(x, conj(x)) : x; }
 PyObject* itself(Call& c) { return new_ref(c.args[0]); }
 
 /// reduce is required; include_self last.
 PyObject* scatter_reduce_(Call& c) {  // (input, dim, index, src, reduce, include_self)
-  copy_(c.tensor(0), scatter_reduce(c.tensor(0), c.integer(1), c.tensor(2), c.tensor(3),
-                                    c.string(4), c.boolean(5)));
+  const Tensor& x = c.tensor(0);
+  copy_(x, scatter_reduce(before_write(x), c.integer(1), c.tensor(2), c.tensor(3), c.string(4),
+                          c.boolean(5)));
   return new_ref(c.args[0]);
 }
 PyObject* index_reduce_(Call& c) {
-  copy_(c.tensor(0), index_reduce(c.tensor(0), c.integer(1), c.tensor(2), c.tensor(3), c.string(4),
-                                  c.boolean(5)));
+  const Tensor& x = c.tensor(0);
+  copy_(x, index_reduce(before_write(x), c.integer(1), c.tensor(2), c.tensor(3), c.string(4),
+                        c.boolean(5)));
   return new_ref(c.args[0]);
 }
 /// A draw with parameters of its own, from the generator that is the second argument.
